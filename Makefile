@@ -1,0 +1,45 @@
+# Everything from nothing: needs Python 3.11 or newer with venv, and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+FLASK := $(BIN)/flask --app wsgi
+
+.PHONY: run demo test lint soak lock
+
+run: $(VENV)/ready .env          ## web and worker on SQLite, http://127.0.0.1:8000
+	$(FLASK) db upgrade
+	$(BIN)/gunicorn wsgi:app
+
+demo: $(VENV)/ready .env         ## every event type through the front door, then the page
+	$(FLASK) db upgrade
+	$(BIN)/python -m app.sandbox.demo
+
+test: $(VENV)/ready-dev lint     ## every test, on SQLite and on a real PostgreSQL
+	$(BIN)/pytest -n 2 -m "not soak"
+
+soak: $(VENV)/ready-dev          ## the long fault runs
+	$(BIN)/pytest -m soak --timeout 1500
+
+lint: $(VENV)/ready-dev          ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict app
+
+lock: $(VENV)/ready-dev          ## pin what pyproject.toml names, with hashes
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+
+.env: | $(VENV)/ready
+	$(FLASK) init
+
+$(VENV)/ready: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt
+	touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
+	touch $@
