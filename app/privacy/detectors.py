@@ -1,0 +1,101 @@
+"""What personal data and secrets look like inside free text. To add a kind: a `Detector` and its sample.
+
+Every expression is linear: no repetition stands inside another one, and each repetition is bounded or of one
+character class that its neighbour can't match.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stdnum import luhn
+from stdnum.my import nric
+
+_ISSUER = re.compile(r"3[0-9]|4|5[0-9]|6[0-9]|2[2-7]")
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A shape, what stands in its place, and a synthetic sample that it must find."""
+
+    name: str
+    pattern: re.Pattern[str]
+    sample: str
+    confirm: Callable[[str], bool] = lambda _text: True
+    digits_only: bool = False  # would also match a plain reference number
+
+    def mask(self, text: str) -> str:
+        """The text with every find replaced."""
+        return self.pattern.sub(lambda m: f"[{self.name}]" if self.confirm(m[0]) else m[0], text)
+
+
+def _digits(text: str) -> str:
+    return re.sub(r"[^0-9]", "", text)
+
+
+def _is_card(text: str) -> bool:
+    digits = _digits(text)
+    return bool(_ISSUER.match(digits)) and luhn.is_valid(digits)
+
+
+def _is_nric(text: str) -> bool:
+    digits = _digits(text)
+    return "-" in text or nric.is_valid(digits)
+
+
+DETECTORS = (
+    Detector(
+        "private key",
+        re.compile(r"-----BEGIN [A-Z ]{3,40}-----[^-]*(?:-----END [A-Z ]{3,40}-----)?"),
+        "-----BEGIN PRIVATE KEY-----\nMIIabc\n-----END PRIVATE KEY-----",
+    ),
+    Detector("jwt", re.compile(r"\beyJ[\w-]{5,}\.[\w-]{5,}\.[\w-]*"), "eyJhbGciOi.eyJzdWIiOi.c2lnbmF0dXJl"),
+    Detector(
+        "credentials",
+        re.compile(r"(?i)\b(?:bearer|basic|digest)\s+(?!\[)[\w.~+/=-]{6,}"),
+        "Bearer abcdef0123456789",
+    ),
+    Detector("url password", re.compile(r"(?<=://)[^\s/@\[]{1,256}@"), "postgres://user:pass@db/x"),
+    Detector("secret", re.compile(r"\b(?:whsec|whpk|sk|pk|rk)_(?!\[)[\w+/=-]{6,}"), "whsec_MfKQ9r8GKYqrTwjU"),
+    Detector(
+        "secret",
+        re.compile(
+            r"(?i)(?<![a-z])(?:password|passwd|secret|token|api[_-]?key|authorization)[\"']?\s{0,3}[=:]\s{0,3}(?!\[)"
+            r"[\"']?(?!\[)[^\s\"',;&\[]{3,}"
+        ),
+        "password=hunter2",
+    ),
+    Detector("e-mail", re.compile(r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"), "siti@example.com"),
+    Detector(
+        "nric",
+        re.compile(r"(?<![0-9])[0-9]{2}[01][0-9][0-3][0-9][- ]?[0-9]{2}[- ]?[0-9]{4}(?![0-9])"),
+        "900101-14-5678",
+        _is_nric,
+    ),
+    Detector(
+        "card",
+        re.compile(r"(?<![0-9])[0-9](?:[ -]?[0-9]){11,18}(?![0-9])"),
+        "4111 1111 1111 1111",
+        _is_card,
+        digits_only=True,
+    ),
+    Detector(
+        "phone",
+        re.compile(r"(?<![0-9+])\+?60[ -]?[0-9]{1,2}[ -]?[0-9]{3,4}[ -]?[0-9]{4}(?![0-9])"),
+        "+60 12-345 6789",
+        digits_only=True,
+    ),
+    Detector(
+        "phone",
+        re.compile(r"(?<![0-9+])0[0-9]{1,2}[ -]?[0-9]{3,4}[ -]?[0-9]{4}(?![0-9])"),
+        "012-345 6789",
+        digits_only=True,
+    ),
+    Detector("ip", re.compile(r"(?<![0-9.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9.])"), "203.0.113.7"),
+    Detector(
+        "ip",
+        re.compile(r"(?<![\w:])(?:[0-9A-Fa-f]{1,4}:){2,7}(?::?[0-9A-Fa-f]{1,4}){1,6}(?![\w:])"),
+        "2001:db8::1",
+        lambda text: not re.fullmatch(r"[0-9]{2}:[0-9]{2}:[0-9]{2}", text),
+    ),
+)

@@ -1,0 +1,113 @@
+"""What people and logs may see of a payload (§9.3): an allow-list, then detectors over what passed.
+
+To let one more field be seen, add its key to `SAFE_KEYS`; to exempt a reference number from the detectors that
+only look at digits (5 % of random 16-digit numbers look like a card), add it to `REFERENCE_KEYS`. After either,
+run `flask --app wsgi events remask`.
+"""
+
+import re
+import unicodedata
+from collections.abc import Collection
+
+from app.privacy.detectors import DETECTORS
+
+REFERENCE_KEYS = frozenset(
+    {
+        "id", "eventid", "transactionid", "policyid", "claimid", "refundid", "paymentid", "accountid", "policynumber",
+        "claimnumber", "reference", "referencenumber", "originaltransactionid",
+    }
+)  # fmt: skip
+SAFE_KEYS = REFERENCE_KEYS | {
+    "event", "eventtype", "type", "status", "amount", "currency", "timestamp", "createdat", "updatedat", "occurredat",
+    "issuedat", "paidat", "effectivedate", "expirydate", "startdate", "enddate", "product", "productcode", "plan",
+    "paymentmethod", "channel", "reasoncode", "failurecode", "code", "version", "environment", "livemode", "sumassured",
+    "premium", "stage", "previousstatus", "sandbox",
+}  # fmt: skip
+UNMASKABLE = "[unmaskable]"
+MOST_DEPTH = 64
+MOST_SAFE_TEXT = 200
+_INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]")
+_MASKED = re.compile(r"\[(?:text|number|boolean)(?: [0-9]+)?\]")
+
+
+def mask_payload(payload: object, *, references: Collection[str] = ()) -> object:
+    """A JSON value that is safe to show; `references` are further dotted paths of reference numbers.
+
+    Never raises: on an error the whole value becomes `[unmaskable]`.
+    """
+    try:
+        return _mask(payload, "", "", frozenset(references), 0)
+    except Exception:
+        return UNMASKABLE
+
+
+def mask_text(text: str) -> str:
+    """Free text with everything personal or secret in it replaced. Never raises."""
+    try:
+        return _detect(text, reference=False)
+    except Exception:
+        return UNMASKABLE
+
+
+def masking_self_test() -> list[str]:
+    """The detectors that miss their own sample; empty when all is well."""
+    return [d.name for d in DETECTORS if d.sample in mask_text(f"before {d.sample} after")]
+
+
+def _mask(value: object, key: str, path: str, references: frozenset[str], depth: int) -> object:
+    if depth > MOST_DEPTH:
+        return UNMASKABLE
+    if isinstance(value, dict):
+        masked: dict[str, object] = {}
+        for name, item in value.items():
+            inner = f"{path}.{name}" if path else str(name)
+            masked[_unused(mask_text(str(name)), masked)] = _mask(item, str(name), inner, references, depth + 1)
+        return masked
+    if isinstance(value, list):
+        return [_mask(item, key, path, references, depth + 1) for item in value]
+    if value is None:
+        return None
+    return _mask_leaf(value, _canonical(key), path in references)
+
+
+def _mask_leaf(value: object, key: str, is_reference: bool) -> object:
+    is_reference = is_reference or key in REFERENCE_KEYS
+    if not is_reference and key not in SAFE_KEYS:
+        return _kind(value)
+    if isinstance(value, bool):
+        return value
+    text = str(value)
+    if len(text) > MOST_SAFE_TEXT:
+        return _kind(value)
+    detected = _detect(text, reference=is_reference)
+    return value if detected == text else detected
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "[boolean]"
+    if isinstance(value, str):
+        return value if _MASKED.fullmatch(value) else f"[text {len(value)}]"
+    return f"[number {len(str(value))}]"
+
+
+def _detect(text: str, *, reference: bool) -> str:
+    """Look at the text as a person reads it: full-width digits are digits, and what can't be seen isn't there."""
+    plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+    found = plain
+    for detector in DETECTORS:
+        if not (reference and detector.digits_only):
+            found = detector.mask(found)
+    return text if found == plain else found
+
+
+def _canonical(key: str) -> str:
+    return key.lower().replace("_", "").replace("-", "")
+
+
+def _unused(key: str, taken: dict[str, object]) -> str:
+    """Two keys that are masked to the same text must not lose an entry."""
+    candidate, number = key, 2
+    while candidate in taken:
+        candidate, number = f"{key} {number}", number + 1
+    return candidate
