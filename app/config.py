@@ -1,0 +1,174 @@
+"""Every setting, once, with its comment. To add one: a field here, a line in README.md and in .env.example.
+
+`load_settings()` reads the environment, lists all mistakes at once by name (never by value) and refuses
+combinations that are unsafe. An entry point that catches `ConfigurationError` exits with 78 (EX_CONFIG).
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from typing import Any
+
+from environs import Env
+from marshmallow.validate import OneOf, Range
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from app.database import normalise_url
+from app.privacy.sealing import SealingKey, UnusableKey, parse_keys
+from app.protocol.envelope import fields_from
+from app.protocol.errors import InvalidScheme, UnusableSecret
+from app.protocol.signatures import SignatureScheme, key_bytes, scheme_from
+
+EXIT_CONFIGURATION = 78
+DEFAULT_DATABASE = "sqlite:///instance/receiver.db"
+AUDIT_HORIZON_DAYS = 365  # the database itself refuses to delete audit rows younger than this
+PLATFORMS = ("DYNO", "RENDER", "FLY_APP_NAME", "RAILWAY_ENVIRONMENT")
+SCHEME_AXES = tuple(field.name for field in fields(SignatureScheme) if field.name != "name")
+
+
+class ConfigurationError(Exception):
+    """The settings do not allow a start. `mistakes` has a sentence per mistake, and never a value."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        self.mistakes = mistakes
+        super().__init__("\n".join(["The receiver cannot start:", *(f"  - {m}" for m in mistakes)]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the environment says, checked and ready to use."""
+
+    database_url: str  # DATABASE_URL: SQLite or PostgreSQL
+    environment: str  # SENANG_ENVIRONMENT: sandbox or live (§8.3)
+    scheme: SignatureScheme  # SENANG_SIGNATURE_SCHEME and its overrides, one per axis
+    signature_keys: tuple[bytes, ...]  # SENANG_WEBHOOK_SECRETS, newest first; any may match
+    timestamp_tolerance: timedelta  # SENANG_TIMESTAMP_TOLERANCE: seconds, past and future alike
+    payload_fields: Mapping[str, str]  # SENANG_PAYLOAD_FIELDS: the dotted path of each envelope field
+    partner_id: str  # SENANG_PARTNER_ID: for support requests (§12.2)
+    payload_keys: tuple[SealingKey, ...]  # PAYLOAD_KEYS: sealing keys, newest first
+    secret_key: str  # SECRET_KEY: signs the sessions of the events page
+    metrics_token: str  # METRICS_TOKEN: bearer token of /metrics; empty turns the route off
+    trusted_proxies: int  # TRUSTED_PROXIES: hops of X-Forwarded-* that are believed
+    require_https: bool  # REQUIRE_HTTPS: refuse plain HTTP
+    embedded_worker: bool  # EMBEDDED_WORKER: gunicorn keeps a worker process beside its web workers
+    worker_processes: int  # WORKER_PROCESSES: processes of `flask worker`
+    worker_batch: int  # WORKER_BATCH: events claimed at once
+    handler_timeout: float  # HANDLER_TIMEOUT: seconds that one attempt may take
+    max_attempts: int  # MAX_ATTEMPTS: attempts before an event is dead
+    max_body_bytes: int  # MAX_BODY_BYTES: larger deliveries are answered 413
+    payload_retention_days: int  # PAYLOAD_RETENTION_DAYS: then sealed payloads are erased
+    masked_retention_days: int  # MASKED_RETENTION_DAYS: then masked payloads are erased
+    audit_retention_days: int  # AUDIT_RETENTION_DAYS: then audit rows are deleted
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of the process, or of `environ` alone.
+
+    Raises ConfigurationError with every mistake found.
+    """
+    source = {k: v for k, v in (os.environ if environ is None else environ).items() if v.strip()}
+    env = _Environment(source)
+    values = _read(env, on_platform=any(name in source for name in PLATFORMS))
+    mistakes = env.mistakes()
+    if not mistakes:
+        mistakes = _unsafe(values, source)
+    if mistakes:
+        raise ConfigurationError(mistakes)
+    return Settings(**values)
+
+
+class _Environment(Env):
+    """environs, reading one mapping instead of the process's environment, and noting every mistake."""
+
+    def __init__(self, source: Mapping[str, str]) -> None:
+        super().__init__(eager=False, expand_vars=False)
+        self._source = source
+
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        return self._source.get(env_key, default)
+
+    def parsed(self, name: str, parse: Callable[[str], Any], default: str | None = None) -> Any:
+        """What `parse` makes of the setting's text; its typed errors become mistakes."""
+        raw = self._source.get(name, default)
+        if raw is None:
+            self._errors[name].append("is not set. `flask --app wsgi init` writes a .env with fresh secrets.")
+            return None
+        try:
+            return parse(raw)
+        except (InvalidScheme, UnusableSecret, UnusableKey, ArgumentError) as error:
+            self._errors[name].append(f"cannot be used: {error}")
+            return None
+
+    def mistakes(self) -> list[str]:
+        """A sentence for each setting that is missing or wrong."""
+        return [f"{name}: {' '.join(messages)}" for name, messages in sorted(self._errors.items())]
+
+
+def _read(env: _Environment, *, on_platform: bool) -> dict[str, Any]:
+    environment = env.str("SENANG_ENVIRONMENT", "sandbox", validate=OneOf(["sandbox", "live"]))
+    scheme = env.parsed("SENANG_SIGNATURE_SCHEME", lambda preset: _scheme(preset, env), "standard-webhooks")
+    return {
+        "database_url": env.parsed("DATABASE_URL", normalise_url, DEFAULT_DATABASE),
+        "environment": environment,
+        "scheme": scheme,
+        "signature_keys": env.parsed("SENANG_WEBHOOK_SECRETS", lambda text: _keys(scheme, text)),
+        "timestamp_tolerance": timedelta(seconds=_whole(env, "SENANG_TIMESTAMP_TOLERANCE", 300, 1, 86400)),
+        "payload_fields": env.parsed("SENANG_PAYLOAD_FIELDS", fields_from, ""),
+        "partner_id": env.str("SENANG_PARTNER_ID", ""),
+        "payload_keys": env.parsed("PAYLOAD_KEYS", parse_keys),
+        "secret_key": env.parsed("SECRET_KEY", _session_secret),
+        "metrics_token": env.str("METRICS_TOKEN", ""),
+        "trusted_proxies": _whole(env, "TRUSTED_PROXIES", int(on_platform), 0, 10),
+        "require_https": env.bool("REQUIRE_HTTPS", on_platform or environment == "live"),
+        "embedded_worker": env.bool("EMBEDDED_WORKER", True),
+        "worker_processes": _whole(env, "WORKER_PROCESSES", 1, 1, 64),
+        "worker_batch": _whole(env, "WORKER_BATCH", 10, 1, 1000),
+        "handler_timeout": env.float("HANDLER_TIMEOUT", 30.0, validate=Range(0.1, 3600)) or 30.0,
+        "max_attempts": _whole(env, "MAX_ATTEMPTS", 8, 1, 100),
+        "max_body_bytes": _whole(env, "MAX_BODY_BYTES", 1024 * 1024, 1024, 64 * 1024 * 1024),
+        "payload_retention_days": _whole(env, "PAYLOAD_RETENTION_DAYS", 90, 7, 3650),
+        "masked_retention_days": _whole(env, "MASKED_RETENTION_DAYS", 365, 7, 3650),
+        "audit_retention_days": _whole(env, "AUDIT_RETENTION_DAYS", 730, AUDIT_HORIZON_DAYS, 36500),
+    }
+
+
+def _whole(env: _Environment, name: str, default: int, low: int, high: int) -> int:
+    value = env.int(name, default, validate=Range(low, high))
+    return default if value is None else value
+
+
+def _scheme(preset: str, env: _Environment) -> SignatureScheme:
+    overrides = {axis: env.str(f"SENANG_SIGNATURE_{axis.upper()}", "") for axis in SCHEME_AXES}
+    return scheme_from(preset, {axis: value for axis, value in overrides.items() if value})
+
+
+def _keys(scheme: SignatureScheme | None, text: str) -> tuple[bytes, ...]:
+    if scheme is None:
+        return ()
+    return tuple(key_bytes(scheme, secret) for secret in text.split(","))
+
+
+def _session_secret(text: str) -> str:
+    if len(text) < 32 or len(set(text)) < 8:
+        raise UnusableSecret("too_short")
+    return text
+
+
+def _unsafe(values: Mapping[str, Any], source: Mapping[str, str]) -> list[str]:
+    """Combinations that each look right and together are not safe."""
+    found = []
+    live = values["environment"] == "live"
+    embedded_database = make_url(values["database_url"]).get_backend_name() == "sqlite"
+    if embedded_database and any(name in source for name in PLATFORMS):
+        found.append("DATABASE_URL: SQLite on a platform whose disk does not last would lose every event.")
+    if live and source.get("FLASK_DEBUG", "0").lower() not in ("0", "false", "no"):
+        found.append("FLASK_DEBUG: debug mode is refused in the live environment.")
+    if live and not values["require_https"]:
+        found.append("REQUIRE_HTTPS: may not be turned off in the live environment (§3.1).")
+    if values["masked_retention_days"] < values["payload_retention_days"]:
+        found.append("MASKED_RETENTION_DAYS: must not be shorter than PAYLOAD_RETENTION_DAYS.")
+    if bool(source.get("TLS_CERTFILE")) != bool(source.get("TLS_KEYFILE")):
+        found.append("TLS_CERTFILE and TLS_KEYFILE: both or neither.")
+    return found

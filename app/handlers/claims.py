@@ -1,0 +1,23 @@
+"""Claims (§1.3, §5.1): submitted once, updated until they are settled."""
+
+from sqlalchemy.orm import Session
+
+from app.handlers.models import InsuranceClaim, advance
+from app.protocol.envelope import Event
+from app.registry import handles
+
+TERMINAL = frozenset({"approved", "rejected", "paid", "closed", "withdrawn"})
+
+
+@handles("claim.submitted")
+def claim_submitted(event: Event, session: Session) -> None:
+    """The claim exists."""
+    advance(session, InsuranceClaim, event.claim_id, status="submitted", rank=0, event=event)
+
+
+@handles("claim.updated")
+def claim_updated(event: Event, session: Session) -> None:
+    """The claim has the status that Senang.io reports; a terminal one wins among events of the same moment."""
+    status = (event.status or "updated")[:50]
+    rank = 2 if status.lower() in TERMINAL else 1
+    advance(session, InsuranceClaim, event.claim_id, status=status, rank=rank, event=event)

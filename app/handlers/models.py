@@ -1,0 +1,90 @@
+"""The partner's tables, and the one rule for changing them: `advance()`.
+
+Events arrive in any order and more than once (§6.2, §7.1). So a row remembers the event that it stands for, and a
+newer one wins whatever comes first: later `occurred_at`, then the higher rank of the status, then the event ID.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from app.database import Base, UtcDateTime
+from app.protocol.envelope import Event
+from app.registry import PermanentFailure
+
+FUTURE_ALLOWED = timedelta(days=1)
+
+
+class _Tracked:
+    """A state that events set, and the event that set it."""
+
+    reference: Mapped[str] = mapped_column(sa.String(200), primary_key=True)
+    status: Mapped[str] = mapped_column(sa.String(50))
+    rank: Mapped[int] = mapped_column()
+    occurred_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    event_id: Mapped[str] = mapped_column(sa.String(200))
+
+
+class Payment(_Tracked, Base):
+    """A payment, by its transaction ID."""
+
+    __tablename__ = "payments"
+
+
+class Policy(_Tracked, Base):
+    """A cover, by its policy ID."""
+
+    __tablename__ = "policies"
+
+
+class Refund(_Tracked, Base):
+    """A refund, by the transaction it returns."""
+
+    __tablename__ = "refunds"
+
+
+class InsuranceClaim(_Tracked, Base):
+    """A claim on a policy, by its claim ID."""
+
+    __tablename__ = "insurance_claims"
+
+
+class Account(_Tracked, Base):
+    """The state of our account with Senang.io, by topic."""
+
+    __tablename__ = "accounts"
+
+
+def advance(
+    session: Session, model: type[Base], reference: str | None, *, status: str, event: Event, rank: int = 0
+) -> None:
+    """Set the state that this event reports, unless a newer event has set one already.
+
+    `rank` decides between events of the same moment: give terminal states a higher one. Raises PermanentFailure
+    when the event lacks the reference.
+    """
+    if reference is None:
+        raise PermanentFailure(f"{event.type} without the reference that its handler needs")
+    dialect: Any = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    values = {
+        "reference": reference,
+        "status": status,
+        "rank": rank,
+        "occurred_at": _believable(event.occurred_at),
+        "event_id": event.id,
+    }
+    insert = dialect.insert(model).values(values)
+    columns = model.__table__.c
+    order = ("occurred_at", "rank", "event_id")
+    newer = sa.tuple_(*(insert.excluded[name] for name in order)) > sa.tuple_(*(columns[name] for name in order))
+    changes = {name: insert.excluded[name] for name in values if name != "reference"}
+    session.execute(insert.on_conflict_do_update(index_elements=["reference"], set_=changes, where=newer))
+
+
+def _believable(moment: datetime) -> datetime:
+    """An event dated in the future must not freeze the row: it counts as of today."""
+    latest = datetime.now(UTC) + FUTURE_ALLOWED
+    return min(moment, latest)

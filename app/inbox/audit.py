@@ -1,0 +1,92 @@
+"""Writes the audit log (§9.1, §9.2). A row is written in the transaction of what it records, or on its own.
+
+To record a new kind of act, call `record()` with a new `action`; the table needs no change.
+"""
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from app.database import writing
+from app.inbox.context import Inbox
+from app.inbox.models import AuditEntry
+from app.inbox.tally import Key
+from app.privacy.masking import mask_text
+
+log = structlog.get_logger()
+
+
+def record(
+    session: Session,
+    inbox: Inbox,
+    action: str,
+    result: str,
+    *,
+    event_id: str | None = None,
+    event_type: str | None = None,
+    actor: str | None = None,
+    request_id: str | None = None,
+    duration_ms: int | None = None,
+    detail: str | None = None,
+    inbox_id: int | None = None,
+    occurrences: int = 1,
+) -> None:
+    """Add one audit row to the session's transaction; `detail` is masked here."""
+    session.execute(
+        sa.insert(AuditEntry).values(
+            at=inbox.now(),
+            action=action,
+            result=result,
+            event_id=event_id,
+            event_type=event_type,
+            actor=actor,
+            request_id=request_id,
+            duration_ms=duration_ms,
+            detail=None if detail is None else mask_text(detail),
+            inbox_id=inbox_id,
+            occurrences=occurrences,
+        )
+    )
+
+
+def record_rejection(inbox: Inbox, reason: str, request_id: str) -> None:
+    """Note a delivery that was refused: its reason code and nothing of what the stranger sent.
+
+    A database that is away costs the row, not the answer.
+    """
+    key: Key = (f"rejected: {reason}", None, None)
+    now = inbox.clock.now()
+    if not inbox.tally.admits(key, now):
+        return
+    try:
+        with writing(inbox.engine) as session:
+            write_sums(session, inbox)
+            record(session, inbox, "delivery", key[0], request_id=request_id)
+    except SQLAlchemyError as error:
+        log.warning("rejection_not_recorded", error=type(error).__name__)
+
+
+def write_remaining_sums(inbox: Inbox) -> None:
+    """Write every count that is still in memory, when the process is about to end."""
+    try:
+        with writing(inbox.engine) as session:
+            write_sums(session, inbox, leaving=True)
+    except SQLAlchemyError as error:
+        log.warning("sums_not_recorded", error=type(error).__name__)
+
+
+def write_sums(session: Session, inbox: Inbox, *, leaving: bool = False) -> None:
+    """Write the counts of the minutes that are over; all of them when the process is `leaving`."""
+    sums = inbox.tally.take_all() if leaving else inbox.tally.take_finished(inbox.clock.now())
+    for (result, event_id, event_type), occurrences in sums:
+        record(
+            session,
+            inbox,
+            "delivery",
+            result,
+            event_id=event_id,
+            event_type=event_type,
+            occurrences=occurrences,
+            detail="summed",
+        )

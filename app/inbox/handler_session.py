@@ -1,0 +1,86 @@
+"""The session a handler gets: everything a session does, but ending the transaction.
+
+The handler's writes and "this event is processed" commit together or not at all, so only the worker may commit.
+"""
+
+from typing import Any, NoReturn
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.orm import Session
+
+_FORBIDDEN_SQL = ("COMMIT", "ROLLBACK", "END", "ABORT", "BEGIN", "START", "PREPARE")
+_GUARDED = "handler_is_running"
+
+
+class HandlerMisuse(Exception):
+    """A handler tried to end its transaction itself."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"a handler may not {what}: its writes commit together with the event's new state, after it returns. "
+            "Use session.flush() to see database errors early, session.begin_nested() to undo a part."
+        )
+
+
+class HandlerSession(Session):
+    """A session whose transaction belongs to the worker. `misuse` remembers an error that was swallowed."""
+
+    misuse: HandlerMisuse | None = None
+
+    def guard(self) -> None:
+        """From here on the transaction can't be ended."""
+        self.connection().info[_GUARDED] = self
+
+    def release(self) -> None:
+        """Let the worker settle. Raises the misuse that the handler swallowed, if any."""
+        self.connection().info.pop(_GUARDED, None)
+        if self.misuse is not None:
+            raise self.misuse
+
+    def _refuse_when_guarded(self, what: str) -> None:
+        if self.in_transaction() and _GUARDED in self.connection().info:
+            _refuse(self, what)
+
+    def commit(self) -> None:
+        self._refuse_when_guarded("commit")
+        super().commit()
+
+    def rollback(self) -> None:
+        self._refuse_when_guarded("roll back")
+        super().rollback()
+
+    def close(self) -> None:
+        self._refuse_when_guarded("close the session")
+        super().close()
+
+    def abandon(self) -> None:
+        """Roll everything back, whoever holds the guard."""
+        if self.in_transaction() and self.is_active:
+            self.connection().info.pop(_GUARDED, None)
+        super().rollback()
+        super().close()
+
+
+def _refuse(session: HandlerSession, what: str) -> NoReturn:
+    session.misuse = HandlerMisuse(what)
+    raise session.misuse
+
+
+@sa.event.listens_for(Engine, "commit")
+def _on_commit(connection: Connection) -> None:
+    if session := connection.info.get(_GUARDED):
+        _refuse(session, "commit")
+
+
+@sa.event.listens_for(Engine, "before_cursor_execute")
+def _on_execute(
+    connection: Connection, _cursor: Any, statement: str, _parameters: Any, _context: Any, _many: bool
+) -> None:
+    session = connection.info.get(_GUARDED)
+    if session is None:
+        return
+    words = statement.lstrip().upper().split(maxsplit=2)
+    ends_transaction = bool(words) and words[0].rstrip(";") in _FORBIDDEN_SQL
+    if ends_transaction and words[:2] != ["ROLLBACK", "TO"]:
+        _refuse(session, f"execute {words[0].rstrip(';')}")

@@ -1,0 +1,43 @@
+"""Notes event types and payload fields that are seen for the first time (§5.2, §11.1)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.database import writing
+from app.inbox.context import Inbox
+from app.inbox.models import Observation
+from app.privacy.masking import mask_text
+from app.protocol.envelope import Event
+
+MOST_DEPTH = 6
+MOST_NAMES = 2000
+
+_known: set[tuple[str, str]] = set()
+
+
+def observe(inbox: Inbox, event: Event) -> None:
+    """Note what of this event's shape is new. Runs after the event was settled, in its own transaction."""
+    shape = {("type", event.type), *(("field", path) for path in _paths(event.payload))}
+    scoped = {(f"{inbox.engine.url}:{kind}", name) for kind, name in shape}
+    if scoped <= _known or len(_known) > MOST_NAMES:
+        return
+    dialect = postgresql if inbox.engine.dialect.name == "postgresql" else sqlite
+    rows = [{"kind": kind, "name": name, "first_seen_at": inbox.now()} for kind, name in sorted(shape)]
+    with writing(inbox.engine) as session:
+        for row in rows:
+            session.execute(dialect.insert(Observation).values(row).on_conflict_do_nothing())
+    _known.update(scoped)
+
+
+def _paths(value: Any, prefix: str = "", depth: int = 0) -> Iterator[str]:
+    """Dotted paths, `[]` for any item of a list. Keys are masked: they may hold what should not be kept."""
+    if isinstance(value, dict) and depth < MOST_DEPTH:
+        for key, item in value.items():
+            path = f"{prefix}.{mask_text(key)}" if prefix else mask_text(key)
+            yield path[:400]
+            yield from _paths(item, path, depth + 1)
+    elif isinstance(value, list):
+        for item in value[:20]:
+            yield from _paths(item, f"{prefix}[]", depth + 1)

@@ -1,0 +1,147 @@
+"""Questions about the inbox that the page, the CLI, /metrics and /readyz ask. Nothing here writes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+
+import sqlalchemy as sa
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy.orm import Session
+
+from app.database import ROOT, reading, writing
+from app.inbox.context import Inbox
+from app.inbox.lifecycle import State
+from app.inbox.models import AuditEntry, Heartbeat, StoredEvent
+
+PAGE = 50
+COUNT_CAP = 10_000
+WORKER_SILENCE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Health:
+    """The state of the inbox at one moment."""
+
+    counts: dict[str, int]  # by state, capped at COUNT_CAP
+    oldest_due: datetime | None
+    last_delivery: datetime | None
+    worker_seen: datetime | None
+    due_without_worker: bool
+    rejected_recently: int
+
+
+def list_events(
+    session: Session,
+    *,
+    state: str | None = None,
+    event_type: str | None = None,
+    before: tuple[datetime, int] | None = None,
+    limit: int = PAGE,
+) -> Sequence[StoredEvent]:
+    """Newest first; `before` is the (received_at, id) of the last row of the page above."""
+    statement = sa.select(StoredEvent).order_by(StoredEvent.received_at.desc(), StoredEvent.id.desc())
+    if state:
+        statement = statement.where(StoredEvent.state == state)
+    if event_type:
+        statement = statement.where(StoredEvent.event_type == event_type)
+    if before:
+        statement = statement.where(sa.tuple_(StoredEvent.received_at, StoredEvent.id) < sa.tuple_(*_bound(before)))
+    return session.scalars(statement.limit(limit)).all()
+
+
+def find_event(session: Session, reference: str) -> StoredEvent | None:
+    """By event ID, or by `#` and the row's number, which quarantined bodies have instead."""
+    if reference.startswith("#") and reference[1:].isdigit() and len(reference) < 19:
+        return session.get(StoredEvent, int(reference[1:]))
+    return session.scalar(sa.select(StoredEvent).where(StoredEvent.event_id == reference))
+
+
+def audit_trail(session: Session, row: StoredEvent) -> Sequence[AuditEntry]:
+    """Everything that was recorded of this row, oldest first."""
+    by_event = AuditEntry.event_id == (row.event_id or row.claimed_event_id)
+    return session.scalars(sa.select(AuditEntry).where(by_event).order_by(AuditEntry.id).limit(500)).all()
+
+
+def health(inbox: Inbox, *, window: timedelta = timedelta(minutes=10)) -> Health:
+    """Counts, backlog, and whether anybody works on it."""
+    now = inbox.clock.now()
+    with reading(inbox.engine) as session:
+        oldest_due = session.scalar(
+            sa.select(sa.func.min(StoredEvent.due_at)).where(
+                StoredEvent.state == sa.literal_column("'pending'"), StoredEvent.due_at <= inbox.now()
+            )
+        )
+        worker_seen = session.scalar(sa.select(sa.func.max(Heartbeat.seen_at)).where(Heartbeat.worker != "purge"))
+        unseen = worker_seen is None or now - worker_seen > WORKER_SILENCE
+        rejected = session.scalar(
+            sa.select(sa.func.coalesce(sa.func.sum(AuditEntry.occurrences), 0)).where(
+                AuditEntry.at > inbox.now(plus=-window.total_seconds()), AuditEntry.result.like("rejected: %")
+            )
+        )
+        return Health(
+            counts={state.value: _count(session, state) for state in State},
+            oldest_due=oldest_due,
+            last_delivery=session.scalar(sa.select(sa.func.max(StoredEvent.received_at))),
+            worker_seen=worker_seen,
+            due_without_worker=bool(oldest_due and unseen),
+            rejected_recently=int(rejected or 0),
+        )
+
+
+def takes_writes(inbox: Inbox) -> str | None:
+    """None when the database takes writes and its schema serves this build; else a reason code."""
+    with writing(inbox.engine) as session:
+        on_postgresql = session.get_bind().dialect.name == "postgresql"
+        if on_postgresql and session.scalar(sa.text("SHOW transaction_read_only")) == "on":
+            return "read_only"
+        return schema_problem(session) or environment_problem(session, inbox.settings.environment)
+
+
+def schema_problem(session: Session) -> str | None:
+    """None when the schema is at this build's revision or beyond it (a newer release has migrated)."""
+    if not sa.inspect(session.connection()).has_table("alembic_version"):
+        return "not_migrated"
+    revision = session.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    if revision is None:
+        return "not_migrated"
+    return "behind" if revision in _older_revisions() else None
+
+
+def environment_problem(session: Session, environment: str) -> str | None:
+    """`live` refuses a database that holds sandbox events (§8.3)."""
+    if environment != "live":
+        return None
+    sandbox = sa.select(StoredEvent.id).where(StoredEvent.environment == sa.literal_column("'sandbox'"))
+    return "holds_sandbox_events" if session.scalar(sandbox.limit(1)) else None
+
+
+@cache
+def _older_revisions() -> frozenset[str]:
+    """Revisions that this build knows and that its head follows. An unknown one is a newer build's."""
+    scripts = ScriptDirectory.from_config(_alembic_config())
+    try:
+        history = [script.revision for script in scripts.walk_revisions()]
+    except CommandError:
+        return frozenset()
+    return frozenset(history[1:])
+
+
+def _alembic_config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "migrations"))
+    return config
+
+
+def _count(session: Session, state: State) -> int:
+    capped = sa.select(StoredEvent.id).where(StoredEvent.state == state).limit(COUNT_CAP).subquery()
+    return session.scalar(sa.select(sa.func.count()).select_from(capped)) or 0
+
+
+def _bound(before: tuple[datetime, int]) -> tuple[sa.ColumnElement[datetime], sa.ColumnElement[int]]:
+    return (
+        sa.bindparam(None, before[0], StoredEvent.received_at.type, unique=True),
+        sa.bindparam(None, before[1], sa.BigInteger(), unique=True),
+    )

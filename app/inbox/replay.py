@@ -1,0 +1,88 @@
+"""Makes events due again: for the page, the CLI, and for quarantined bodies once they parse.
+
+Replaying an event that is being worked on does nothing; two operators at once make one replay.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app.database import writing
+from app.inbox.audit import record
+from app.inbox.context import Inbox
+from app.inbox.lifecycle import REPLAYABLE, State
+from app.inbox.models import StoredEvent
+from app.inbox.receive import envelope_columns
+from app.inbox.wakeup import notify
+from app.privacy.sealing import CannotUnseal, digest_matches, unseal
+from app.protocol.envelope import parse_event
+from app.protocol.errors import UnusablePayload
+
+
+class CannotReplay(Exception):
+    """The event can't be made due again; the message says why."""
+
+
+def replay(inbox: Inbox, inbox_id: int, *, actor: str, reason: str | None = None) -> str:
+    """Make one event due again and say what happened: "due again", "duplicate" or "pending already".
+
+    Raises CannotReplay when its payload was erased, can't be unsealed, or still does not parse.
+    """
+    with writing(inbox.engine) as session:
+        row = session.get(StoredEvent, inbox_id, with_for_update=True)
+        if row is None:
+            raise CannotReplay("there is no such event")
+        if row.state not in REPLAYABLE:
+            return "pending already"
+        result = _release(session, inbox, row) if row.state == State.QUARANTINED else "due again"
+        if result == "due again":
+            _make_due(session, inbox, inbox_id)
+        record(
+            session, inbox, "replay", result, event_id=row.event_id or row.claimed_event_id,
+            event_type=row.event_type, actor=actor, detail=reason, inbox_id=inbox_id,
+        )  # fmt: skip
+        return result
+
+
+def _make_due(session: Session, inbox: Inbox, inbox_id: int) -> None:
+    session.execute(
+        sa.update(StoredEvent)
+        .where(StoredEvent.id == inbox_id)
+        .values(state=State.PENDING, attempts=0, due_at=inbox.now(), finished_at=None, last_error=None)
+    )
+    notify(session)
+
+
+def _release(session: Session, inbox: Inbox, row: StoredEvent) -> str:
+    """Give a quarantined body its event ID. Its twin may have arrived in the meantime: then it is a duplicate."""
+    body = _unsealed(inbox, row)
+    try:
+        event = parse_event(body, inbox.settings.payload_fields)
+    except UnusablePayload as error:
+        raise CannotReplay(f"it still does not parse: {', '.join(sorted(error.errors))}") from None
+    twin = session.execute(
+        sa.select(StoredEvent.body_digest).where(StoredEvent.event_id == event.id)
+    ).scalar_one_or_none()
+    if twin is None:
+        columns: dict[str, Any] = envelope_columns(event) | {"event_id": event.id, "claimed_event_id": None}
+        session.execute(
+            sa.update(StoredEvent)
+            .where(StoredEvent.id == row.id)
+            .values(**columns, quarantine_reason=None, parsed=True)
+        )
+        return "due again"
+    same = twin == row.body_digest or digest_matches(twin, body, inbox.settings.payload_keys) is not False
+    if not same:
+        raise CannotReplay("its event ID belongs to another body: the first one wins")
+    session.execute(sa.delete(StoredEvent).where(StoredEvent.id == row.id))
+    return "duplicate"
+
+
+def _unsealed(inbox: Inbox, row: StoredEvent) -> bytes:
+    if row.sealed_payload is None:
+        raise CannotReplay("its payload was erased by retention")
+    try:
+        return unseal(row.sealed_payload, row=row.seal_id, keys=inbox.settings.payload_keys)
+    except CannotUnseal as error:
+        raise CannotReplay(f"its payload cannot be unsealed: {error}") from None

@@ -1,0 +1,179 @@
+"""What is kept for how long, in every state: sealed payloads first, masked ones later, the audit log last.
+
+The event ID outlives its payload as a tombstone, so that a late duplicate is still a duplicate. Work is done in
+bounded batches, each its own transaction; once an hour, by whichever worker takes the lock.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app.database import writing
+from app.inbox.audit import record
+from app.inbox.context import Inbox
+from app.inbox.lifecycle import State
+from app.inbox.models import AuditEntry, Heartbeat, StoredEvent
+from app.inbox.receive import reference_paths
+from app.privacy.masking import mask_payload
+from app.privacy.sealing import CannotUnseal, seal, unseal
+from app.protocol.envelope import parse_event
+from app.protocol.errors import UnusablePayload
+
+BATCH = 500
+UNPARSED_DAYS = 7  # PCI DSS 3.3.1: what can't be parsed can't be freed of card authentication data
+DAY = 86400.0
+PURGE_LOCK = 0x5E4A46
+PURGE_INTERVAL_SECONDS = 3600
+
+
+@dataclass
+class Purged:
+    """How many rows each rule touched."""
+
+    sealed: int = 0
+    masked: int = 0
+    audit: int = 0
+
+
+def purge(inbox: Inbox, *, actor: str) -> Purged:
+    """Erase what retention no longer allows."""
+    settings = inbox.settings
+    sealed = StoredEvent.sealed_payload.is_not(None)
+    unparsed = sealed & StoredEvent.parsed.is_(False)
+    done = Purged(
+        sealed=_erase(inbox, sealed, settings.payload_retention_days, _WITHOUT_SEALED)
+        + _erase(inbox, unparsed, UNPARSED_DAYS, _WITHOUT_SEALED),
+        masked=_erase(inbox, StoredEvent.masked_payload.is_not(None), settings.masked_retention_days, _WITHOUT_MASKED),
+        audit=_delete_audit(inbox, settings.audit_retention_days),
+    )
+    with writing(inbox.engine) as session:
+        session.execute(sa.delete(Heartbeat).where(Heartbeat.seen_at < inbox.now(plus=-DAY)))
+        if any(asdict(done).values()):
+            detail = ", ".join(f"{name} {count}" for name, count in asdict(done).items())
+            record(session, inbox, "purge", "purged", actor=actor, detail=detail)
+    return done
+
+
+def purge_if_due(inbox: Inbox, *, actor: str) -> Purged | None:
+    """`purge()`, unless another worker holds the lock or did it within the hour."""
+    with writing(inbox.engine) as session:
+        if not _take_hourly_turn(session, inbox, actor):
+            return None
+    return purge(inbox, actor=actor)
+
+
+def reseal(inbox: Inbox) -> tuple[int, int]:
+    """Seal every payload under the newest key. Returns how many were resealed, and how many can't be opened."""
+    newest = inbox.settings.payload_keys[0].id
+    resealed, unreadable, after = 0, 0, 0
+    while True:
+        with writing(inbox.engine) as session:
+            rows = _next_rows(session, StoredEvent.sealing_key != newest, after)
+            for row in rows:
+                after = row.id
+                plaintext = _open(inbox, row)
+                if plaintext is None:
+                    unreadable += 1
+                    continue
+                row.sealed_payload = seal(plaintext, row=row.seal_id, keys=inbox.settings.payload_keys)
+                row.sealing_key = newest
+                resealed += 1
+        if not rows:
+            return resealed, unreadable
+
+
+def remask(inbox: Inbox) -> tuple[int, int]:
+    """Mask every payload again by today's rules. Returns how many were remasked, and how many can't be opened."""
+    remasked, unreadable, after = 0, 0, 0
+    while True:
+        with writing(inbox.engine) as session:
+            rows = _next_rows(session, StoredEvent.masked_payload.is_not(None), after)
+            for row in rows:
+                after = row.id
+                plaintext = _open(inbox, row)
+                if plaintext is None:
+                    unreadable += 1
+                    continue
+                try:
+                    payload = dict(parse_event(plaintext, inbox.settings.payload_fields).payload)
+                except UnusablePayload as error:
+                    if error.payload is None:
+                        continue
+                    payload = error.payload
+                row.masked_payload = json.dumps(mask_payload(payload, references=reference_paths(inbox)))
+                remasked += 1
+        if not rows:
+            return remasked, unreadable
+
+
+_WITHOUT_SEALED: dict[str, Any] = {"sealed_payload": None, "sealing_key": None}
+_WITHOUT_MASKED: dict[str, Any] = {"masked_payload": None}
+
+
+def _erase(inbox: Inbox, which: sa.ColumnElement[bool], days: int, values: dict[str, Any]) -> int:
+    """Pending events are kept whole, however old: they still have work to do."""
+    old = which & (StoredEvent.received_at < inbox.now(plus=-days * DAY))
+    total = 0
+    while True:
+        with writing(inbox.engine) as session:
+            ids = session.scalars(
+                sa.select(StoredEvent.id)
+                .where(old, StoredEvent.state != State.PENDING)
+                .order_by(StoredEvent.received_at, StoredEvent.id)
+                .limit(BATCH)
+            ).all()
+            if ids:
+                session.execute(sa.update(StoredEvent).where(StoredEvent.id.in_(ids)).values(values))
+        total += len(ids)
+        if len(ids) < BATCH:
+            return total
+
+
+def _delete_audit(inbox: Inbox, days: int) -> int:
+    total = 0
+    while True:
+        with writing(inbox.engine) as session:
+            ids = session.scalars(
+                sa.select(AuditEntry.id)
+                .where(AuditEntry.at < inbox.now(plus=-days * DAY))
+                .order_by(AuditEntry.at, AuditEntry.id)
+                .limit(BATCH)
+            ).all()
+            if ids:
+                session.execute(sa.delete(AuditEntry).where(AuditEntry.id.in_(ids)))
+        total += len(ids)
+        if len(ids) < BATCH:
+            return total
+
+
+def _take_hourly_turn(session: Session, inbox: Inbox, actor: str) -> bool:
+    """The turn is a heartbeat row named "purge"; the advisory lock keeps two takers apart."""
+    try_lock = sa.select(sa.func.pg_try_advisory_xact_lock(PURGE_LOCK))
+    if session.get_bind().dialect.name == "postgresql" and not session.scalar(try_lock):
+        return False
+    turn = session.get(Heartbeat, "purge")
+    last = turn.seen_at if turn else None
+    if last is not None and (inbox.clock.now() - last).total_seconds() < PURGE_INTERVAL_SECONDS:
+        return False
+    if turn is None:
+        session.execute(sa.insert(Heartbeat).values(worker="purge", started_at=inbox.now(), seen_at=inbox.now()))
+    else:
+        session.execute(sa.update(Heartbeat).where(Heartbeat.worker == "purge").values(seen_at=inbox.now()))
+    return True
+
+
+def _next_rows(session: Session, which: sa.ColumnElement[bool], after: int) -> list[StoredEvent]:
+    statement = sa.select(StoredEvent).where(which, StoredEvent.id > after).order_by(StoredEvent.id)
+    return list(session.scalars(statement.limit(BATCH)))
+
+
+def _open(inbox: Inbox, row: StoredEvent) -> bytes | None:
+    if row.sealed_payload is None:
+        return None
+    try:
+        return unseal(row.sealed_payload, row=row.seal_id, keys=inbox.settings.payload_keys)
+    except CannotUnseal:
+        return None

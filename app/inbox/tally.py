@@ -1,0 +1,67 @@
+"""Keeps floods out of the audit log: beyond a small rate, what repeats is counted and written once a minute.
+
+Anybody can send rejected requests, and a sender gone wild can repeat one event for ever. The first few of a
+kind in each minute get their own row; the rest are counted here, in memory, and become one row with a count
+when the minute is over. A process that is killed loses at most one minute of such counts, never a first row.
+"""
+
+from collections import Counter
+from datetime import datetime
+from threading import Lock
+
+Key = tuple[str, str | None, str | None]
+"""Result, event ID and event type of what is counted."""
+
+ROWS_A_MINUTE = 10
+MOST_KEYS = 1000
+OVERFLOW: Key = ("other", None, None)
+
+
+class Tally:
+    """The counts of the present minute."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._minute: datetime | None = None
+        self._seen: Counter[Key] = Counter()
+        self._summed: Counter[Key] = Counter()
+
+    def admits(self, key: Key, now: datetime) -> bool:
+        """Whether this occurrence gets a row of its own; if not, it has been counted."""
+        with self._lock:
+            if key not in self._seen and len(self._seen) >= MOST_KEYS:
+                key = OVERFLOW
+            self._open(now)
+            self._seen[key] += 1
+            if self._seen[key] <= ROWS_A_MINUTE:
+                return True
+            self._summed[key] += 1
+            return False
+
+    def take_finished(self, now: datetime) -> list[tuple[Key, int]]:
+        """The sums of minutes that are over; each is handed out once."""
+        with self._lock:
+            if self._minute is None or now.replace(second=0, microsecond=0) <= self._minute:
+                return []
+            return self._take()
+
+    def take_all(self) -> list[tuple[Key, int]]:
+        """Every sum, the present minute's too: the process is about to end."""
+        with self._lock:
+            return self._take()
+
+    def put_back(self, sums: list[tuple[Key, int]]) -> None:
+        """Keep sums that could not be written."""
+        with self._lock:
+            self._summed.update(dict(sums))
+
+    def _open(self, now: datetime) -> None:
+        minute = now.replace(second=0, microsecond=0)
+        if minute != self._minute:
+            self._minute = minute
+            self._seen.clear()
+
+    def _take(self) -> list[tuple[Key, int]]:
+        sums = list(self._summed.items())
+        self._summed.clear()
+        return sums

@@ -1,0 +1,43 @@
+"""Runs migrations, one process at a time: two deploys at once must not both migrate."""
+
+from alembic import context
+from flask import current_app
+from sqlalchemy import Connection, text
+
+from app.database import Base
+
+MIGRATION_LOCK = 0x5E4A47
+
+
+def render_item(kind, item, _autogen_context):
+    """A migration must not import the application: our own column types stand as what the database knows."""
+    if kind == "type" and type(item).__module__.startswith("app."):
+        return f"sa.{item.impl!r}"
+    return False
+
+
+def take_turn(connection: Connection) -> None:
+    """Wait for whoever migrates now. SQLite's lock was taken by BEGIN IMMEDIATE."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL lock_timeout = 0"))
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+
+
+def run() -> None:
+    """One transaction for everything: a migration that fails leaves nothing behind."""
+    engine = current_app.extensions["migrate"].db.engine.execution_options(sqlite_begin="IMMEDIATE")
+    with engine.connect() as connection, connection.begin():
+        take_turn(connection)
+        context.configure(
+            connection=connection,
+            target_metadata=Base.metadata,
+            render_item=render_item,
+            render_as_batch=connection.dialect.name == "sqlite",
+            transactional_ddl=True,
+            compare_type=True,
+        )
+        context.run_migrations()
+
+
+run()
