@@ -1,0 +1,42 @@
+"""`init`: a .env with fresh secrets, never over an existing one. The only command that needs no settings."""
+
+import base64
+import secrets
+import sys
+
+import click
+from flask import Flask
+
+from app.config import EXIT_CONFIGURATION, ConfigurationError
+from app.database import ROOT
+
+
+@click.command()
+def init() -> None:
+    """Write .env with fresh secrets for a sandbox."""
+    target = ROOT / ".env"
+    lines = [
+        "# Written by `flask --app wsgi init`. .env.example explains every setting.",
+        "SENANG_ENVIRONMENT=sandbox",
+        "# Replace this with the secret that Senang.io gave you.",
+        f"SENANG_WEBHOOK_SECRETS=whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}",
+        f"PAYLOAD_KEYS={secrets.token_hex(32)}",
+        f"SECRET_KEY={secrets.token_hex(32)}",
+    ]
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            target.chmod(0o600)
+            file.write("\n".join(lines) + "\n")
+    except FileExistsError:
+        raise click.ClickException(".env exists already and was left as it is.") from None
+    click.echo("Wrote .env with fresh secrets. Next: flask --app wsgi db upgrade")
+
+
+def app_without_settings(error: ConfigurationError) -> Flask:
+    """An app that can only `init`. Anything else lists the mistakes and ends the process with 78."""
+    if "init" not in sys.argv[1:]:
+        click.echo(str(error), err=True)
+        raise SystemExit(EXIT_CONFIGURATION)
+    app = Flask("app")
+    app.cli.add_command(init)
+    return app

@@ -1,0 +1,197 @@
+"""`worker`: processes that run handlers, and the parent that looks after them.
+
+The parent holds no database connection while it forks. It restarts a child that died, ends its leases, kills a
+child whose handler ignores its time limit, and stops with its own parent: none is left behind.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+from uuid import uuid4
+
+import click
+import sqlalchemy as sa
+import structlog
+from flask.cli import with_appcontext
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.cli.context import present_inbox
+from app.database import writing
+from app.inbox.context import Inbox
+from app.inbox.models import Heartbeat
+from app.inbox.retention import purge_if_due
+from app.inbox.time_limit import HandBack, TimeLimit
+from app.inbox.wakeup import Listener
+from app.inbox.work import process_next, release_dead_worker
+
+log = structlog.get_logger()
+
+STOP_SECONDS = 10.0
+HANDLER_STOP_SECONDS = 8.0
+KILL_GRACE_SECONDS = 5.0
+HEARTBEAT_SECONDS = 10.0
+RESTART_SECONDS = 1.0
+_fork = multiprocessing.get_context("fork")
+
+
+@click.command()
+@click.option("--processes", type=click.IntRange(1, 64), help="Default: WORKER_PROCESSES.")
+@click.option("--drain", is_flag=True, help="Stop when nothing is due.")
+@with_appcontext
+def worker(processes: int | None, drain: bool) -> None:
+    """Run the handlers of events that are due."""
+    inbox = present_inbox()
+    if drain:
+        Worker(inbox, _new_name()).run(drain=True)
+        return
+    Supervisor(inbox, processes or inbox.settings.worker_processes).run()
+
+
+class Worker:
+    """One process that claims, runs and settles, until it is told to stop."""
+
+    def __init__(self, inbox: Inbox, name: str, deadline: Any = None) -> None:
+        self.inbox, self.name, self._deadline = inbox, name, deadline
+        self._limit = TimeLimit()
+        self._listener = Listener(inbox.engine)
+        self._parent = os.getppid()
+        self._stopping = False
+        self._beat_at = self._purge_at = 0.0
+
+    def run(self, *, drain: bool = False) -> None:
+        """Work until stopped, or with `drain` until nothing is due."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        with contextlib.suppress(HandBack):
+            while not self._stopping and os.getppid() == self._parent:
+                worked = self._work()
+                if drain and not worked:
+                    break
+                if not worked and not self._stopping:
+                    self._listener.wait()
+        self._listener.close()
+
+    def _work(self) -> int:
+        try:
+            self._keep_house()
+            return process_next(self.inbox, self.name, self._watched())
+        except SQLAlchemyError as error:
+            log.error("database_unavailable", worker=self.name, error=type(error).__name__)
+            time.sleep(RESTART_SECONDS)
+            return 0
+        finally:
+            self._report(0.0)
+
+    def _watched(self) -> TimeLimit:
+        """The parent kills this process when a whole batch has outlived its lease."""
+        batch = self.inbox.settings.worker_batch * self.inbox.settings.handler_timeout
+        self._report(time.monotonic() + batch)
+        return self._limit
+
+    def _report(self, deadline: float) -> None:
+        if self._deadline is not None:
+            self._deadline.value = deadline
+
+    def _keep_house(self) -> None:
+        now = time.monotonic()
+        if now - self._beat_at > HEARTBEAT_SECONDS or not self._beat_at:
+            self._beat_at = now
+            _beat(self.inbox, self.name)
+        if now - self._purge_at > HEARTBEAT_SECONDS * 6 or not self._purge_at:
+            self._purge_at = now
+            purge_if_due(self.inbox, actor=self.name)
+
+    def _on_stop(self, _number: int, _frame: Any) -> None:
+        self._stopping = True
+        self._limit.stop_soon(HANDLER_STOP_SECONDS)
+
+
+class Supervisor:
+    """The parent of the worker processes."""
+
+    def __init__(self, inbox: Inbox, processes: int) -> None:
+        self.inbox, self.processes = inbox, processes
+        self._children: dict[BaseProcess, tuple[str, Any]] = {}
+        self._parent = os.getppid()
+        self._stopping = False
+
+    def run(self) -> None:
+        """Keep the processes running until told to stop, or until the parent is gone."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        while not self._stopping and os.getppid() == self._parent:
+            while len(self._children) < self.processes:
+                self._start()
+            wait([child.sentinel for child in self._children], timeout=0.5)
+            self._kill_stuck()
+            self._bury_dead()
+        self._stop()
+
+    def _start(self) -> None:
+        self.inbox.engine.dispose()
+        name, deadline = _new_name(), _fork.Value("d", 0.0, lock=False)
+        child = _fork.Process(target=_child, args=(self.inbox, name, deadline))
+        child.start()
+        self._children[child] = (name, deadline)
+        log.info("worker_started", worker=name)
+
+    def _kill_stuck(self) -> None:
+        for child, (name, deadline) in self._children.items():
+            if deadline.value and time.monotonic() > deadline.value + KILL_GRACE_SECONDS:
+                log.error("worker_stuck", worker=name)
+                child.kill()
+                child.join()
+
+    def _bury_dead(self) -> None:
+        for child in [c for c in self._children if not c.is_alive()]:
+            name, _ = self._children.pop(child)
+            log.error("worker_died", worker=name, exit_code=child.exitcode)
+            _release(self.inbox, name)
+            time.sleep(RESTART_SECONDS if child.exitcode else 0)
+
+    def _stop(self) -> None:
+        for child in self._children:
+            child.terminate()
+        until = time.monotonic() + STOP_SECONDS
+        for child, (name, _) in self._children.items():
+            child.join(max(0.0, until - time.monotonic()))
+            if child.is_alive():
+                child.kill()
+                child.join()
+                _release(self.inbox, name)
+
+    def _on_stop(self, _number: int, _frame: Any) -> None:
+        self._stopping = True
+
+
+def _child(inbox: Inbox, name: str, deadline: Any) -> None:
+    Worker(inbox, name, deadline).run()
+
+
+def _release(inbox: Inbox, name: str) -> None:
+    """Best effort: without it the leases run out by themselves."""
+    try:
+        release_dead_worker(inbox, name)
+    except SQLAlchemyError as error:
+        log.warning("leases_not_released", worker=name, error=type(error).__name__)
+    finally:
+        inbox.engine.dispose()
+
+
+def _beat(inbox: Inbox, name: str) -> None:
+    with writing(inbox.engine) as session:
+        seen = session.execute(
+            sa.update(Heartbeat).where(Heartbeat.worker == name).values(seen_at=inbox.now()).returning(Heartbeat.worker)
+        ).all()
+        if not seen:
+            session.execute(sa.insert(Heartbeat).values(worker=name, started_at=inbox.now(), seen_at=inbox.now()))
+
+
+def _new_name() -> str:
+    return f"{socket.gethostname()[:40]}:{os.getpid()}:{uuid4().hex[:8]}"

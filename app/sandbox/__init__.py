@@ -1,0 +1,1 @@
+"""A Senang.io to test against. It knocks at the front door like anyone."""

@@ -1,0 +1,73 @@
+"""Realistic events. Every name, NRIC, card and amount is made up (§8.3)."""
+
+import random
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+TYPES = (
+    "payment.success",
+    "payment.failed",
+    "policy.issued",
+    "policy.cancelled",
+    "refund.processed",
+    "claim.submitted",
+    "claim.updated",
+    "account.updated",
+)
+_NAMES = ("Nurul Aisyah binti Rahman", "Tan Wei Ming", "Siti Nurhaliza binti Osman", "Arjun a/l Subramaniam")
+_STATUS = {
+    "payment.success": "paid",
+    "payment.failed": "failed",
+    "policy.issued": "active",
+    "policy.cancelled": "cancelled",
+    "refund.processed": "refunded",
+    "claim.submitted": "submitted",
+    "claim.updated": "approved",
+    "account.updated": "verified",
+}
+
+
+def sample(event_type: str, *, fields: Mapping[str, str], now: datetime, **changes: Any) -> dict[str, Any]:
+    """A payload of this type, its fields where `fields` says. `changes` set envelope fields; None leaves one out."""
+    chance = random.Random()  # noqa: S311 - made-up data, nothing secret
+    number = chance.randint(100000, 999999)
+    envelope: dict[str, Any] = {
+        "event_id": f"evt_{uuid4().hex}",
+        "event_type": event_type,
+        "timestamp": now.isoformat(timespec="milliseconds"),
+        "transaction_id": f"TXN-{number}",
+        "policy_id": f"POL-{number}",
+        "status": _STATUS.get(event_type, "updated"),
+        "data": _data(chance),
+    }
+    if event_type.startswith("claim."):
+        envelope["claim_id"] = f"CLM-{number}"
+    envelope |= changes
+    payload: dict[str, Any] = {"sandbox": True}
+    for name, value in envelope.items():
+        if value is not None:
+            _put(payload, fields[name].split("."), value)
+    return payload
+
+
+def _data(chance: random.Random) -> dict[str, Any]:
+    year, month, day = chance.randint(60, 99), chance.randint(1, 12), chance.randint(1, 28)
+    return {
+        "amount": f"{chance.randint(50, 4000)}.{chance.randint(0, 99):02}",
+        "currency": "MYR",
+        "product_code": chance.choice(("MOTOR-COMP", "TRAVEL-SEA", "PA-BASIC")),
+        "customer": {
+            "name": chance.choice(_NAMES),
+            "nric": f"{year:02}{month:02}{day:02}-14-{chance.randint(1000, 9999)}",
+            "email": f"customer{chance.randint(1, 999)}@example.com",
+            "phone": f"+60 12-{chance.randint(200, 999)} {chance.randint(1000, 9999)}",
+        },
+    }
+
+
+def _put(payload: dict[str, Any], path: list[str], value: Any) -> None:
+    for key in path[:-1]:
+        payload = payload.setdefault(key, {})
+    payload[path[-1]] = value

@@ -1,0 +1,66 @@
+"""Whether the receiver is alive, ready, and what it counted. Public answers give no details."""
+
+import hmac
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TooLate
+from typing import Any, cast
+
+import structlog
+from flask import Blueprint, Response, abort, current_app, jsonify, request
+from sqlalchemy.exc import SQLAlchemyError
+
+from app import metrics as counted
+from app.inbox import queries
+from app.inbox.context import Inbox
+
+READY_DEADLINE_SECONDS = 1.5
+READY_CACHE_SECONDS = 5.0
+
+log = structlog.get_logger()
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/healthz")
+def alive() -> Response:
+    """The process answers. No I/O."""
+    return jsonify(status="alive")
+
+
+@blueprint.get("/readyz")
+def ready() -> tuple[Response, int]:
+    """The database takes writes and has the schema that this build needs. Cached for 5 s."""
+    cached: tuple[float, str | None] | None = current_app.extensions.get("readiness")
+    if cached is None or time.monotonic() - cached[0] > READY_CACHE_SECONDS:
+        cached = (time.monotonic(), _problem())
+        current_app.extensions["readiness"] = cached
+        if cached[1]:
+            log.error("not_ready", reason=cached[1])
+    is_ready = cached[1] is None
+    return jsonify(status="ready" if is_ready else "not ready"), 200 if is_ready else 503
+
+
+@blueprint.get("/metrics")
+def metrics() -> Response:
+    """Prometheus. As good as absent unless METRICS_TOKEN is set."""
+    inbox = cast(Inbox, current_app.extensions["inbox"])
+    token = inbox.settings.metrics_token
+    if not token:
+        abort(404)
+    if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), f"Bearer {token}".encode()):
+        abort(401)
+    text = counted.render(queries.health(inbox), shared_directory=os.environ.get("PROMETHEUS_MULTIPROC_DIR") or None)
+    return Response(text, mimetype="text/plain")
+
+
+def _problem() -> str | None:
+    inbox = cast(Inbox, current_app.extensions["inbox"])
+    pool = ThreadPoolExecutor(max_workers=1)
+    try:
+        check: Any = pool.submit(queries.takes_writes, inbox)
+        return cast("str | None", check.result(timeout=READY_DEADLINE_SECONDS))
+    except (SQLAlchemyError, TooLate) as error:
+        return type(error).__name__
+    finally:
+        pool.shutdown(wait=False)

@@ -1,0 +1,75 @@
+"""Answers that are not a success: RFC 9457 problem details, the same for every cause that must not be told apart."""
+
+import json
+from uuid import uuid4
+
+import structlog
+from flask import Flask, Response, g, request
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException
+
+RETRY_AFTER_SECONDS = "5"
+
+log = structlog.get_logger()
+
+
+def init_app(app: Flask) -> None:
+    """Turn every error of every route into a problem document."""
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(SQLAlchemyError, _database_error)
+    app.register_error_handler(Exception, _unexpected_error)
+
+
+def start_request() -> None:
+    """Give the request an ID of our own: a stranger's must not reach the audit log."""
+    g.request_id = uuid4().hex
+
+
+def request_id() -> str:
+    """The present request's ID."""
+    return str(g.get("request_id", ""))
+
+
+def refuse_plain_http() -> Response | None:
+    """§3.1. Never a redirect: the body would have crossed the network in the clear already."""
+    if request.is_secure or request.endpoint in ("health.alive", "health.ready"):
+        return None
+    return problem(403, "HTTPS required", "This endpoint is served over HTTPS only.")
+
+
+def problem(status: int, title: str, detail: str, **headers: str) -> Response:
+    """A problem document. Its fields never quote the request."""
+    document = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    response = Response(json.dumps(document), status, mimetype="application/problem+json")
+    response.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
+    return response
+
+
+def unavailable() -> Response:
+    """The database did not commit in time: the sender shall come again (§6.1)."""
+    return problem(
+        503,
+        "Service Unavailable",
+        "The event could not be stored. Please retry.",
+        Retry_After=RETRY_AFTER_SECONDS,
+    )
+
+
+def _http_error(error: HTTPException) -> Response:
+    response = problem(error.code or 500, error.name, error.description or error.name)
+    for name, value in error.get_headers(request.environ):
+        if name.lower() in ("allow", "retry-after"):
+            response.headers[name] = value
+    if request.endpoint == "webhooks.receive" or (error.code == 405 and request.path.startswith("/webhooks/")):
+        response.headers["Allow"] = "POST" if error.code == 405 else response.headers.get("Allow", "POST")
+    return response
+
+
+def _database_error(error: SQLAlchemyError) -> Response:
+    log.error("database_unavailable", error=type(error).__name__)
+    return unavailable()
+
+
+def _unexpected_error(error: Exception) -> Response:
+    log.error("unexpected_error", exc_info=error)
+    return problem(500, "Internal Server Error", "Something went wrong; the log has the request ID.")

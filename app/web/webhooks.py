@@ -1,0 +1,156 @@
+"""Where Senang.io knocks (§2, §3, §4). The one rule: authentic, then durable, then 2xx; everything else later.
+
+`receive()` is the whole flow. Handlers never run here.
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TooLate
+from functools import cache
+from typing import TypeVar, cast
+
+import structlog
+from flask import Blueprint, Response, current_app, g, jsonify, request
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from app import metrics
+from app.inbox.audit import record_rejection
+from app.inbox.context import Inbox
+from app.inbox.receive import Delivery, Receipt, quarantine_stale, quarantine_unusable
+from app.inbox.receive import receive as receive_event
+from app.protocol.envelope import Event, parse_event
+from app.protocol.errors import InvalidSignature, StaleTimestamp, UnusablePayload
+from app.protocol.signatures import verify
+from app.web import problems
+
+COMMIT_DEADLINE_SECONDS = 2.5
+"""The answer must be out within 3 s; a database that hangs keeps its thread, not the sender."""
+
+T = TypeVar("T")
+log = structlog.get_logger()
+blueprint = Blueprint("webhooks", __name__)
+
+
+@blueprint.post("/webhooks/senang")
+def receive() -> Response:
+    """Take one delivery."""
+    g.started = time.monotonic()
+    inbox = cast(Inbox, current_app.extensions["inbox"])
+    body = _bounded_body(inbox.settings.max_body_bytes)
+    try:
+        _verify(inbox, body)
+    except StaleTimestamp as stale:
+        return _keep_stale(inbox, body, stale)
+    except InvalidSignature as error:
+        return _reject(inbox, error)
+    return _store(inbox, body)
+
+
+def _bounded_body(limit: int) -> bytes:
+    """The raw bytes. Reads one byte past the limit: a chunked body doesn't tell its length."""
+    if request.content_length is not None and request.content_length > limit:
+        raise RequestEntityTooLarge
+    body = request.environ["wsgi.input"].read(limit + 1 if request.content_length is None else request.content_length)
+    if len(body) > limit:
+        raise RequestEntityTooLarge
+    return bytes(body)
+
+
+def _verify(inbox: Inbox, body: bytes) -> None:
+    settings = inbox.settings
+    verify(
+        body,
+        dict(request.headers),
+        scheme=settings.scheme,
+        keys=settings.signature_keys,
+        now=inbox.clock.now(),
+        tolerance=settings.timestamp_tolerance,
+    )
+
+
+def _store(inbox: Inbox, body: bytes) -> Response:
+    try:
+        event = parse_event(body, inbox.settings.payload_fields)
+        delivery = _delivery(body)
+        stored = _in_time(lambda: receive_event(inbox, event, delivery))
+    except UnusablePayload as error:
+        unusable, delivery = error, _delivery(body)
+        stored = _in_time(lambda: quarantine_unusable(inbox, unusable, delivery))
+    return _unstored() if stored is None else _acknowledge(stored)
+
+
+def _keep_stale(inbox: Inbox, body: bytes, stale: StaleTimestamp) -> Response:
+    """Authentic but outside the tolerance: kept if it is new, refused like any other bad signature."""
+    event: Event | UnusablePayload
+    try:
+        event = parse_event(body, inbox.settings.payload_fields)
+    except UnusablePayload as error:
+        event = error
+    delivery = _delivery(body)
+    kept = _in_time(lambda: quarantine_stale(inbox, event, delivery))
+    return _refuse(stale.reason) if kept else _unstored()
+
+
+def _reject(inbox: Inbox, error: InvalidSignature) -> Response:
+    identity = problems.request_id()
+    _in_time(lambda: record_rejection(inbox, error.reason, identity))
+    return _refuse(error.reason)
+
+
+def _in_time(work: Callable[[], T]) -> T | None:
+    """The result of the work, or None when the database fails or is too slow; it may commit later all the same."""
+    future = _storing_threads().submit(work)
+    try:
+        return future.result(timeout=COMMIT_DEADLINE_SECONDS)
+    except TooLate:
+        future.cancel()
+        log.error("not_committed_in_time")
+    except SQLAlchemyError as error:
+        log.error("not_committed", error=type(error).__name__)
+    return None
+
+
+@cache
+def _storing_threads() -> ThreadPoolExecutor:
+    """Made at the first delivery, so after gunicorn has forked."""
+    return ThreadPoolExecutor(max_workers=32, thread_name_prefix="storing")
+
+
+def _delivery(body: bytes) -> Delivery:
+    return Delivery(body, problems.request_id(), _elapsed_ms())
+
+
+def _acknowledge(receipt: Receipt) -> Response:
+    _log_delivery(receipt.status, receipt.event_id, receipt.event_type)
+    if receipt.errors is not None:
+        return jsonify(status=receipt.status, errors=receipt.errors)
+    return jsonify(status=receipt.status, event_id=receipt.event_id)
+
+
+def _refuse(reason: str) -> Response:
+    _log_delivery("rejected", None, None, reason=reason)
+    return problems.problem(401, "Unauthorized", "The delivery could not be authenticated.")
+
+
+def _unstored() -> Response:
+    _log_delivery("not stored", None, None)
+    return problems.unavailable()
+
+
+def _log_delivery(result: str, event_id: str | None, event_type: str | None, **more: str) -> None:
+    metrics.count_delivery(result, more.get("reason", ""), time.monotonic() - g.started)
+    log.info(
+        "delivery",
+        event_id=event_id,
+        event_type=event_type,
+        processing_result=result,
+        request_id=problems.request_id(),
+        duration_ms=_elapsed_ms(),
+        **more,
+    )
+
+
+def _elapsed_ms() -> int:
+    return round((time.monotonic() - cast(float, g.started)) * 1000)

@@ -1,0 +1,80 @@
+"""How gunicorn serves the receiver. GUNICORN_CMD_ARGS and the command line override what stands here."""
+
+import os
+import ssl
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from dotenv import load_dotenv
+
+from app.cli.embedded import embedded_worker
+from app.config import EXIT_CONFIGURATION, ConfigurationError, load_settings
+
+load_dotenv(Path(__file__).resolve().parent / ".env")
+try:
+    settings = load_settings()
+except ConfigurationError as error:
+    print(error, file=sys.stderr)
+    raise SystemExit(EXIT_CONFIGURATION) from None
+
+bind = f"0.0.0.0:{os.environ['PORT']}" if "PORT" in os.environ else "127.0.0.1:8000"
+# SQLite has one writer: a second web process would only wait for it.
+workers = int(os.environ.get("WEB_CONCURRENCY") or (1 if settings.database_url.startswith("sqlite") else 2))
+worker_class = "gthread"
+threads = 16
+timeout = 30  # a worker whose main loop is silent for so long is replaced
+graceful_timeout = 10  # running requests get this long to finish after SIGTERM
+keepalive = 5
+control_socket_disable = True
+# Whether a request came by HTTPS is for TRUSTED_PROXIES alone to decide.
+secure_scheme_headers: dict[str, str] = {}
+# No address and no query: access logs are logs too (§9.3).
+access_log_format = '"%(m)s %(U)s" %(s)s %(b)s %(M)sms'
+
+if os.environ.get("TLS_CERTFILE"):
+    certfile, keyfile = os.environ["TLS_CERTFILE"], os.environ["TLS_KEYFILE"]
+
+if settings.metrics_token and not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="senang-metrics-")
+
+
+def ssl_context(_config, default_ssl_context_factory):
+    """§3.2: TLS 1.2 and newer."""
+    context = default_ssl_context_factory()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def when_ready(_server):
+    """The master listens: start the worker beside the web workers."""
+    if settings.embedded_worker:
+        embedded_worker.start()
+
+
+def on_reload(_server):
+    """HUP: the web workers are replaced, and so is the embedded one."""
+    embedded_worker.replace()
+
+
+def on_exit(_server):
+    """The master stops: so does the embedded worker."""
+    embedded_worker.stop()
+
+
+def child_exit(_server, worker):
+    """Forget the gauges of a web worker that is gone."""
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        from prometheus_client import multiprocess
+
+        multiprocess.mark_process_dead(worker.pid)
+
+
+def worker_exit(_server, worker):
+    """Write the counts that this web worker still holds."""
+    from app.inbox.audit import write_remaining_sums
+
+    if getattr(worker, "wsgi", None) is not None:
+        write_remaining_sums(worker.wsgi.extensions["inbox"])

@@ -1,0 +1,14 @@
+"""The entry point of gunicorn and the flask command. Settings that don't allow a start end it with exit code 78."""
+
+from dotenv import load_dotenv
+
+from app import create_app
+from app.cli.init import app_without_settings
+from app.config import ConfigurationError
+from app.database import ROOT
+
+load_dotenv(ROOT / ".env")
+try:
+    app = create_app()
+except ConfigurationError as error:
+    app = app_without_settings(error)
