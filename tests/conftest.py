@@ -1,0 +1,194 @@
+"""The test bench: a real database per test, the real front door, the real worker.
+
+`deliver()` signs real bytes and POSTs them; `work()` drains what is due; `perform()` is what a partner's handler
+test needs. Every test that asks for `app` runs on SQLite; with `@both_databases` on PostgreSQL too.
+"""
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask_migrate import upgrade
+from sqlalchemy.orm import Session
+
+from app import create_app
+from app.clock import Clock
+from app.config import Settings, load_settings
+from app.database import reading
+from app.extensions import db
+from app.inbox.context import Inbox
+from app.inbox.models import StoredEvent
+from app.inbox.time_limit import TimeLimit
+from app.inbox.work import process_next
+from app.sandbox.samples import sample
+from app.sandbox.sender import Answer, Sender
+from tests.databases import Postgres
+
+ENVIRONMENT = {
+    "SENANG_WEBHOOK_SECRETS": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "PAYLOAD_KEYS": "8f1c2b7d4e5a69780123456789abcdef0fedcba98765432113579bdf02468ace",
+    "SECRET_KEY": "0123456789abcdef0123456789abcdef",
+    "HANDLER_TIMEOUT": "2",
+}
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A PostgreSQL server of our own, from a wheel, with a migrated template database."""
+    server = Postgres(tmp_path_factory.mktemp("postgres"))
+    server.make_template(lambda url: _migrate(_settings(url)))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file, to be copied."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    _migrate(_settings(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a migrated, empty database: SQLite, or what the test's parameter says."""
+    if getattr(request, "param", "sqlite") == "postgresql":
+        server: Postgres = request.getfixturevalue("postgres")
+        with server.database() as url:
+            yield url
+    else:
+        template: Path = request.getfixturevalue("sqlite_template")
+        shutil.copy(template, tmp_path / "receiver.db")
+        yield f"sqlite:///{tmp_path / 'receiver.db'}"
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """The settings; a test may change them before it asks for `app`."""
+    return dict(ENVIRONMENT)
+
+
+@pytest.fixture
+def app(database: str, environment: dict[str, str]) -> Iterator[Flask]:
+    """The receiver, as `create_app()` assembles it."""
+    app = create_app(load_settings(environment | {"DATABASE_URL": database}), Clock())
+    with app.app_context():
+        yield app
+        db.engine.dispose()
+
+
+@pytest.fixture
+def inbox(app: Flask) -> Inbox:
+    return app.extensions["inbox"]
+
+
+@pytest.fixture
+def clock(inbox: Inbox) -> Clock:
+    return inbox.clock
+
+
+@pytest.fixture
+def sender(app: Flask, inbox: Inbox) -> Sender:
+    """The sender that `senang trigger` uses, knocking without a network."""
+    client = app.test_client()
+
+    def post(url: str, body: bytes, headers: Any) -> Answer:
+        response = client.post(url, data=body, headers=dict(headers))
+        return Answer(response.status_code, response.get_data(as_text=True), dict(response.headers))
+
+    return Sender("/webhooks/senang", inbox.settings.scheme, inbox.settings.signature_keys[0], inbox.clock, post)
+
+
+@pytest.fixture
+def payload(inbox: Inbox) -> Callable[..., dict[str, Any]]:
+    """A realistic payload of a type, with envelope fields changed at will."""
+
+    def make(event_type: str = "payment.success", **changes: Any) -> dict[str, Any]:
+        return sample(event_type, fields=inbox.settings.payload_fields, now=inbox.clock.now(), **changes)
+
+    return make
+
+
+@pytest.fixture
+def deliver(sender: Sender, payload: Callable[..., dict[str, Any]]) -> Callable[..., Answer]:
+    """Deliver an event of a type, signed."""
+
+    def send(event_type: str = "payment.success", **changes: Any) -> Answer:
+        return sender.deliver(payload(event_type, **changes))
+
+    return send
+
+
+@pytest.fixture
+def work(inbox: Inbox) -> Callable[[], None]:
+    """Run the worker until nothing is due."""
+
+    def drain() -> None:
+        while process_next(inbox, "test worker", TimeLimit()):
+            pass
+
+    return drain
+
+
+@pytest.fixture
+def session(inbox: Inbox) -> Iterator[Session]:
+    """A fresh look at the database."""
+    with reading(inbox.engine) as session:
+        yield session
+
+
+@pytest.fixture
+def stored(inbox: Inbox) -> Callable[[str], StoredEvent]:
+    """The inbox row of an event ID, as it is now."""
+
+    def find(event_id: str) -> StoredEvent:
+        with reading(inbox.engine) as session:
+            return session.scalars(sa.select(StoredEvent).where(StoredEvent.event_id == event_id)).one()
+
+    return find
+
+
+@pytest.fixture
+def perform(
+    sender: Sender, payload: Callable[..., dict[str, Any]], work: Callable[[], None], stored: Any, inbox: Inbox
+) -> Callable[..., StoredEvent]:
+    """Deliver an event and run its handler, twice, as life does. Fails with the handler's error."""
+    from app.inbox.replay import replay
+
+    def run(event_type: str, **changes: Any) -> StoredEvent:
+        sent = payload(event_type, **changes)
+        assert sender.deliver(sent).status == 200
+        work()
+        replay(inbox, stored(sent["event_id"]).id, actor="test")
+        work()
+        row = stored(sent["event_id"])
+        assert row.state == "processed", row.last_error
+        return row
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _alarm_is_off() -> Iterator[None]:
+    yield
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def _settings(url: str) -> Settings:
+    return load_settings(ENVIRONMENT | {"DATABASE_URL": url})
+
+
+def _migrate(settings: Settings) -> None:
+    app = create_app(settings)
+    with app.app_context():
+        upgrade(str(Path(__file__).parent.parent / "migrations"))
+        db.engine.dispose()
+
+
+os.environ.pop("DATABASE_URL", None)
