@@ -12,6 +12,7 @@ from dotenv import load_dotenv
 
 from app.cli.embedded import embedded_worker
 from app.config import EXIT_CONFIGURATION, ConfigurationError, load_settings
+from app.logs import configure_logging
 
 load_dotenv(Path(__file__).resolve().parent / ".env")
 try:
@@ -20,6 +21,7 @@ except ConfigurationError as error:
     print(error, file=sys.stderr)
     raise SystemExit(EXIT_CONFIGURATION) from None
 
+configure_logging(settings.environment, settings.log_level)
 bind = f"0.0.0.0:{os.environ['PORT']}" if "PORT" in os.environ else "127.0.0.1:8000"
 # SQLite has one writer: a second web process would only wait for it.
 workers = int(os.environ.get("WEB_CONCURRENCY") or (1 if settings.database_url.startswith("sqlite") else 2))
@@ -29,6 +31,15 @@ timeout = 30  # a worker whose main loop is silent for so long is replaced
 graceful_timeout = 10  # running requests get this long to finish after SIGTERM
 keepalive = 5
 control_socket_disable = True
+logconfig_dict = {  # through the application's chain: JSON, masked
+    "version": 1,
+    "disable_existing_loggers": False,
+    "root": {"level": settings.log_level, "handlers": []},
+    "loggers": {
+        "gunicorn.error": {"level": settings.log_level, "handlers": [], "propagate": True},
+        "gunicorn.access": {"level": settings.log_level, "handlers": [], "propagate": True},
+    },
+}
 # Whether a request came by HTTPS is for TRUSTED_PROXIES alone to decide.
 secure_scheme_headers: dict[str, str] = {}
 # No address and no query: access logs are logs too (§9.3).

@@ -14,7 +14,7 @@ from app.logs import configure_logging
 def create_app(settings: Settings | None = None, clock: Clock | None = None) -> Flask:
     """The application, ready to serve. Raises ConfigurationError when the settings don't allow a start."""
     settings = settings or load_settings()
-    configure_logging(settings.environment)
+    configure_logging(settings.environment, settings.log_level)
     app = Flask(__name__, static_folder="web/static", template_folder="web/templates")
     app.config.update(
         SECRET_KEY=settings.secret_key,

@@ -41,6 +41,7 @@ class Settings:
     """What the environment says, checked and ready to use."""
 
     database_url: str  # DATABASE_URL: SQLite or PostgreSQL
+    log_level: str  # LOG_LEVEL: INFO has a line per delivery and attempt
     environment: str  # SENANG_ENVIRONMENT: sandbox or live (§8.3)
     scheme: SignatureScheme  # SENANG_SIGNATURE_SCHEME and its overrides, one per axis
     signature_keys: tuple[bytes, ...]  # SENANG_WEBHOOK_SECRETS, newest first; any may match
@@ -112,6 +113,7 @@ def _read(env: _Environment, *, on_platform: bool) -> dict[str, Any]:
     return {
         "database_url": env.parsed("DATABASE_URL", normalise_url, DEFAULT_DATABASE),
         "environment": environment,
+        "log_level": env.str("LOG_LEVEL", "INFO", validate=OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])),
         "scheme": scheme,
         "signature_keys": env.parsed("SENANG_WEBHOOK_SECRETS", lambda text: _keys(scheme, text)),
         "timestamp_tolerance": timedelta(seconds=_whole(env, "SENANG_TIMESTAMP_TOLERANCE", 300, 1, 86400)),

@@ -16,7 +16,7 @@ from app.privacy.masking import mask_text
 REFERENCE_KEYS = frozenset({"event_id", "request_id", "timestamp", "level", "environment"})
 
 
-def configure_logging(environment: str) -> None:
+def configure_logging(environment: str, level: str = "INFO") -> None:
     """Send structlog's and the standard library's lines through one chain."""
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
@@ -27,7 +27,7 @@ def configure_logging(environment: str) -> None:
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
@@ -42,7 +42,7 @@ def configure_logging(environment: str) -> None:
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers = [h for h in root.handlers if not isinstance(h, _Stdout)] + [handler]
-    root.setLevel(logging.INFO)
+    root.setLevel(level)
 
 
 class _Stdout(logging.StreamHandler[Any]):
