@@ -22,10 +22,14 @@ class Detector:
     pattern: re.Pattern[str]
     sample: str
     confirm: Callable[[str], bool] = lambda _text: True
+    rewrite: Callable[[str], str] | None = None  # masks a part of what the pattern found
     digits_only: bool = False  # would also match a plain reference number
 
     def mask(self, text: str) -> str:
         """The text with every find replaced."""
+        if self.rewrite is not None:
+            rewrite = self.rewrite
+            return self.pattern.sub(lambda m: rewrite(m[0]), text)
         return self.pattern.sub(lambda m: f"[{self.name}]" if self.confirm(m[0]) else m[0], text)
 
 
@@ -36,6 +40,19 @@ def _digits(text: str) -> str:
 def _is_card(text: str) -> bool:
     digits = _digits(text)
     return bool(_ISSUER.match(digits)) and luhn.is_valid(digits)
+
+
+def _mask_cards(run: str) -> str:
+    """A run of digit groups with every card in it masked: an expiry date behind a card must not hide it."""
+    parts = re.split(r"([ -])", run)  # groups at even places, separators between them
+    start = 0
+    while start < len(parts):
+        for end in range(len(parts), start, -2):
+            if 12 <= len("".join(parts[start:end:2])) <= 19 and _is_card("".join(parts[start:end])):
+                parts[start:end] = ["[card]"]
+                break
+        start += 2
+    return "".join(parts)
 
 
 def _is_nric(text: str) -> bool:
@@ -74,9 +91,9 @@ DETECTORS = (
     ),
     Detector(
         "card",
-        re.compile(r"(?<![0-9])[0-9](?:[ -]?[0-9]){11,18}(?![0-9])"),
+        re.compile(r"(?<![0-9])[0-9](?:[ -]?[0-9]){11,99}(?![0-9])"),
         "4111 1111 1111 1111",
-        _is_card,
+        rewrite=_mask_cards,
         digits_only=True,
     ),
     Detector(

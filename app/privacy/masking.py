@@ -94,10 +94,12 @@ def _kind(value: object) -> str:
 def _detect(text: str, *, reference: bool) -> str:
     """Look at the text as a person reads it: full-width digits are digits, and what can't be seen isn't there."""
     plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
-    found = plain
-    for detector in DETECTORS:
-        if not (reference and detector.digits_only):
-            found = detector.mask(found)
+    found, before = plain, None
+    while found != before:  # what one detector replaced may have hidden something from an earlier one
+        before = found
+        for detector in DETECTORS:
+            if not (reference and detector.digits_only):
+                found = detector.mask(found)
     return text if found == plain else found
 
 
