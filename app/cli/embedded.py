@@ -5,9 +5,10 @@ worker stops by itself when the master is killed, because it watches its parent.
 """
 
 import os
-import subprocess
+import signal
 import sys
 import threading
+import time
 
 from app.database import ROOT
 
@@ -19,7 +20,7 @@ class EmbeddedWorker:
     """Keeps one `flask worker` running from a thread of gunicorn's master."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+        self._worker: int | None = None
         self._stopping = threading.Event()
         self._master = 0
 
@@ -32,27 +33,44 @@ class EmbeddedWorker:
 
     def replace(self) -> None:
         """End the worker; the next one has the new code and settings."""
-        if self._process is not None:
-            self._process.terminate()
+        if self._worker is not None and not _is_gone(self._worker):
+            os.kill(self._worker, signal.SIGTERM)
 
     def stop(self) -> None:
         """End the worker for good, within its own time to stop."""
         if self._master != os.getpid():
             return
         self._stopping.set()
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
+        self.replace()
+        until = time.monotonic() + STOP_SECONDS
+        while self._worker is not None and not _is_gone(self._worker):
+            if time.monotonic() > until:
+                os.kill(self._worker, signal.SIGKILL)
+                break
+            time.sleep(0.1)
 
     def _keep(self) -> None:
-        command = [sys.executable, "-m", "flask", "--app", "wsgi", "worker"]
         while not self._stopping.is_set():
-            if self._process is None or self._process.poll() is not None:
-                self._process = subprocess.Popen(command, cwd=ROOT)  # noqa: S603 - no part of it is input
+            if self._worker is None or _is_gone(self._worker):
+                self._worker = _spawn(self._master)
             self._stopping.wait(CHECK_SECONDS)
+
+
+def _spawn(master: int) -> int:
+    """Start the worker and return its process ID.
+
+    Not by subprocess: its pipe to the new process would be inherited by a web worker that the master happens to
+    fork at the same moment, and this thread would wait for that pipe as long as the web worker lives.
+    """
+    flask = [sys.executable, "-m", "flask", "--app", str(ROOT / "wsgi.py")]
+    return os.posix_spawn(sys.executable, [*flask, "worker", "--parent", str(master)], os.environ)
+
+
+def _is_gone(process: int) -> bool:
+    try:
+        return os.waitpid(process, os.WNOHANG)[0] == process
+    except ChildProcessError:
+        return True
 
 
 embedded_worker = EmbeddedWorker()

@@ -1,7 +1,8 @@
 """`worker`: processes that run handlers, and the parent that looks after them.
 
 The parent holds no database connection while it forks. It restarts a child that died, ends its leases, kills a
-child whose handler ignores its time limit, and stops with its own parent: none is left behind.
+child whose handler ignores its time limit, and stops with its own parent: none is left behind. Who the parent
+is must be told: it may be dead before this process can ask.
 """
 
 import contextlib
@@ -43,24 +44,24 @@ _fork = multiprocessing.get_context("fork")
 @click.command()
 @click.option("--processes", type=click.IntRange(1, 64), help="Default: WORKER_PROCESSES.")
 @click.option("--drain", is_flag=True, help="Stop when nothing is due.")
+@click.option("--parent", type=int, hidden=True, help="Stop when this process is gone.")
 @with_appcontext
-def worker(processes: int | None, drain: bool) -> None:
+def worker(processes: int | None, drain: bool, parent: int | None) -> None:
     """Run the handlers of events that are due."""
     inbox = present_inbox()
     if drain:
-        Worker(inbox, _new_name()).run(drain=True)
+        Worker(inbox, _new_name(), os.getppid()).run(drain=True)
         return
-    Supervisor(inbox, processes or inbox.settings.worker_processes).run()
+    Supervisor(inbox, processes or inbox.settings.worker_processes, parent or os.getppid()).run()
 
 
 class Worker:
     """One process that claims, runs and settles, until it is told to stop."""
 
-    def __init__(self, inbox: Inbox, name: str, deadline: Any = None) -> None:
-        self.inbox, self.name, self._deadline = inbox, name, deadline
+    def __init__(self, inbox: Inbox, name: str, parent: int, deadline: Any = None) -> None:
+        self.inbox, self.name, self._parent, self._deadline = inbox, name, parent, deadline
         self._limit = TimeLimit()
         self._listener = Listener(inbox.engine)
-        self._parent = os.getppid()
         self._stopping = False
         self._beat_at = self._purge_at = 0.0
 
@@ -115,10 +116,9 @@ class Worker:
 class Supervisor:
     """The parent of the worker processes."""
 
-    def __init__(self, inbox: Inbox, processes: int) -> None:
-        self.inbox, self.processes = inbox, processes
+    def __init__(self, inbox: Inbox, processes: int, parent: int) -> None:
+        self.inbox, self.processes, self._parent = inbox, processes, parent
         self._children: dict[BaseProcess, tuple[str, Any]] = {}
-        self._parent = os.getppid()
         self._stopping = False
 
     def run(self) -> None:
@@ -136,7 +136,7 @@ class Supervisor:
     def _start(self) -> None:
         self.inbox.engine.dispose()
         name, deadline = _new_name(), _fork.Value("d", 0.0, lock=False)
-        child = _fork.Process(target=_child, args=(self.inbox, name, deadline))
+        child = _fork.Process(target=_child, args=(self.inbox, name, os.getpid(), deadline))
         child.start()
         self._children[child] = (name, deadline)
         log.info("worker_started", worker=name)
@@ -170,8 +170,8 @@ class Supervisor:
         self._stopping = True
 
 
-def _child(inbox: Inbox, name: str, deadline: Any) -> None:
-    Worker(inbox, name, deadline).run()
+def _child(inbox: Inbox, name: str, parent: int, deadline: Any) -> None:
+    Worker(inbox, name, parent, deadline).run()
 
 
 def _release(inbox: Inbox, name: str) -> None:

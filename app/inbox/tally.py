@@ -25,13 +25,14 @@ class Tally:
         self._minute: datetime | None = None
         self._seen: Counter[Key] = Counter()
         self._summed: Counter[Key] = Counter()
+        self._finished: Counter[Key] = Counter()
 
     def admits(self, key: Key, now: datetime) -> bool:
         """Whether this occurrence gets a row of its own; if not, it has been counted."""
         with self._lock:
+            self._open(now)
             if key not in self._seen and len(self._seen) >= MOST_KEYS:
                 key = OVERFLOW
-            self._open(now)
             self._seen[key] += 1
             if self._seen[key] <= ROWS_A_MINUTE:
                 return True
@@ -41,27 +42,23 @@ class Tally:
     def take_finished(self, now: datetime) -> list[tuple[Key, int]]:
         """The sums of minutes that are over; each is handed out once."""
         with self._lock:
-            if self._minute is None or now.replace(second=0, microsecond=0) <= self._minute:
-                return []
-            return self._take()
+            self._open(now)
+            return _emptied(self._finished)
 
     def take_all(self) -> list[tuple[Key, int]]:
         """Every sum, the present minute's too: the process is about to end."""
         with self._lock:
-            return self._take()
-
-    def put_back(self, sums: list[tuple[Key, int]]) -> None:
-        """Keep sums that could not be written."""
-        with self._lock:
-            self._summed.update(dict(sums))
+            return _emptied(self._finished) + _emptied(self._summed)
 
     def _open(self, now: datetime) -> None:
         minute = now.replace(second=0, microsecond=0)
         if minute != self._minute:
             self._minute = minute
             self._seen.clear()
+            self._finished.update(dict(_emptied(self._summed)))
 
-    def _take(self) -> list[tuple[Key, int]]:
-        sums = list(self._summed.items())
-        self._summed.clear()
-        return sums
+
+def _emptied(counts: Counter[Key]) -> list[tuple[Key, int]]:
+    sums = list(counts.items())
+    counts.clear()
+    return sums
