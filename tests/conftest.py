@@ -17,13 +17,14 @@ from flask import Flask
 from flask_migrate import upgrade
 from sqlalchemy.orm import Session
 
-from app import create_app
+from app import create_app, registry
 from app.clock import Clock
 from app.config import Settings, load_settings
 from app.database import reading
 from app.extensions import db
 from app.inbox.context import Inbox
 from app.inbox.models import StoredEvent
+from app.inbox.replay import replay
 from app.inbox.time_limit import TimeLimit
 from app.inbox.work import process_next
 from app.sandbox.samples import sample
@@ -159,7 +160,6 @@ def perform(
     sender: Sender, payload: Callable[..., dict[str, Any]], work: Callable[[], None], stored: Any, inbox: Inbox
 ) -> Callable[..., StoredEvent]:
     """Deliver an event and run its handler, twice, as life does. Fails with the handler's error."""
-    from app.inbox.replay import replay
 
     def run(event_type: str, **changes: Any) -> StoredEvent:
         sent = payload(event_type, **changes)
@@ -172,6 +172,15 @@ def perform(
         return row
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def _forget_handlers_of_the_test() -> Iterator[None]:
+    registry.discover()
+    before = dict(registry._handlers)
+    yield
+    registry._handlers.clear()
+    registry._handlers.update(before)
 
 
 @pytest.fixture(autouse=True)

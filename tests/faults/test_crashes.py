@@ -1,0 +1,213 @@
+"""Crashes: every acknowledged event is in the inbox, and every effect happened exactly once."""
+
+import json
+import os
+import random
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from app.handlers.models import Payment
+from app.inbox.models import AuditEntry, StoredEvent
+from app.inbox.receive import Delivery, receive
+from app.inbox.time_limit import TimeLimit
+from app.inbox.work import attempt, claim_due, process_next
+from app.protocol.envelope import parse_event
+from app.sandbox.sender import Sender
+from tests.databases import both_databases, on_postgresql
+from tests.processes import eventually, running
+
+
+@pytest.fixture
+def processes(database, environment):
+    with running(environment | {"DATABASE_URL": database, "LOG_LEVEL": "ERROR"}, HANDLER_TIMEOUT="1") as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def network_sender(inbox, processes):
+    return Sender(processes.url, inbox.settings.scheme, inbox.settings.signature_keys[0], inbox.clock)
+
+
+def send_all(sender, payloads):
+    """Deliver each until it is acknowledged, as Senang.io would."""
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(lambda p: sender.deliver_until_accepted(p, attempts=9), payloads))
+
+
+def assert_exactly_once(inbox, sent):
+    """Every event is processed, had one successful attempt, and left its effect."""
+    ids = [p["event_id"] for p in sent]
+    with inbox.engine.connect() as connection:
+        states = dict(connection.execute(sa.select(StoredEvent.event_id, StoredEvent.state)).all())
+        successes = connection.execute(
+            sa.select(AuditEntry.event_id, sa.func.count())
+            .where(AuditEntry.action == "attempt", AuditEntry.result == "processed")
+            .group_by(AuditEntry.event_id)
+        ).all()
+        payments = connection.scalar(sa.select(sa.func.count()).select_from(Payment))
+    assert states == dict.fromkeys(ids, "processed")
+    assert dict(successes) == dict.fromkeys(ids, 1)
+    assert payments == len(ids)
+
+
+def all_processed(inbox):
+    with inbox.engine.connect() as connection:
+        pending = sa.select(sa.func.count()).select_from(StoredEvent).where(StoredEvent.state == "pending")
+        return connection.scalar(pending) == 0
+
+
+def kill_and_recover(processes, network_sender, payload, inbox, rounds):
+    """Kill web and worker in turn at random moments of the traffic, start them again, and drain."""
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    sent = []
+    web, worker = processes.web("--workers", "2"), processes.worker()
+    for number in range(2 * rounds):
+        batch = [payload("payment.success", transaction_id=f"TXN-{number}-{i}") for i in range(10)]
+        with ThreadPoolExecutor(1) as pool:
+            traffic = pool.submit(send_all, network_sender, batch)
+            limit = len(sent) + chance.randrange(8)
+            eventually(lambda traffic=traffic, limit=limit: traffic.done() or _count(inbox) >= limit)
+            if number % 2:
+                processes.kill(web)
+                web = processes.web("--workers", "2")
+            else:
+                processes.kill(worker)
+                worker = processes.worker()
+            answers = traffic.result()
+        assert {answer.status for answer in answers} == {200}
+        sent += batch
+    eventually(lambda: all_processed(inbox), 90)
+    assert_exactly_once(inbox, sent)
+
+
+def _count(inbox):
+    with inbox.engine.connect() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(StoredEvent))
+
+
+@both_databases
+def test_killing_web_and_worker_ten_times_each_loses_nothing_and_repeats_nothing(
+    processes, network_sender, payload, inbox, environment
+):
+    processes.environment |= {"EMBEDDED_WORKER": "0", "WORKER_BATCH": "2"}
+
+    kill_and_recover(processes, network_sender, payload, inbox, rounds=10)
+
+
+@pytest.mark.soak
+@both_databases
+def test_killing_web_and_worker_fifty_times_each_loses_nothing_and_repeats_nothing(
+    processes, network_sender, payload, inbox
+):
+    processes.environment |= {"EMBEDDED_WORKER": "0", "WORKER_BATCH": "2"}
+
+    kill_and_recover(processes, network_sender, payload, inbox, rounds=50)
+
+
+@both_databases
+def test_a_thousand_simultaneous_deliveries_of_one_event_have_one_effect(processes, network_sender, payload, inbox):
+    processes.web(*(["--workers", "2"] if inbox.engine.dialect.name == "postgresql" else []))
+    sent = payload("payment.success")
+
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda _: network_sender.deliver_until_accepted(sent, attempts=9), range(1000)))
+
+    results = [answer.json["status"] for answer in answers]
+    assert (results.count("accepted"), results.count("duplicate")) == (1, 999)
+    eventually(lambda: all_processed(inbox))
+    assert_exactly_once(inbox, [sent])
+
+
+@both_databases
+def test_gunicorn_alone_is_a_whole_receiver(processes, network_sender, payload, inbox):
+    processes.web()
+    sent = [payload("payment.success", transaction_id=f"TXN-{i}") for i in range(3)]
+
+    send_all(network_sender, sent)
+
+    eventually(lambda: all_processed(inbox))
+    assert_exactly_once(inbox, sent)
+
+
+def test_the_embedded_worker_is_started_again_when_it_dies(processes, network_sender, payload, inbox):
+    web = processes.web()
+    eventually(lambda: _workers_of(web.pid))
+
+    os.kill(_workers_of(web.pid)[0], signal.SIGKILL)
+    send_all(network_sender, [payload("payment.success")])
+
+    eventually(lambda: _count(inbox) == 1 and all_processed(inbox))
+
+
+def test_the_embedded_worker_does_not_outlive_a_killed_master(processes):
+    web = processes.web()
+    eventually(lambda: _workers_of(web.pid))
+    workers = _workers_of(web.pid)
+
+    os.kill(web.pid, signal.SIGKILL)
+    web.wait()
+
+    eventually(lambda: not any(_alive(pid) for pid in workers), 15)
+
+
+@on_postgresql
+def test_a_worker_that_slept_past_its_lease_changes_nothing(inbox, deliver, stored):
+
+    deliver("payment.success", event_id="evt_1")
+    (slept,) = claim_due(inbox, "sleeper")
+    inbox.clock.advance(minutes=10)
+    process_next(inbox, "another", TimeLimit())
+    settled = stored("evt_1")
+
+    outcome = attempt(inbox, slept, TimeLimit())
+
+    assert outcome is None
+    assert (stored("evt_1").state, stored("evt_1").finished_at) == ("processed", settled.finished_at)
+
+
+@on_postgresql
+def test_sixteen_claimers_over_two_thousand_events_run_each_once(inbox, payload, environment):
+
+    for number in range(2000):
+        body = json.dumps(payload("payment.success", event_id=f"evt_{number}")).encode()
+        receive(inbox, parse_event(body, inbox.settings.payload_fields), Delivery(body, "r"))
+
+    def claim_all(name):
+        claimed = []
+        while claims := claim_due(inbox, f"claimer {name}"):
+            claimed += [claim.event_id for claim in claims]
+        return claimed
+
+    with ThreadPoolExecutor(16) as pool:
+        claimed = [event_id for ids in pool.map(claim_all, range(16)) for event_id in ids]
+
+    assert sorted(claimed) == sorted(f"evt_{number}" for number in range(2000))
+
+
+def _workers_of(master):
+    """The supervisors that the master started: its children whose command line says worker."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and _parent(entry.name) == master and b"worker" in (entry / "cmdline").read_bytes():
+            found.append(int(entry.name))
+    return found
+
+
+def _parent(pid):
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
+
+
+def _alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,191 @@
+"""§3 Webhook endpoint requirements: the HTTP contract, row by row."""
+
+import json
+import ssl
+import subprocess
+import urllib.request
+from io import BytesIO
+
+import pytest
+import sqlalchemy as sa
+
+from app.inbox.models import AuditEntry, StoredEvent
+from tests.databases import both_databases
+from tests.processes import eventually, running
+
+clause = pytest.mark.clause
+
+
+@pytest.fixture
+def plain(app):
+    return app.test_client()
+
+
+def problem(response, status):
+    assert response.status_code == status
+    assert response.mimetype == "application/problem+json"
+    assert set(response.json) == {"type", "title", "status", "detail"}
+    assert response.json["status"] == status
+    assert response.headers["X-Request-ID"]
+    return True
+
+
+@clause("3.1")
+def test_plain_http_is_refused_and_never_redirected(environment, database, request):
+    environment["REQUIRE_HTTPS"] = "1"
+    client = request.getfixturevalue("app").test_client()
+
+    assert problem(client.post("/webhooks/senang"), 403)
+
+
+@clause("3.1")
+@pytest.mark.parametrize(
+    ("hops", "forwarded", "status"), [("1", "https", 401), ("1", "http", 403), ("0", "https", 403), ("2", "https", 403)]
+)
+def test_https_is_believed_through_exactly_the_trusted_hops(environment, database, request, hops, forwarded, status):
+    environment |= {"REQUIRE_HTTPS": "1", "TRUSTED_PROXIES": hops}
+    client = request.getfixturevalue("app").test_client()
+
+    response = client.post("/webhooks/senang", headers={"X-Forwarded-Proto": forwarded})
+
+    assert response.status_code == status
+
+
+@clause("3.2")
+def test_gunicorn_terminates_tls_itself_and_refuses_versions_before_1_2(environment, database, tmp_path):
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            "/CN=localhost",
+            "-days",
+            "1",
+            "-keyout",
+            str(key),
+            "-out",
+            str(certificate),
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ],
+        check=True,
+        capture_output=True,
+    )
+    settings = environment | {"DATABASE_URL": database, "TLS_CERTFILE": str(certificate), "TLS_KEYFILE": str(key)}
+    trusting = ssl.create_default_context(cafile=str(certificate))
+
+    with running(settings, EMBEDDED_WORKER="0") as receiver:
+        receiver.start("-m", "gunicorn", "wsgi:app")
+        address = f"https://127.0.0.1:{receiver.port}/healthz"
+        eventually(lambda: _status(address, trusting) == 200)
+        outdated = ssl.create_default_context(cafile=str(certificate))
+        outdated.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+        with pytest.warns(DeprecationWarning, match="TLSVersion"):
+            outdated.maximum_version = ssl.TLSVersion.TLSv1_1
+
+        assert _status(address, outdated) is None
+
+
+def _status(address, context):
+    try:
+        with urllib.request.urlopen(address, context=context, timeout=3) as response:
+            return response.status
+    except OSError:
+        return None
+
+
+@clause("3.2")
+@pytest.mark.parametrize("method", ["get", "put", "delete", "patch"])
+def test_another_method_is_answered_405(plain, method):
+    response = getattr(plain, method)("/webhooks/senang")
+
+    assert problem(response, 405)
+    assert response.headers["Allow"] == "POST"
+
+
+@clause("3.2")
+def test_a_body_over_the_limit_is_refused_before_it_is_read(plain):
+    response = plain.post("/webhooks/senang", data=b"x" * (1024 * 1024 + 1))
+
+    assert problem(response, 413)
+
+
+@clause("3.2")
+def test_a_chunked_body_over_the_limit_is_refused_too(plain):
+    body = BytesIO(b"x" * (1024 * 1024 + 1))
+
+    response = plain.post("/webhooks/senang", input_stream=body, environ_overrides={"wsgi.input_terminated": True})
+
+    assert problem(response, 413)
+
+
+@clause("3.2")
+@both_databases
+@pytest.mark.parametrize(
+    ("body", "errors"),
+    [
+        (b"not json", {"body": ["not_json"]}),
+        (b"[]", {"body": ["not_an_object"]}),
+        (b'{"event_id":"a","event_id":"b"}', {"body": ["duplicate_key"]}),
+        (b"\xff\xfe", {"body": ["not_utf8"]}),
+        (b'{"event_id":NaN}', {"body": ["not_a_finite_number"]}),
+        (b'{"event_type":"a","timestamp":1}', {"event_id": ["missing"]}),
+    ],
+)
+def test_an_authentic_but_unusable_body_is_acknowledged_and_quarantined(sender, session, body, errors):
+    answer = sender.deliver(body)
+
+    row = session.scalars(sa.select(StoredEvent)).one()
+    assert (answer.status, answer.json) == (200, {"status": "quarantined", "errors": errors})
+    assert (row.state, row.event_id, row.sealed_payload is not None) == ("quarantined", None, True)
+
+
+@clause("3.2")
+@both_databases
+def test_an_unusable_body_is_kept_once_however_often_it_comes(sender, session):
+    sender.deliver(b"not json")
+    sender.deliver(b"not json")
+
+    assert session.scalars(sa.select(StoredEvent.deliveries)).all() == [2]
+
+
+@clause("3.2")
+@both_databases
+def test_a_stale_delivery_is_refused_but_its_authentic_body_is_kept(sender, payload, clock, session):
+    sent = payload("payment.success", event_id="evt_1")
+    body, headers = _signed(sender, sent)
+    clock.advance(minutes=6)
+
+    answer = sender.post(sender.url, body, headers)
+
+    row = session.scalars(sa.select(StoredEvent)).one()
+    assert answer.status == 401
+    assert (row.state, row.quarantine_reason, row.claimed_event_id) == ("quarantined", "stale", "evt_1")
+
+
+@clause("3.3")
+@both_databases
+def test_a_stale_redelivery_of_a_known_event_stores_nothing(sender, payload, clock, session):
+    sent = payload("payment.success", event_id="evt_1")
+    body, headers = _signed(sender, sent)
+    sender.post(sender.url, body, headers)
+    clock.advance(minutes=6)
+
+    answer = sender.post(sender.url, body, headers)
+
+    assert answer.status == 401
+    assert session.scalars(sa.select(StoredEvent.event_id)).all() == ["evt_1"]
+    assert session.scalars(sa.select(AuditEntry.result).order_by(AuditEntry.id)).all() == [
+        "accepted",
+        "rejected: stale",
+    ]
+
+
+def _signed(sender, payload):
+    body = json.dumps(payload).encode()
+    return body, sender.headers(body)
