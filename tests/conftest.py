@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -40,12 +41,14 @@ ENVIRONMENT = {
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server of our own, from a wheel, with a migrated template database."""
-    server = Postgres(tmp_path_factory.mktemp("postgres"))
-    server.make_template(lambda url: _migrate(_settings(url)))
-    yield server
-    server.stop()
+    # Not in pytest's folder, which keeps three runs only: a fourth would delete a server that is running.
+    with TemporaryDirectory(prefix="senang-postgres-", ignore_cleanup_errors=True) as folder:
+        server = Postgres(Path(folder) / "data")
+        server.make_template(lambda url: _migrate(_settings(url)))
+        yield server
+        server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -79,9 +82,8 @@ def environment() -> dict[str, str]:
 def app(database: str, environment: dict[str, str]) -> Iterator[Flask]:
     """The receiver, as `create_app()` assembles it."""
     app = create_app(load_settings(environment | {"DATABASE_URL": database}), Clock())
-    with app.app_context():
-        yield app
-        db.engine.dispose()
+    yield app  # without a context of its own: each request must get a fresh one, as in life
+    app.extensions["inbox"].engine.dispose()
 
 
 @pytest.fixture

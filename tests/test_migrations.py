@@ -1,0 +1,72 @@
+"""Migrations: up and down on both databases, the models match, and two deploys at once do not collide."""
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask_migrate import downgrade, upgrade
+
+from app.database import Base
+from app.inbox.queries import takes_writes
+from tests.databases import both_databases
+from tests.processes import Receiver
+
+MIGRATIONS = str(Path(__file__).parent.parent / "migrations")
+
+
+def test_there_is_one_head():
+    assert len(ScriptDirectory(MIGRATIONS).get_heads()) == 1
+
+
+@both_databases
+def test_the_models_match_the_migrations(inbox):
+    with inbox.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+
+        assert compare_metadata(context, Base.metadata) == []
+
+
+@both_databases
+def test_everything_can_be_taken_down_and_built_again(app, inbox, deliver):
+    with app.app_context():
+        downgrade(MIGRATIONS, revision="base")
+    with inbox.engine.connect() as connection:
+        left = set(sa.inspect(connection).get_table_names()) - {"alembic_version", "sqlite_sequence"}
+    with app.app_context():
+        upgrade(MIGRATIONS)
+
+    assert left == set()
+    assert deliver().status == 200
+
+
+@both_databases
+def test_the_triggers_stand_after_the_migrations(inbox, deliver, clock):
+    deliver()
+
+    with pytest.raises(sa.exc.DBAPIError, match="append-only"), inbox.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM audit_log"))
+
+
+@both_databases
+def test_two_migrations_at_once_end_in_one_schema(app, database, environment):
+    with app.app_context():
+        downgrade(MIGRATIONS, revision="base")
+    receiver = Receiver(environment | {"DATABASE_URL": database})
+
+    racers = [receiver.start("-m", "flask", "--app", "wsgi", "db", "upgrade") for _ in range(3)]
+
+    assert [racer.wait(60) for racer in racers] == [0, 0, 0]
+
+
+@both_databases
+def test_a_schema_that_is_behind_is_not_ready_and_one_that_is_beyond_is(app, inbox):
+    with inbox.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = 'from_a_newer_release'"))
+    beyond = takes_writes(inbox)
+    with inbox.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM alembic_version"))
+
+    assert (beyond, takes_writes(inbox)) == (None, "not_migrated")

@@ -1,0 +1,211 @@
+"""The events page behind its sign-in, the commands, and what an operator does with them."""
+
+import json
+import re
+
+import pytest
+import sqlalchemy as sa
+
+from app.inbox.models import AuditEntry, StoredEvent
+from app.inbox.retention import purge
+from app.privacy.sealing import parse_keys, unseal
+from tests.databases import both_databases
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def cli(app):
+    def run(*arguments):
+        return app.test_cli_runner().invoke(args=list(arguments))
+
+    return run
+
+
+@pytest.fixture
+def signed_in(app, cli):
+    """A browser that signed in as a user of the role."""
+
+    def sign_in(role="operator", password="correct horse battery"):
+        cli("users", "add", "siti", "--role", role, "--password", "correct horse battery")
+        client = app.test_client()
+        form = {"name": "siti", "password": password, "csrf_token": _token(client.get("/sign-in"))}
+        client.response = client.post("/sign-in", data=form)
+        return client
+
+    return sign_in
+
+
+def _token(response):
+    return re.search(r'name="csrf_token" value="([^"]+)"', response.text)[1]
+
+
+@both_databases
+def test_the_page_lists_events_and_shows_one_with_its_masked_payload_and_trail(signed_in, deliver, work, stored):
+    deliver("payment.success", event_id="evt_1", data={"customer": {"name": "Siti"}})
+    work()
+
+    client = signed_in()
+    index, detail = client.get("/events"), client.get(f"/events/{stored('evt_1').id}")
+
+    assert "evt_1" in index.text
+    assert "[text 4]" in detail.text
+    assert detail.text.index("accepted") < detail.text.index("processed", detail.text.index("Audit trail"))
+
+
+def test_hostile_text_is_inert_on_the_page(signed_in, deliver, stored):
+    deliver(HOSTILE, event_id="<b>x</b>", status=HOSTILE, data={HOSTILE: HOSTILE})
+
+    client = signed_in()
+    pages = client.get("/events").text + client.get(f"/events/{stored('<b>x</b>').id}").text
+
+    assert "<script" not in pages
+    assert "<b>x" not in pages
+
+
+def test_an_operator_replays_and_a_viewer_may_not(signed_in, deliver, work, stored, session):
+    deliver(event_id="evt_1")
+    work()
+    address = f"/events/{stored('evt_1').id}"
+
+    operator = signed_in()
+    operator.post(f"{address}/replay", data={"csrf_token": _token(operator.get(address))})
+    replayed = stored("evt_1").state
+    viewer = signed_in(role="viewer")
+    refused = viewer.post(f"{address}/replay", data={"csrf_token": _token(viewer.get(address))})
+
+    actors = session.scalars(sa.select(AuditEntry.actor).where(AuditEntry.action == "replay")).all()
+    assert (replayed, refused.status_code, actors) == ("pending", 403, ["siti"])
+
+
+def test_a_post_without_a_csrf_token_is_refused(signed_in, deliver, work, stored):
+    deliver(event_id="evt_1")
+    work()
+
+    response = signed_in().post(f"/events/{stored('evt_1').id}/replay")
+
+    assert (response.status_code, stored("evt_1").state) == (400, "processed")
+
+
+def test_a_wrong_password_does_not_sign_in(signed_in):
+    assert signed_in(password="wrong").response.status_code == 401
+
+
+def test_after_ten_failures_even_the_right_password_has_to_wait(signed_in, clock):
+    for _ in range(10):
+        signed_in(password="wrong")
+
+    refused = signed_in().response.status_code
+    clock.advance(minutes=20)
+
+    assert (refused, signed_in().response.status_code) == (401, 302)
+
+
+def test_pages_carry_a_content_security_policy_without_scripts(app):
+    policy = app.test_client().get("/sign-in").headers["Content-Security-Policy"]
+
+    assert policy.startswith("default-src 'none'")
+    assert "script-src" not in policy
+
+
+def test_metrics_need_the_token_and_count_deliveries(environment, request):
+    environment["METRICS_TOKEN"] = "a-token"
+    client = request.getfixturevalue("app").test_client()
+    request.getfixturevalue("deliver")()
+
+    refused = client.get("/metrics")
+    shown = client.get("/metrics", headers={"Authorization": "Bearer a-token"})
+
+    assert refused.status_code == 401
+    assert 'senang_deliveries_total{reason="",result="accepted"}' in shown.text
+    assert 'senang_events{state="pending"} 1' in shown.text
+
+
+def test_metrics_are_absent_without_a_token(app):
+    assert app.test_client().get("/metrics").status_code == 404
+
+
+@both_databases
+def test_readyz_says_ready_and_healthz_alive(app):
+    client = app.test_client()
+
+    assert (client.get("/readyz").status_code, client.get("/healthz").status_code) == (200, 200)
+
+
+@both_databases
+def test_purge_erases_payloads_and_keeps_the_event_id_as_a_tombstone(inbox, sender, payload, work, stored, clock):
+    sent = payload(event_id="evt_1")
+    sender.deliver(sent)
+    work()
+    clock.advance(days=400)
+
+    purge(inbox, actor="test")
+    answer = sender.deliver(sent)
+
+    row = stored("evt_1")
+    assert (row.sealed_payload, row.masked_payload) == (None, None)
+    assert answer.json["status"] == "duplicate"
+
+
+@both_databases
+def test_reseal_moves_every_payload_to_the_newest_key(app, inbox, deliver, work, stored, cli):
+    deliver(event_id="evt_1")
+    rotated = parse_keys("MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY=") + inbox.settings.payload_keys
+    object.__setattr__(inbox.settings, "payload_keys", rotated)
+
+    result = cli("events", "reseal", "--json")
+    object.__setattr__(inbox.settings, "payload_keys", rotated[:1])
+    work()
+
+    assert json.loads(result.output) == {"resealed": 1, "unreadable": 0}
+    assert stored("evt_1").state == "processed"
+
+
+@both_databases
+def test_remask_applies_todays_rules(inbox, deliver, stored, cli):
+    deliver(event_id="evt_1", data={"customer": "Siti"})
+    with inbox.engine.begin() as connection:
+        connection.execute(sa.update(StoredEvent).values(masked_payload='{"old": "rules"}'))
+
+    cli("events", "remask")
+
+    assert json.loads(stored("evt_1").masked_payload)["data"] == {"customer": "[text 4]"}
+
+
+@both_databases
+def test_an_undecryptable_row_is_dead_and_its_neighbours_are_processed(inbox, deliver, work, stored):
+    deliver(event_id="evt_1")
+    deliver(event_id="evt_2")
+    with inbox.engine.begin() as connection:
+        broken = sa.update(StoredEvent).where(StoredEvent.event_id == "evt_1").values(sealed_payload=b"broken")
+        connection.execute(broken)
+
+    work()
+
+    assert (stored("evt_1").state, stored("evt_2").state) == ("dead", "processed")
+
+
+def test_card_verification_codes_are_not_kept_even_sealed(inbox, deliver, stored):
+    deliver(event_id="evt_1", data={"card": {"cvv": "123", "last4": "1111"}})
+
+    row = stored("evt_1")
+    kept = unseal(row.sealed_payload, row=row.seal_id, keys=inbox.settings.payload_keys)
+    assert json.loads(kept)["data"] == {"card": {"last4": "1111"}}
+
+
+def test_list_and_replay_speak_json_and_words(cli, deliver, work, stored):
+    deliver(event_id="evt_1")
+    work()
+
+    listed = json.loads(cli("events", "list", "--json").output)
+    replayed = cli("events", "replay", "evt_1")
+
+    assert [row["event_id"] for row in listed] == ["evt_1"]
+    assert (replayed.exit_code, stored("evt_1").state) == (0, "pending")
+
+
+def test_an_unknown_event_is_a_clear_error(cli):
+    result = cli("events", "show", "nothing")
+
+    assert result.exit_code == 1
+    assert "no such event" in result.output
