@@ -1,0 +1,163 @@
+"""The database misbehaves: each fault has its stated outcome, and nothing is lost."""
+
+import os
+import signal
+import time
+
+import sqlalchemy as sa
+
+from app.handlers.models import Payment
+from app.inbox.models import StoredEvent
+from app.inbox.time_limit import TimeLimit
+from app.inbox.work import attempt, claim_due
+from app.registry import handles
+from app.sandbox.sender import Sender
+from tests.databases import both_databases, on_postgresql
+from tests.processes import eventually, running
+
+
+@on_postgresql
+def test_a_locked_table_is_answered_503_within_three_seconds_and_the_retry_is_accepted(deliver, inbox):
+    with inbox.engine.begin() as connection:
+        connection.execute(sa.text("LOCK TABLE events IN ACCESS EXCLUSIVE MODE"))
+        started = time.monotonic()
+        refused = deliver(event_id="evt_1")
+        waited = time.monotonic() - started
+
+    assert (refused.status, waited < 3) == (503, True)
+    assert deliver(event_id="evt_1").status == 200
+
+
+@on_postgresql
+def test_a_connection_that_is_cut_during_a_handler_undoes_its_writes_and_the_event_is_tried_again(
+    deliver, work, inbox, stored, session, clock
+):
+    cut = []
+
+    @handles("test.event")
+    def cut_once(event, handler_session):
+        handler_session.execute(
+            sa.insert(Payment).values(
+                reference="half", status="x", rank=0, occurred_at=event.occurred_at, event_id=event.id
+            )
+        )
+        if not cut:
+            cut.append(handler_session.scalar(sa.text("SELECT pg_backend_pid()")))
+            with inbox.engine.connect() as other:
+                other.execute(sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": cut[0]})
+            handler_session.scalar(sa.text("SELECT 1"))
+
+    deliver("test.event", event_id="evt_1")
+    work()
+    after_the_cut = stored("evt_1").state
+    clock.advance(hours=2)
+    work()
+
+    assert (after_the_cut, stored("evt_1").state) == ("pending", "processed")
+    assert session.get(Payment, "half").event_id == "evt_1"
+
+
+@on_postgresql
+def test_a_settlement_whose_commit_arrived_but_whose_answer_did_not_is_not_repeated(deliver, inbox, stored, session):
+    """The work is done and the worker does not know: running it again must change nothing."""
+    deliver("payment.success", event_id="evt_1")
+    (claim,) = claim_due(inbox, "worker")
+    attempt(inbox, claim, TimeLimit())
+
+    again = attempt(inbox, claim, TimeLimit())
+
+    assert again is None
+    assert (stored("evt_1").state, stored("evt_1").last_error) == ("processed", None)
+
+
+def test_a_full_disk_is_answered_503_and_once_there_is_room_the_retry_is_accepted(deliver, inbox):
+    with inbox.engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+    limit = f"PRAGMA max_page_count={pages}"
+    listener = lambda connection, *_: connection.execute(limit)  # noqa: E731 - removed again by identity
+    inbox.engine.dispose()
+    sa.event.listen(inbox.engine, "connect", listener)
+    answers = [deliver(event_id=f"evt_{n}", data={"filler": "x" * 20_000}).status for n in range(5)]
+
+    sa.event.remove(inbox.engine, "connect", listener)
+    inbox.engine.dispose()
+
+    assert 503 in answers
+    assert deliver(event_id="evt_after").status == 200
+
+
+@both_databases
+def test_a_stopped_worker_that_wakes_up_after_its_lease_changes_nothing(database, environment, inbox, payload):
+    settings = environment | {"DATABASE_URL": database, "LOG_LEVEL": "ERROR", "EMBEDDED_WORKER": "0"}
+    with running(settings, HANDLER_TIMEOUT="0.5", WORKER_BATCH="1") as receiver:
+        receiver.web()
+        worker = receiver.worker()
+        sender = Sender(receiver.url, inbox.settings.scheme, inbox.settings.signature_keys[0], inbox.clock)
+        sender.deliver(payload(event_id="before"))
+        eventually(lambda: _state(inbox, "before") == "processed")
+
+        os.killpg(worker.pid, signal.SIGSTOP)
+        sender.deliver(payload(event_id="during"))
+        receiver.flask("worker", "--drain")
+        finished = _finished(inbox, "during")
+        os.killpg(worker.pid, signal.SIGCONT)
+        sender.deliver(payload(event_id="after"))
+        eventually(lambda: _state(inbox, "after") == "processed")
+
+    assert _finished(inbox, "during") == finished is not None
+
+
+@both_databases
+def test_sigterm_lets_the_worker_finish_and_leaves_no_claim_behind(database, environment, inbox, payload):
+    settings = environment | {"DATABASE_URL": database, "LOG_LEVEL": "ERROR", "EMBEDDED_WORKER": "0"}
+    with running(settings) as receiver:
+        receiver.web()
+        sender = Sender(receiver.url, inbox.settings.scheme, inbox.settings.signature_keys[0], inbox.clock)
+        for number in range(50):
+            sender.deliver(payload(event_id=f"evt_{number}"))
+        worker = receiver.worker()
+        eventually(lambda: _state(inbox, "evt_0") == "processed")
+
+        worker.terminate()
+
+        assert worker.wait(12) == 0
+    with inbox.engine.connect() as connection:
+        held = sa.select(sa.func.count()).select_from(StoredEvent).where(StoredEvent.claim_token.is_not(None))
+        assert connection.scalar(held) == 0
+
+
+@on_postgresql
+def test_the_procfile_runs_as_a_platform_runs_it(database, environment, inbox, payload):
+    heroku = {
+        "DATABASE_URL": database.replace("postgresql://", "postgres://"),
+        "DYNO": "web.1",
+        "WEB_CONCURRENCY": "2",
+        "GUNICORN_CMD_ARGS": "--access-logfile -",
+    }
+    with running(environment | heroku, LOG_LEVEL="ERROR") as receiver:
+        receiver.flask("db", "upgrade")
+        receiver.start("-m", "gunicorn", "wsgi:app")
+        sender = Sender(receiver.url, inbox.settings.scheme, inbox.settings.signature_keys[0], inbox.clock)
+        eventually(lambda: receiver.answers("/readyz"))
+        sent = payload(event_id="evt_1")
+        plain = sender.deliver(sent)
+        through_router = _through_a_router(sender).deliver(sent)
+        eventually(lambda: _state(inbox, "evt_1") == "processed")
+
+    assert (plain.status, through_router.status) == (403, 200)
+
+
+def _through_a_router(sender):
+    post = sender.post
+    sender.post = lambda url, body, headers: post(url, body, {**headers, "X-Forwarded-Proto": "https"})
+    return sender
+
+
+def _state(inbox, event_id):
+    with inbox.engine.connect() as connection:
+        return connection.scalar(sa.select(StoredEvent.state).where(StoredEvent.event_id == event_id))
+
+
+def _finished(inbox, event_id):
+    with inbox.engine.connect() as connection:
+        return connection.scalar(sa.select(StoredEvent.finished_at).where(StoredEvent.event_id == event_id))
