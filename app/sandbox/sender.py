@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 from uuid import uuid4
 
@@ -35,13 +36,18 @@ def post_over_http(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         raise ValueError("the receiver's address must be an http(s) URL")
     request = urllib.request.Request(url, body, dict(headers), method="POST")  # noqa: S310 - checked above
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - checked above
+        with _open(request) as response:
             return Answer(response.status, response.read().decode(), dict(response.headers))
-    except urllib.error.HTTPError as error:
-        with error:
-            return Answer(error.code, error.read().decode(), dict(error.headers))
-    except OSError as error:
+    except (OSError, HTTPException) as error:  # HTTPException: it went away in the middle of its answer
         return Answer(0, f"no answer: {type(error).__name__}", {})
+
+
+def _open(request: urllib.request.Request) -> Any:
+    """The answer, whatever its status."""
+    try:
+        return urllib.request.urlopen(request, timeout=10)  # noqa: S310 - checked by the caller
+    except urllib.error.HTTPError as error:
+        return error
 
 
 @dataclass
