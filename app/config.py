@@ -19,7 +19,7 @@ from app.database import normalise_url
 from app.privacy.sealing import SealingKey, UnusableKey, parse_keys
 from app.protocol.envelope import fields_from
 from app.protocol.errors import InvalidScheme, UnusableSecret
-from app.protocol.signatures import SignatureScheme, key_bytes, scheme_from
+from app.protocol.schemes import SignatureScheme, key_bytes, scheme_from
 
 EXIT_CONFIGURATION = 78
 DEFAULT_DATABASE = "sqlite:///instance/receiver.db"

@@ -11,7 +11,8 @@ from typing import Any
 from uuid import uuid4
 
 from app.clock import Clock
-from app.protocol.signatures import SignatureScheme, sign
+from app.protocol.schemes import SignatureScheme
+from app.protocol.signatures import sign
 
 Post = Callable[[str, bytes, Mapping[str, str]], "Answer"]
 

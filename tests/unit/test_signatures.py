@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
 from app.protocol.errors import InvalidScheme, InvalidSignature, StaleTimestamp, UnusableSecret
-from app.protocol.signatures import SCHEMES, key_bytes, scheme_from, sign, verify
+from app.protocol.schemes import SCHEMES, key_bytes, scheme_from
+from app.protocol.signatures import sign, verify
 
 STANDARD = SCHEMES["standard-webhooks"]
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

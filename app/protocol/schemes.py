@@ -1,0 +1,180 @@
+"""What a signature scheme is: data on every axis on which senders differ (§4), the presets, and their keys.
+
+To add a scheme, add a `SignatureScheme` to `SCHEMES`; to bend one, override an axis by a setting. How a scheme is
+used to sign and to verify stands in signatures.py, once for all of them.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
+from typing import Any
+
+from app.protocol.errors import InvalidScheme, UnusableSecret
+
+ALGORITHMS = {"sha256": hashlib.sha256, "sha512": hashlib.sha512, "sha1": hashlib.sha1}
+ENCODINGS = ("hex", "base64", "base64url")
+TIMESTAMP_FORMATS = {
+    "seconds": r"[1-9][0-9]{0,11}",
+    "milliseconds": r"[1-9][0-9]{0,14}",
+    "rfc3339": r"[0-9TZ:.+-]{20,40}",
+}
+SECRET_ENCODINGS = ("utf-8", "hex", "base64")
+_CHOICES = {
+    "algorithm": tuple(ALGORITHMS),
+    "encoding": ENCODINGS,
+    "timestamp_format": tuple(TIMESTAMP_FORMATS),
+    "secret_encoding": SECRET_ENCODINGS,
+}
+_PLACEHOLDERS = (
+    "changeme",
+    "change-me",
+    "your-secret",
+    "yoursecret",
+    "placeholder",
+    "example",
+    "secret-here",
+)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignatureScheme:
+    """Every axis on which senders differ. SENANG_SIGNATURE_<AXIS> overrides one."""
+
+    name: str
+    header: str  # the header that holds the signature
+    tag: str = ""  # what stands before a signature: "v1", "sha256"; empty for a bare one
+    entry_separator: str = ""  # between several signatures in the header; empty when there is one
+    tag_separator: str = ""  # between tag and signature
+    encoding: str = "hex"  # hex, base64, base64url
+    algorithm: str = "sha256"  # sha256, sha512; sha1 only for reading old senders
+    content: str = "{body}"  # what is signed, over {id}, {timestamp} and {body}
+    id_header: str = ""
+    timestamp_header: str = ""
+    timestamp_tag: str = ""  # the entry of the signature header that holds the timestamp, as Stripe's `t`
+    timestamp_format: str = "seconds"  # seconds, milliseconds, rfc3339
+    secret_prefix: str = ""  # taken off before the secret is decoded
+    secret_encoding: str = "utf-8"  # noqa: S105 - no secret: utf-8, hex or base64
+    minimum_key_bytes: int = 16
+
+
+_STANDARD = SignatureScheme(
+    name="standard-webhooks",
+    header="webhook-signature",
+    tag="v1",
+    entry_separator=" ",
+    tag_separator=",",
+    encoding="base64",
+    content="{id}.{timestamp}.{body}",
+    id_header="webhook-id",
+    timestamp_header="webhook-timestamp",
+    secret_prefix="whsec_",  # noqa: S106 - a prefix, no secret
+    secret_encoding="base64",  # noqa: S106 - an encoding, no secret
+    minimum_key_bytes=24,
+)
+_PLAIN = SignatureScheme(name="hmac-sha256-hex", header="X-Signature")
+
+SCHEMES: Mapping[str, SignatureScheme] = MappingProxyType(
+    {
+        scheme.name: scheme
+        for scheme in (
+            _STANDARD,
+            SignatureScheme(
+                name="stripe",
+                header="Stripe-Signature",
+                tag="v1",
+                entry_separator=",",
+                tag_separator="=",
+                content="{timestamp}.{body}",
+                timestamp_tag="t",
+            ),
+            replace(_PLAIN, name="github", header="X-Hub-Signature-256", tag="sha256", tag_separator="="),
+            replace(_PLAIN, name="shopify", header="X-Shopify-Hmac-Sha256", encoding="base64"),
+            SignatureScheme(
+                name="slack",
+                header="X-Slack-Signature",
+                tag="v0",
+                tag_separator="=",
+                content="v0:{timestamp}:{body}",
+                timestamp_header="X-Slack-Request-Timestamp",
+            ),
+            replace(_PLAIN, name="razorpay", header="X-Razorpay-Signature"),
+            _PLAIN,
+        )
+    }
+)
+
+
+def scheme_from(preset: str, overrides: Mapping[str, str]) -> SignatureScheme:
+    """The preset with some axes overridden. Raises InvalidScheme."""
+    if preset not in SCHEMES:
+        raise InvalidScheme("scheme", f"is none of {', '.join(SCHEMES)}")
+    known = {field.name: field.type for field in fields(SignatureScheme) if field.name != "name"}
+    values: dict[str, Any] = {}
+    for axis, text in overrides.items():
+        if axis not in known:
+            raise InvalidScheme(axis, "is no axis of a signature scheme")
+        if axis == "minimum_key_bytes":
+            if not text.isascii() or not text.isdigit():
+                raise InvalidScheme(axis, "must be a whole number")
+            values[axis] = max(1, int(text[:6]))
+        else:
+            values[axis] = {"none": "", "space": " "}.get(text, text)
+    return _checked(replace(SCHEMES[preset], **values))
+
+
+def key_bytes(scheme: SignatureScheme, secret: str) -> bytes:
+    """The key that the secret's text stands for. Raises UnusableSecret, whose message never has the secret."""
+    if not secret or secret.isspace():
+        raise UnusableSecret("empty")
+    if secret != secret.strip():
+        raise UnusableSecret("surrounded_by_white_space")
+    if secret.startswith("whpk_"):
+        raise UnusableSecret("public_key")
+    if any(word in secret.lower() for word in _PLACEHOLDERS):
+        raise UnusableSecret("placeholder")
+    key = _decoded(scheme.secret_encoding, secret.removeprefix(scheme.secret_prefix))
+    if len(key) < scheme.minimum_key_bytes:
+        raise UnusableSecret("too_short")
+    if len(set(key)) < 6:
+        raise UnusableSecret("placeholder")
+    return key
+
+
+def _decoded(encoding: str, text: str) -> bytes:
+    try:
+        if encoding == "hex":
+            return bytes.fromhex(text)
+        if encoding == "base64":
+            return base64.b64decode(text, validate=True)
+        return text.encode()
+    except (binascii.Error, ValueError):
+        raise UnusableSecret("malformed") from None
+
+
+def _checked(scheme: SignatureScheme) -> SignatureScheme:
+    for axis, choices in _CHOICES.items():
+        if getattr(scheme, axis) not in choices:
+            raise InvalidScheme(axis, f"is none of {', '.join(choices)}")
+    for axis in ("header", "id_header", "timestamp_header"):
+        value = getattr(scheme, axis)
+        if (value or axis == "header") and not _TOKEN.fullmatch(value):
+            raise InvalidScheme(axis, "is no header name")
+    if scheme.content.count("{body}") != 1:
+        raise InvalidScheme("content", "must contain {body} once")
+    if set(re.findall(r"\{[^}]*\}", scheme.content)) - {"{id}", "{timestamp}", "{body}"}:
+        raise InvalidScheme("content", "knows {id}, {timestamp} and {body} only")
+    if "{id}" in scheme.content and not scheme.id_header:
+        raise InvalidScheme("id_header", "is needed, because the content has {id}")
+    has_timestamp = bool(scheme.timestamp_header or scheme.timestamp_tag)
+    if has_timestamp != ("{timestamp}" in scheme.content):
+        raise InvalidScheme(
+            "content", "must have {timestamp} if and only if a timestamp is sent: unsigned it proves nothing"
+        )
+    if scheme.timestamp_tag and not (scheme.entry_separator and scheme.tag_separator):
+        raise InvalidScheme("timestamp_tag", "needs entry_separator and tag_separator")
+    return scheme
