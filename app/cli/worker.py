@@ -24,12 +24,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.cli.context import present_inbox
 from app.database import writing
+from app.inbox.claims import Claim, end_leases, hand_back
 from app.inbox.context import Inbox
 from app.inbox.models import Heartbeat
 from app.inbox.retention import purge_if_due
 from app.inbox.time_limit import HandBack, TimeLimit
 from app.inbox.wakeup import Listener
-from app.inbox.work import process_next, release_dead_worker
+from app.inbox.work import BatchInterrupted, process_next
 
 log = structlog.get_logger()
 
@@ -49,10 +50,7 @@ _fork = multiprocessing.get_context("fork")
 def worker(processes: int | None, drain: bool, parent: int | None) -> None:
     """Run the handlers of events that are due."""
     inbox = present_inbox()
-    if drain:
-        Worker(inbox, _new_name(), os.getppid()).run(drain=True)
-        return
-    Supervisor(inbox, processes or inbox.settings.worker_processes, parent or os.getppid()).run()
+    Supervisor(inbox, processes or inbox.settings.worker_processes, parent or os.getppid(), drain=drain).run()
 
 
 class Worker:
@@ -60,9 +58,9 @@ class Worker:
 
     def __init__(self, inbox: Inbox, name: str, parent: int, deadline: Any = None) -> None:
         self.inbox, self.name, self._parent, self._deadline = inbox, name, parent, deadline
-        self._limit = TimeLimit()
+        self._limit = TimeLimit(self._report)
         self._listener = Listener(inbox.engine)
-        self._stopping = False
+        self._interrupted: list[Claim] | None = None
         self._beat_at = self._purge_at = 0.0
 
     def run(self, *, drain: bool = False) -> None:
@@ -70,34 +68,36 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         with contextlib.suppress(HandBack):
-            while not self._stopping and os.getppid() == self._parent:
+            while not self._limit.stopping and os.getppid() == self._parent:
                 worked = self._work()
-                if drain and not worked:
+                if drain and worked == 0:
                     break
-                if not worked and not self._stopping:
+                if not worked and not self._limit.stopping:
                     self._listener.wait()
         self._listener.close()
 
-    def _work(self) -> int:
+    def _work(self) -> int | None:
         try:
+            self._recover()
             self._keep_house()
-            return process_next(self.inbox, self.name, self._watched())
-        except SQLAlchemyError as error:
-            log.error("database_unavailable", worker=self.name, error=type(error).__name__)
+            return process_next(self.inbox, self.name, self._limit)
+        except (SQLAlchemyError, BatchInterrupted) as error:
+            log.error("database_unavailable", worker=self.name, error=type(error.__cause__ or error).__name__)
+            if isinstance(error, BatchInterrupted):
+                self._interrupted = [*(self._interrupted or []), *error.not_begun]
             time.sleep(RESTART_SECONDS)
-            return 0
-        finally:
-            self._report(0.0)
+            return None
 
-    def _watched(self) -> TimeLimit:
-        """The parent kills this process when a whole batch has outlived its lease."""
-        batch = self.inbox.settings.worker_batch * self.inbox.settings.handler_timeout
-        self._report(time.monotonic() + batch)
-        return self._limit
+    def _recover(self) -> None:
+        """After an interrupted batch: hand back what was not begun, and end the lease of what was under way."""
+        if self._interrupted is not None:
+            hand_back(self.inbox, self._interrupted)
+            end_leases(self.inbox, self.name)
+            self._interrupted = None
 
-    def _report(self, deadline: float) -> None:
+    def _report(self, ends_at: float) -> None:
         if self._deadline is not None:
-            self._deadline.value = deadline
+            self._deadline.value = ends_at
 
     def _keep_house(self) -> None:
         now = time.monotonic()
@@ -109,23 +109,22 @@ class Worker:
             purge_if_due(self.inbox, actor=self.name)
 
     def _on_stop(self, _number: int, _frame: Any) -> None:
-        self._stopping = True
         self._limit.stop_soon(HANDLER_STOP_SECONDS)
 
 
 class Supervisor:
     """The parent of the worker processes."""
 
-    def __init__(self, inbox: Inbox, processes: int, parent: int) -> None:
-        self.inbox, self.processes, self._parent = inbox, processes, parent
+    def __init__(self, inbox: Inbox, processes: int, parent: int, *, drain: bool = False) -> None:
+        self.inbox, self.processes, self._parent, self._drain = inbox, processes, parent, drain
         self._children: dict[BaseProcess, tuple[str, Any]] = {}
         self._stopping = False
 
     def run(self) -> None:
-        """Keep the processes running until told to stop, or until the parent is gone."""
+        """Keep the processes running until told to stop, until drained, or until the parent is gone."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
-        while not self._stopping and os.getppid() == self._parent:
+        while self.processes and not self._stopping and os.getppid() == self._parent:
             while len(self._children) < self.processes:
                 self._start()
             wait([child.sentinel for child in self._children], timeout=0.5)
@@ -136,7 +135,7 @@ class Supervisor:
     def _start(self) -> None:
         self.inbox.engine.dispose()
         name, deadline = _new_name(), _fork.Value("d", 0.0, lock=False)
-        child = _fork.Process(target=_child, args=(self.inbox, name, os.getpid(), deadline))
+        child = _fork.Process(target=_child, args=(self.inbox, name, os.getpid(), deadline, self._drain))
         child.start()
         self._children[child] = (name, deadline)
         log.info("worker_started", worker=name)
@@ -151,6 +150,9 @@ class Supervisor:
     def _bury_dead(self) -> None:
         for child in [c for c in self._children if not c.is_alive()]:
             name, _ = self._children.pop(child)
+            if self._drain and child.exitcode == 0:
+                self.processes -= 1
+                continue
             log.error("worker_died", worker=name, exit_code=child.exitcode)
             _release(self.inbox, name)
             time.sleep(RESTART_SECONDS if child.exitcode else 0)
@@ -170,14 +172,14 @@ class Supervisor:
         self._stopping = True
 
 
-def _child(inbox: Inbox, name: str, parent: int, deadline: Any) -> None:
-    Worker(inbox, name, parent, deadline).run()
+def _child(inbox: Inbox, name: str, parent: int, deadline: Any, drain: bool) -> None:
+    Worker(inbox, name, parent, deadline).run(drain=drain)
 
 
 def _release(inbox: Inbox, name: str) -> None:
     """Best effort: without it the leases run out by themselves."""
     try:
-        release_dead_worker(inbox, name)
+        end_leases(inbox, name)
     except SQLAlchemyError as error:
         log.warning("leases_not_released", worker=name, error=type(error).__name__)
     finally:

@@ -27,19 +27,32 @@ class HandlerSession(Session):
     """A session whose transaction belongs to the worker. `misuse` remembers an error that was swallowed."""
 
     misuse: HandlerMisuse | None = None
+    _notes: dict[Any, Any] | None = None  # the guarded connection's own; it can't be asked once it is broken
 
     def guard(self) -> None:
         """From here on the transaction can't be ended."""
-        self.connection().info[_GUARDED] = self
+        self._notes = self.connection().info
+        self._notes[_GUARDED] = self
 
     def release(self) -> None:
         """Let the worker settle. Raises the misuse that the handler swallowed, if any."""
-        self.connection().info.pop(_GUARDED, None)
+        self._drop_guard()
         if self.misuse is not None:
             raise self.misuse
 
+    def abandon(self) -> None:
+        """Roll everything back, whoever holds the guard and whatever state the connection is in."""
+        self._drop_guard()
+        super().rollback()
+        super().close()
+
+    def _drop_guard(self) -> None:
+        if self._notes is not None:
+            self._notes.pop(_GUARDED, None)
+            self._notes = None
+
     def _refuse_when_guarded(self, what: str) -> None:
-        if self.in_transaction() and _GUARDED in self.connection().info:
+        if self._notes is not None:
             _refuse(self, what)
 
     def commit(self) -> None:
@@ -52,13 +65,6 @@ class HandlerSession(Session):
 
     def close(self) -> None:
         self._refuse_when_guarded("close the session")
-        super().close()
-
-    def abandon(self) -> None:
-        """Roll everything back, whoever holds the guard."""
-        if self.in_transaction() and self.is_active:
-            self.connection().info.pop(_GUARDED, None)
-        super().rollback()
         super().close()
 
 

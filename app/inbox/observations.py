@@ -3,13 +3,17 @@
 from collections.abc import Iterator
 from typing import Any
 
+import structlog
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import writing
 from app.inbox.context import Inbox
 from app.inbox.models import Observation
 from app.privacy.masking import mask_text
 from app.protocol.envelope import Event
+
+log = structlog.get_logger()
 
 MOST_DEPTH = 6
 MOST_NAMES = 2000
@@ -18,16 +22,23 @@ _known: set[tuple[str, str]] = set()
 
 
 def observe(inbox: Inbox, event: Event) -> None:
-    """Note what of this event's shape is new. Runs after the event was settled, in its own transaction."""
+    """Note what of this event's shape is new. Runs after the event was settled, in its own transaction.
+
+    Never fails: the event is processed, and a note that was missed is taken with the next event of that shape.
+    """
     shape = {("type", event.type), *(("field", path) for path in _paths(event.payload))}
     scoped = {(f"{inbox.engine.url}:{kind}", name) for kind, name in shape}
     if scoped <= _known or len(_known) > MOST_NAMES:
         return
     dialect = postgresql if inbox.engine.dialect.name == "postgresql" else sqlite
     rows = [{"kind": kind, "name": name, "first_seen_at": inbox.now()} for kind, name in sorted(shape)]
-    with writing(inbox.engine) as session:
-        for row in rows:
-            session.execute(dialect.insert(Observation).values(row).on_conflict_do_nothing())
+    try:
+        with writing(inbox.engine) as session:
+            for row in rows:
+                session.execute(dialect.insert(Observation).values(row).on_conflict_do_nothing())
+    except SQLAlchemyError as error:
+        log.warning("shape_not_noted", event_id=event.id, error=type(error).__name__)
+        return
     _known.update(scoped)
 
 

@@ -1,11 +1,13 @@
 """Stops a handler that takes too long, in the main thread of a worker, by SIGALRM.
 
 What is raised derives from BaseException, so that a handler's own `except Exception` can't swallow it. A
-handler stuck in C code never sees it; the worker's parent kills that process after a grace.
+handler stuck in C code never sees it; the worker's parent, which watches what is reported, kills that process.
 """
 
+import math
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -19,31 +21,47 @@ class HandBack(BaseException):
 
 
 class TimeLimit:
-    """The alarm clock of a worker process. `stop_soon()` may be called from a signal handler."""
+    """The alarm clock of a worker process. `stop_soon()` may be called from a signal handler.
 
-    def __init__(self) -> None:
-        self._raises: BaseException | None = None
+    `report` is told until when the present attempt may run (seconds of the monotonic clock), and 0 when none runs.
+    """
+
+    def __init__(self, report: Callable[[float], None] = lambda _ends_at: None) -> None:
+        self._report = report
         self._running = False
+        self._ends_at = self._stops_at = math.inf
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no further attempt may begin."""
+        return self._stops_at < math.inf
 
     @contextmanager
     def of(self, seconds: float) -> Iterator[None]:
-        """Raise HandlerTimeout in the block once it has run for `seconds`."""
+        """Raise HandlerTimeout in the block once it has run for `seconds`, or HandBack when the worker has to stop."""
         previous = signal.signal(signal.SIGALRM, self._on_alarm)
-        self._raises, self._running = HandlerTimeout(), True
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        self._ends_at = time.monotonic() + seconds
+        self._report(self._ends_at)
+        self._running = True
+        self._set_alarm()
         try:
             yield
         finally:
             self._running = False
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, previous)
+            self._report(0.0)
 
     def stop_soon(self, seconds: float) -> None:
-        """Give a running handler this long to finish; then raise HandBack in it."""
-        if self._running and signal.getitimer(signal.ITIMER_REAL)[0] > seconds:
-            self._raises = HandBack()
-            signal.setitimer(signal.ITIMER_REAL, seconds)
+        """Let a running attempt finish within `seconds`, and none begin."""
+        self._stops_at = time.monotonic() + seconds
+        if self._running:
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        left = min(self._ends_at, self._stops_at) - time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))  # zero would switch it off
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
-        if self._running and self._raises is not None:
-            raise self._raises
+        if self._running:
+            raise HandBack if self._stops_at <= self._ends_at else HandlerTimeout

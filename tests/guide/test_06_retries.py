@@ -5,10 +5,11 @@ import time
 import pytest
 import sqlalchemy as sa
 
+from app.inbox.claims import claim_due, hand_back
 from app.inbox.lifecycle import BACKOFF_CAP_SECONDS, backoff
 from app.inbox.models import AuditEntry
 from app.inbox.time_limit import TimeLimit
-from app.inbox.work import claim_due, hand_back, process_next
+from app.inbox.work import process_next
 from app.registry import PermanentFailure, handles
 from tests.databases import both_databases
 
