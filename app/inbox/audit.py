@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.database import writing
 from app.inbox.context import Inbox
 from app.inbox.models import AuditEntry
-from app.inbox.tally import Key
+from app.inbox.tally import Key, Sums
 from app.privacy.masking import mask_text
 
 log = structlog.get_logger()
@@ -60,8 +60,8 @@ def record_rejection(inbox: Inbox, reason: str, request_id: str) -> None:
     if not inbox.tally.admits(key, now):
         return
     try:
-        with writing(inbox.engine) as session:
-            write_sums(session, inbox)
+        with inbox.tally.finished_sums(now) as sums, writing(inbox.engine) as session:
+            write_sums(session, inbox, sums)
             record(session, inbox, "delivery", key[0], request_id=request_id)
     except SQLAlchemyError as error:
         log.warning("rejection_not_recorded", error=type(error).__name__)
@@ -71,14 +71,13 @@ def write_remaining_sums(inbox: Inbox) -> None:
     """Write every count that is still in memory, when the process is about to end."""
     try:
         with writing(inbox.engine) as session:
-            write_sums(session, inbox, leaving=True)
+            write_sums(session, inbox, inbox.tally.take_all())
     except SQLAlchemyError as error:
         log.warning("sums_not_recorded", error=type(error).__name__)
 
 
-def write_sums(session: Session, inbox: Inbox, *, leaving: bool = False) -> None:
-    """Write the counts of the minutes that are over; all of them when the process is `leaving`."""
-    sums = inbox.tally.take_all() if leaving else inbox.tally.take_finished(inbox.clock.now())
+def write_sums(session: Session, inbox: Inbox, sums: Sums) -> None:
+    """One row for each count of a minute that is over."""
     for (result, event_id, event_type), occurrences in sums:
         record(
             session,

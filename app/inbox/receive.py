@@ -5,9 +5,10 @@ the unique index alone: whoever inserts first wins, and everyone else finds the 
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -22,7 +23,7 @@ from app.inbox.wakeup import notify
 from app.privacy.card_data import drop_authentication_data
 from app.privacy.masking import mask_payload
 from app.privacy.sealing import body_digest, digest_matches, seal
-from app.protocol.envelope import Event
+from app.protocol.envelope import Event, parse_event
 from app.protocol.errors import UnusablePayload
 
 Errors = dict[str, list[str]]
@@ -52,7 +53,7 @@ def receive(inbox: Inbox, event: Event, delivery: Delivery) -> Receipt:
 
     Raises SQLAlchemyError when the database does not commit; then nothing is half-stored.
     """
-    with writing(inbox.engine) as session:
+    with inbox.tally.finished_sums(inbox.clock.now()) as sums, writing(inbox.engine) as session:
         inbox_id = insert_event(session, _accepted(inbox, event, delivery))
         if inbox_id is not None:
             status = "accepted"
@@ -61,15 +62,14 @@ def receive(inbox: Inbox, event: Event, delivery: Delivery) -> Receipt:
         else:
             status = "duplicate"
             _receive_again(session, inbox, event, delivery)
-        write_sums(session, inbox)
+        write_sums(session, inbox, sums)
     return Receipt(status, event.id, event.type)
 
 
 def quarantine_unusable(inbox: Inbox, error: UnusablePayload, delivery: Delivery) -> Receipt:
     """Keep an authentic body that is no event as far as we can tell, for a replay once it parses."""
     with writing(inbox.engine) as session:
-        masked = mask_payload(error.payload) if error.payload is not None else _unparsed(delivery.body)
-        row = _stored(inbox, delivery, masked, error.payload) | {"parsed": error.payload is not None}
+        row = _stored(inbox, delivery, error.payload) | {"parsed": error.payload is not None}
         _quarantine(session, inbox, row, "unusable", delivery, detail=json.dumps(error.errors))
     return Receipt("quarantined", None, errors=error.errors)
 
@@ -83,7 +83,7 @@ def quarantine_stale(inbox: Inbox, event: Event | UnusablePayload, delivery: Del
         if known is None:
             _quarantine(session, inbox, _quarantined_event(inbox, event, delivery), "stale", delivery)
         else:
-            _audit(session, inbox, delivery, "rejected: stale", event, known)
+            _audit_repeated(session, inbox, delivery, "rejected: stale", event, known)
     return Receipt("quarantined" if known is None else "rejected", event.id, event.type)
 
 
@@ -125,8 +125,7 @@ def _receive_again(session: Session, inbox: Inbox, event: Event, delivery: Deliv
         row = _quarantined_event(inbox, event, delivery)
         _quarantine(session, inbox, row, "id_reused", delivery)
         return
-    if inbox.tally.admits(("duplicate", event.id, event.type), inbox.clock.now()):
-        _audit(session, inbox, delivery, "duplicate", event, known.id)
+    _audit_repeated(session, inbox, delivery, "duplicate", event, known.id)
     recently = known.revived_at and inbox.clock.now() - known.revived_at < REVIVAL_INTERVAL
     if known.state in REVIVED_BY_REDELIVERY and not recently:
         _revive(session, inbox, event, delivery, known)
@@ -196,7 +195,7 @@ def _quarantine(
 
 def _accepted(inbox: Inbox, event: Event, delivery: Delivery) -> dict[str, Any]:
     return {
-        **_stored(inbox, delivery, _masked(inbox, event), event.payload),
+        **_stored(inbox, delivery, event.payload),
         **envelope_columns(event),
         "event_id": event.id,
         "state": State.PENDING,
@@ -209,19 +208,19 @@ def _quarantined_event(inbox: Inbox, event: Event, delivery: Delivery) -> dict[s
     return row | {"event_id": None, "claimed_event_id": event.id}
 
 
-def _stored(inbox: Inbox, delivery: Delivery, masked: object, payload: object = None) -> dict[str, Any]:
+def _stored(inbox: Inbox, delivery: Delivery, payload: Mapping[str, Any] | None) -> dict[str, Any]:
     seal_id = uuid4()
     return {
         "seal_id": seal_id,
         "received_at": inbox.now(),
         "environment": inbox.settings.environment,
         "body_digest": body_digest(delivery.body, inbox.settings.payload_keys),
-        "masked_payload": json.dumps(masked),
+        "masked_payload": json.dumps(_masked(inbox, payload, delivery.body)),
         **_sealed(inbox, delivery.body, payload, seal_id),
     }
 
 
-def _sealed(inbox: Inbox, body: bytes, payload: object, seal_id: Any) -> dict[str, Any]:
+def _sealed(inbox: Inbox, body: bytes, payload: Mapping[str, Any] | None, seal_id: UUID) -> dict[str, Any]:
     """The sealed body, without card authentication data (PCI DSS 3.3.1)."""
     kept, dropped = drop_authentication_data(payload)
     plaintext = json.dumps(kept).encode() if dropped else body
@@ -229,18 +228,28 @@ def _sealed(inbox: Inbox, body: bytes, payload: object, seal_id: Any) -> dict[st
     return {"sealed_payload": seal(plaintext, row=seal_id, keys=keys), "sealing_key": keys[0].id}
 
 
-def _masked(inbox: Inbox, event: Event) -> object:
-    return mask_payload(dict(event.payload), references=reference_paths(inbox))
+def masked_body(inbox: Inbox, body: bytes) -> object:
+    """What people may see of a stored body, by today's rules."""
+    try:
+        return _masked(inbox, parse_event(body, inbox.settings.payload_fields).payload, body)
+    except UnusablePayload as error:
+        return _masked(inbox, error.payload, body)
 
 
-def reference_paths(inbox: Inbox) -> list[str]:
-    """The dotted paths of the partner's mapping that hold reference numbers."""
+def _masked(inbox: Inbox, payload: Mapping[str, Any] | None, body: bytes) -> object:
+    """The masked payload. A reference number may pass wherever the partner's mapping finds one."""
+    if payload is None:
+        return f"[unparsed body, {len(body)} bytes]"
     names = ("event_id", "transaction_id", "policy_id", "claim_id")
-    return [inbox.settings.payload_fields[name] for name in names]
+    return mask_payload(dict(payload), references=[inbox.settings.payload_fields[name] for name in names])
 
 
-def _unparsed(body: bytes) -> str:
-    return f"[unparsed body, {len(body)} bytes]"
+def _audit_repeated(
+    session: Session, inbox: Inbox, delivery: Delivery, result: str, event: Event, inbox_id: int
+) -> None:
+    """What can be repeated without end must not fill the disk."""
+    if inbox.tally.admits((result, event.id, event.type), inbox.clock.now()):
+        _audit(session, inbox, delivery, result, event, inbox_id)
 
 
 def _audit(session: Session, inbox: Inbox, delivery: Delivery, result: str, event: Event, inbox_id: int) -> None:

@@ -4,7 +4,6 @@ The event ID outlives its payload as a tombstone, so that a late duplicate is st
 bounded batches, each its own transaction; once an hour, by whichever worker takes the lock.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,11 +15,6 @@ from app.inbox.audit import record
 from app.inbox.context import Inbox
 from app.inbox.lifecycle import State
 from app.inbox.models import AuditEntry, Heartbeat, StoredEvent
-from app.inbox.receive import reference_paths
-from app.privacy.masking import mask_payload
-from app.privacy.sealing import CannotUnseal, seal, unseal
-from app.protocol.envelope import parse_event
-from app.protocol.errors import UnusablePayload
 
 BATCH = 500
 UNPARSED_DAYS = 7  # PCI DSS 3.3.1: what can't be parsed can't be freed of card authentication data
@@ -63,50 +57,6 @@ def purge_if_due(inbox: Inbox, *, actor: str) -> Purged | None:
         if not _take_hourly_turn(session, inbox, actor):
             return None
     return purge(inbox, actor=actor)
-
-
-def reseal(inbox: Inbox) -> tuple[int, int]:
-    """Seal every payload under the newest key. Returns how many were resealed, and how many can't be opened."""
-    newest = inbox.settings.payload_keys[0].id
-    resealed, unreadable, after = 0, 0, 0
-    while True:
-        with writing(inbox.engine) as session:
-            rows = _next_rows(session, StoredEvent.sealing_key != newest, after)
-            for row in rows:
-                after = row.id
-                plaintext = _open(inbox, row)
-                if plaintext is None:
-                    unreadable += 1
-                    continue
-                row.sealed_payload = seal(plaintext, row=row.seal_id, keys=inbox.settings.payload_keys)
-                row.sealing_key = newest
-                resealed += 1
-        if not rows:
-            return resealed, unreadable
-
-
-def remask(inbox: Inbox) -> tuple[int, int]:
-    """Mask every payload again by today's rules. Returns how many were remasked, and how many can't be opened."""
-    remasked, unreadable, after = 0, 0, 0
-    while True:
-        with writing(inbox.engine) as session:
-            rows = _next_rows(session, StoredEvent.masked_payload.is_not(None), after)
-            for row in rows:
-                after = row.id
-                plaintext = _open(inbox, row)
-                if plaintext is None:
-                    unreadable += 1
-                    continue
-                try:
-                    payload = dict(parse_event(plaintext, inbox.settings.payload_fields).payload)
-                except UnusablePayload as error:
-                    if error.payload is None:
-                        continue
-                    payload = error.payload
-                row.masked_payload = json.dumps(mask_payload(payload, references=reference_paths(inbox)))
-                remasked += 1
-        if not rows:
-            return remasked, unreadable
 
 
 _WITHOUT_SEALED: dict[str, Any] = {"sealed_payload": None, "sealing_key": None}
@@ -163,17 +113,3 @@ def _take_hourly_turn(session: Session, inbox: Inbox, actor: str) -> bool:
     else:
         session.execute(sa.update(Heartbeat).where(Heartbeat.worker == "purge").values(seen_at=inbox.now()))
     return True
-
-
-def _next_rows(session: Session, which: sa.ColumnElement[bool], after: int) -> list[StoredEvent]:
-    statement = sa.select(StoredEvent).where(which, StoredEvent.id > after).order_by(StoredEvent.id)
-    return list(session.scalars(statement.limit(BATCH)))
-
-
-def _open(inbox: Inbox, row: StoredEvent) -> bytes | None:
-    if row.sealed_payload is None:
-        return None
-    try:
-        return unseal(row.sealed_payload, row=row.seal_id, keys=inbox.settings.payload_keys)
-    except CannotUnseal:
-        return None

@@ -6,14 +6,17 @@ when the minute is over. A process that is killed loses at most one minute of su
 """
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from threading import Lock
 
 Key = tuple[str, str | None, str | None]
 """Result, event ID and event type of what is counted."""
+Sums = list[tuple[Key, int]]
 
 ROWS_A_MINUTE = 10
-MOST_KEYS = 1000
+MOST_KEYS = 10_000
 OVERFLOW: Key = ("other", None, None)
 
 
@@ -39,13 +42,20 @@ class Tally:
             self._summed[key] += 1
             return False
 
-    def take_finished(self, now: datetime) -> list[tuple[Key, int]]:
-        """The sums of minutes that are over; each is handed out once."""
+    @contextmanager
+    def finished_sums(self, now: datetime) -> Iterator[Sums]:
+        """The sums of minutes that are over, each handed out once; taken back when the block could not write them."""
         with self._lock:
             self._open(now)
-            return _emptied(self._finished)
+            sums = _emptied(self._finished)
+        try:
+            yield sums
+        except BaseException:
+            with self._lock:
+                self._finished.update(dict(sums))
+            raise
 
-    def take_all(self) -> list[tuple[Key, int]]:
+    def take_all(self) -> Sums:
         """Every sum, the present minute's too: the process is about to end."""
         with self._lock:
             return _emptied(self._finished) + _emptied(self._summed)
@@ -58,7 +68,7 @@ class Tally:
             self._finished.update(dict(_emptied(self._summed)))
 
 
-def _emptied(counts: Counter[Key]) -> list[tuple[Key, int]]:
+def _emptied(counts: Counter[Key]) -> Sums:
     sums = list(counts.items())
     counts.clear()
     return sums

@@ -1,5 +1,7 @@
 """§7 Idempotency and duplicate handling."""
 
+import json
+
 import pytest
 import sqlalchemy as sa
 
@@ -67,3 +69,18 @@ def test_a_reused_event_id_with_another_body_keeps_the_first_and_quarantines_the
     assert answer.json["status"] == "duplicate"
     assert (stored("evt_1").transaction_id, stored("evt_1").id_reused) == ("TXN-1", True)
     assert (other.state, other.quarantine_reason, other.claimed_event_id) == ("quarantined", "id_reused", "evt_1")
+
+
+@clause("7.3")
+@both_databases
+def test_endless_stale_redeliveries_of_a_known_event_do_not_fill_the_audit_log(sender, payload, clock, session):
+    body = json.dumps(payload(event_id="evt_1")).encode()
+    headers = sender.headers(body)
+    sender.post(sender.url, body, headers)
+    clock.advance(minutes=6)
+
+    for _ in range(50):
+        sender.post(sender.url, body, headers)
+
+    rows = session.scalars(sa.select(AuditEntry.id).where(AuditEntry.result == "rejected: stale")).all()
+    assert len(rows) < 25  # a new minute may begin on the way
