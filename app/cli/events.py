@@ -1,21 +1,22 @@
 """`events`: look, replay, check and keep house, from the command line."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 import click
-from flask.cli import AppGroup
 
-from app.cli.context import as_json, present_inbox, show
+from app.cli.context import Commands, as_json, present_inbox, show
 from app.database import reading
-from app.inbox import queries, retention
+from app.inbox import queries, retention, rewrite
 from app.inbox import replay as replays
+from app.inbox.context import Inbox
 from app.inbox.lifecycle import REPLAYABLE, State
 from app.inbox.models import StoredEvent
 
 ACTOR = "command line"
-events = AppGroup("events", help="Look at events, replay them, keep house.")
+events = Commands("events", help="Look at events, replay them, keep house.")
 
 
 @events.command("list")
@@ -63,13 +64,8 @@ def replay(reference: str | None, state: str | None, event_type: str | None, rea
     inbox = present_inbox()
     if (reference is None) == (state is None):
         raise click.UsageError("Give either an event or a --state.")
-    with reading(inbox.engine) as session:
-        if reference is not None:
-            rows = [_found(queries.find_event(session, reference))]
-        else:
-            rows = list(queries.list_events(session, state=state, event_type=event_type, limit=100_000))
     failed = 0
-    for row in rows:
+    for row in _chosen(inbox, reference, state, event_type):
         try:
             result = replays.replay(inbox, row.id, actor=ACTOR, reason=reason)
         except replays.CannotReplay as error:
@@ -90,9 +86,9 @@ def purge(as_json: bool) -> None:
 @as_json
 def reseal(as_json: bool) -> None:
     """Seal every payload under the newest of PAYLOAD_KEYS, after a rotation."""
-    done, unreadable = retention.reseal(present_inbox())
-    show({"resealed": done, "unreadable": unreadable}, as_json=as_json)
-    if unreadable:
+    result = rewrite.reseal(present_inbox())
+    show({"resealed": result.done, "unreadable": result.unreadable}, as_json=as_json)
+    if result.unreadable:
         raise SystemExit(1)
 
 
@@ -100,8 +96,8 @@ def reseal(as_json: bool) -> None:
 @as_json
 def remask(as_json: bool) -> None:
     """Mask every payload again by today's rules."""
-    done, unreadable = retention.remask(present_inbox())
-    show({"remasked": done, "unreadable": unreadable}, as_json=as_json)
+    result = rewrite.remask(present_inbox())
+    show({"remasked": result.done, "unreadable": result.unreadable}, as_json=as_json)
 
 
 @events.command("check")
@@ -117,6 +113,8 @@ def check(
     inbox = present_inbox()
     health, now = queries.health(inbox), inbox.clock.now()
     alarms = []
+    if problem := queries.takes_writes(inbox):
+        alarms.append(f"not ready: {problem}")
     if health.counts[State.DEAD] > max_dead:
         alarms.append(f"{health.counts[State.DEAD]} dead events")
     if health.oldest_due and (now - health.oldest_due).total_seconds() > max_due_seconds:
@@ -131,6 +129,21 @@ def check(
     show({"ok": not alarms, "alarms": alarms, **asdict(health)}, as_json=as_json)
     if alarms:
         raise SystemExit(1)
+
+
+def _chosen(inbox: Inbox, reference: str | None, state: str | None, event_type: str | None) -> Iterator[StoredEvent]:
+    """The one event, or all of a state and type, a page at a time and newest first."""
+    before = None
+    while True:
+        with reading(inbox.engine) as session:
+            if reference is not None:
+                yield _found(queries.find_event(session, reference))
+                return
+            rows = queries.list_events(session, state=state, event_type=event_type, before=before)
+        if not rows:
+            return
+        yield from rows
+        before = (rows[-1].received_at, rows[-1].id)
 
 
 def _found(row: StoredEvent | None) -> StoredEvent:

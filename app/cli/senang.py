@@ -1,13 +1,12 @@
 """`senang`: be Senang.io for a while, against a sandbox."""
 
 import click
-from flask.cli import AppGroup
 
-from app.cli.context import present_inbox
+from app.cli.context import Commands, present_inbox
 from app.sandbox.samples import TYPES, sample
 from app.sandbox.sender import Sender
 
-senang = AppGroup("senang", help="A Senang.io to test against.")
+senang = Commands("senang", help="A Senang.io to test against.")
 
 
 @senang.command("trigger")

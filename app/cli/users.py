@@ -4,14 +4,13 @@ import secrets
 
 import click
 import sqlalchemy as sa
-from flask.cli import AppGroup
 from werkzeug.security import generate_password_hash
 
-from app.cli.context import present_inbox
+from app.cli.context import Commands, present_inbox
 from app.database import writing
 from app.inbox.models import User
 
-users = AppGroup("users", help="Who may sign in to the events page.")
+users = Commands("users", help="Who may sign in to the events page.")
 
 
 @users.command("add")

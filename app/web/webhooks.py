@@ -33,7 +33,7 @@ log = structlog.get_logger()
 blueprint = Blueprint("webhooks", __name__)
 
 
-@blueprint.post("/webhooks/senang")
+@blueprint.route("/webhooks/senang", methods=["POST"], provide_automatic_options=False)
 def receive() -> Response:
     """Take one delivery."""
     g.started = time.monotonic()
@@ -49,13 +49,19 @@ def receive() -> Response:
 
 
 def _bounded_body(limit: int) -> bytes:
-    """The raw bytes. Reads one byte past the limit: a chunked body doesn't tell its length."""
-    if request.content_length is not None and request.content_length > limit:
+    """The raw bytes. Reads one byte past the limit: a chunked body doesn't tell its length.
+
+    Without a length, reading ends only where the server says that it ends; else it would wait for ever.
+    """
+    length = request.content_length
+    if length is None:
+        length = limit + 1 if request.environ.get("wsgi.input_terminated") else 0
+    elif length > limit:
         raise RequestEntityTooLarge
-    body = request.environ["wsgi.input"].read(limit + 1 if request.content_length is None else request.content_length)
+    body = bytes(request.environ["wsgi.input"].read(length))
     if len(body) > limit:
         raise RequestEntityTooLarge
-    return bytes(body)
+    return body
 
 
 def _verify(inbox: Inbox, body: bytes) -> None:

@@ -100,7 +100,7 @@ def _status(address, context):
 
 
 @clause("3.2")
-@pytest.mark.parametrize("method", ["get", "put", "delete", "patch"])
+@pytest.mark.parametrize("method", ["get", "put", "delete", "patch", "options", "trace"])
 def test_another_method_is_answered_405(plain, method):
     response = getattr(plain, method)("/webhooks/senang")
 
