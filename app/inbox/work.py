@@ -5,7 +5,9 @@ a failure means for the event (try again, or dead) is decided here, and the stat
 """
 
 import time
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -20,7 +22,7 @@ from app.inbox.handler_session import HandlerSession
 from app.inbox.lifecycle import State, backoff
 from app.inbox.observations import observe
 from app.inbox.time_limit import HandBack, HandlerTimeout, TimeLimit
-from app.privacy.masking import mask_text
+from app.privacy.masking import hidden_values, mask_text
 from app.privacy.sealing import CannotUnseal, unseal
 from app.protocol.envelope import Event, parse_event
 from app.protocol.errors import UnusablePayload
@@ -41,12 +43,20 @@ class BatchInterrupted(Exception):
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Why an attempt failed, as people may see it: masked."""
+
+    error: str
+    traceback: str
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What became of one attempt."""
 
     result: str
     state: State
-    error: BaseException | None = None
+    failure: Failure | None = None
     retry_in: float | None = None
 
 
@@ -127,10 +137,11 @@ def _run_once(inbox: Inbox, claim: Claim, limit: TimeLimit, started: float, *, l
 
 def _record_failure(inbox: Inbox, claim: Claim, error: BaseException, started: float) -> Outcome:
     """The failed work is rolled back; that it failed is not."""
+    failure = _describe(inbox, claim, error)
     if claim.attempt >= inbox.settings.max_attempts or isinstance(error, HOPELESS):
-        outcome = Outcome("dead", State.DEAD, error)
+        outcome = Outcome("dead", State.DEAD, failure)
     else:
-        outcome = Outcome("failed", State.PENDING, error, backoff(claim.attempt, inbox.random))
+        outcome = Outcome("failed", State.PENDING, failure, backoff(claim.attempt, inbox.random))
     with writing(inbox.engine) as session:
         _settle(session, inbox, claim, outcome, started)
     return outcome
@@ -138,31 +149,36 @@ def _record_failure(inbox: Inbox, claim: Claim, error: BaseException, started: f
 
 def _settle(session: Session, inbox: Inbox, claim: Claim, outcome: Outcome, started: float) -> None:
     """Record the outcome, if the claim is still ours. Raises LeaseLost."""
-    error = None if outcome.error is None else _describe(outcome.error)
+    error = None if outcome.failure is None else outcome.failure.error
     due = {} if outcome.retry_in is None else {"due_at": inbox.now(plus=outcome.retry_in)}
     finished_at = None if outcome.state is State.PENDING else inbox.now()
     settle(session, claim, state=outcome.state, last_error=error, finished_at=finished_at, **due)
     record_attempt(session, inbox, claim, outcome.result, duration_ms=_milliseconds(started), detail=error)
 
 
+def _describe(inbox: Inbox, claim: Claim, error: BaseException) -> Failure:
+    """The error without what masking hides of this event's payload: a name looks like any other word."""
+    hidden: set[str] = set()
+    with suppress(CannotUnseal, UnusablePayload):
+        hidden = hidden_values(dict(open_event(inbox, claim).payload))
+    name = type(error).__name__
+    text = "the handler reached its time limit" if isinstance(error, HandlerTimeout) else str(error)
+    lines = "".join(traceback.format_exception(error))
+    return Failure(mask_text(f"{name}: {text}", hidden=hidden)[:2000], mask_text(lines, hidden=hidden)[-20_000:])
+
+
 def _log_attempt(claim: Claim, outcome: Outcome, started: float) -> None:
-    """One line (§9.2); a failure brings its traceback, masked like every line."""
-    (log.info if outcome.error is None else log.warning)(
+    """One line (§9.2); a failure brings its traceback."""
+    (log.warning if outcome.failure else log.info)(
         "attempt",
         event_id=claim.event_id,
         event_type=claim.event_type,
         processing_result=outcome.result,
         attempt=claim.attempt,
         duration_ms=_milliseconds(started),
-        **({} if outcome.error is None else {"exc_info": outcome.error}),
+        **({"exception": outcome.failure.traceback} if outcome.failure else {}),
     )
 
 
 def _milliseconds(started: float) -> int:
     return round((time.monotonic() - started) * 1000)
-
-
-def _describe(error: BaseException) -> str:
-    if isinstance(error, HandlerTimeout):
-        return "HandlerTimeout: the handler reached its time limit"
-    return mask_text(f"{type(error).__name__}: {error}")[:2000]

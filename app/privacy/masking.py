@@ -26,6 +26,8 @@ SAFE_KEYS = REFERENCE_KEYS | {
 UNMASKABLE = "[unmaskable]"
 MOST_DEPTH = 64
 MOST_SAFE_TEXT = 200
+SHORTEST_HIDDEN_TEXT = 3
+SHORTEST_HIDDEN_NUMBER = 5
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]")
 _MASKED = re.compile(r"\[(?:text|number|boolean)(?: [0-9]+)?\]")
 
@@ -41,12 +43,24 @@ def mask_payload(payload: object, *, references: Collection[str] = ()) -> object
         return UNMASKABLE
 
 
-def mask_text(text: str) -> str:
-    """Free text with everything personal or secret in it replaced. Never raises."""
+def mask_text(text: str, *, hidden: Collection[str] = ()) -> str:
+    """Free text with everything personal or secret in it replaced, and the `hidden` values too. Never raises."""
     try:
+        for value in sorted(hidden, key=len, reverse=True):
+            text = text.replace(value, _kind(value))
         return _detect(text, reference=False)
     except Exception:
         return UNMASKABLE
+
+
+def hidden_values(payload: object) -> set[str]:
+    """The texts and long numbers of a payload that `mask_payload()` hides: an error message may not quote them.
+
+    Shorter ones say nothing about a person, and replacing them would make a message unreadable.
+    """
+    if isinstance(payload, dict):
+        return set().union(*(_hidden_under(str(key), value) for key, value in payload.items()))
+    return _hidden_under("", payload)
 
 
 def masking_self_test() -> list[str]:
@@ -81,6 +95,18 @@ def _mask_leaf(value: object, key: str, is_reference: bool) -> object:
         return _kind(value)
     detected = _detect(text, reference=is_reference)
     return value if detected == text else detected
+
+
+def _hidden_under(key: str, value: object) -> set[str]:
+    if isinstance(value, dict):
+        return hidden_values(value)
+    if isinstance(value, list):
+        return set().union(*(_hidden_under(key, item) for item in value))
+    text = str(value)
+    shortest = SHORTEST_HIDDEN_TEXT if isinstance(value, str) else SHORTEST_HIDDEN_NUMBER
+    if isinstance(value, bool | None) or len(text) < shortest or _mask_leaf(value, _canonical(key), False) == value:
+        return set()
+    return {text}
 
 
 def _kind(value: object) -> str:

@@ -61,6 +61,41 @@ def test_personal_data_is_in_no_database_row_and_no_log_line(deliver, work, sess
 
 
 @clause("9.3")
+def test_a_name_that_a_handler_puts_into_its_error_is_in_no_row_and_no_log_line(deliver, work, session, capsys):
+    @handles("leaky.event")
+    def leaky(event, session):
+        raise KeyError(event.data["customer"]["name"])
+
+    deliver("leaky.event", event_id="evt_1", data={"customer": {"name": "Nurul Aisyah"}, "age": 36})
+    work()
+
+    row = session.scalars(sa.select(StoredEvent)).one()
+    printed = capsys.readouterr().out
+    assert "Nurul" not in printed + row.last_error + str(session.scalars(sa.select(AuditEntry.detail)).all())
+    assert row.last_error == "KeyError: '[text 12]'"
+    assert "Traceback" in printed
+
+
+@clause("9.3")
+def test_personal_data_is_in_no_answer_and_no_metric(environment, request):
+    environment["METRICS_TOKEN"] = "a-token"
+    app, sender, payload = (request.getfixturevalue(name) for name in ("app", "sender", "payload"))
+    client = app.test_client()
+
+    answers = [
+        sender.deliver(payload(event_id=f"{NRIC} x")).text,
+        sender.deliver(payload(timestamp=NRIC)).text,
+        sender.deliver(payload(policy_id=[NRIC])).text,
+        sender.deliver(f'{{"{NRIC}": NaN}}'.encode()).text,
+        client.post("/webhooks/senang", data=NRIC).text,
+        client.get(f"/{NRIC}").text,
+        client.get("/metrics", headers={"Authorization": "Bearer a-token"}).text,
+    ]
+
+    assert not any(NRIC in answer for answer in answers)
+
+
+@clause("9.3")
 @both_databases
 def test_the_audit_log_refuses_to_be_changed(deliver, inbox):
     deliver()

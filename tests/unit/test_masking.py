@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.privacy.card_data import drop_authentication_data
-from app.privacy.masking import mask_payload, mask_text, masking_self_test
+from app.privacy.masking import hidden_values, mask_payload, mask_text, masking_self_test
 
 SECRETS = [
     "900101-14-5678",
@@ -66,6 +66,13 @@ def test_two_keys_masked_to_the_same_text_keep_both_entries():
 @pytest.mark.parametrize("secret", SECRETS)
 def test_each_kind_of_secret_is_masked_in_free_text(secret):
     assert secret not in mask_text(f"the handler said {secret} and stopped")
+
+
+def test_an_error_text_may_not_quote_what_masking_hides_of_the_payload():
+    hidden = hidden_values({"status": "paid", "holder": {"name": "Siti", "nicks": ["Ct"], "income": 12345, "age": 36}})
+
+    assert hidden == {"Siti", "12345"}
+    assert mask_text("paid by Siti, 36, earning 12345", hidden=hidden) == "paid by [text 4], 36, earning [text 5]"
 
 
 def test_full_width_digits_and_invisible_characters_do_not_hide_a_card():
