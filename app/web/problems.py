@@ -1,12 +1,13 @@
 """Answers that are not a success: RFC 9457 problem details, the same for every cause that must not be told apart."""
 
 import json
+import time
 from uuid import uuid4
 
 import structlog
 from flask import Flask, Response, g, request
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import Forbidden, HTTPException
 
 RETRY_AFTER_SECONDS = "5"
 
@@ -15,14 +16,15 @@ log = structlog.get_logger()
 
 def init_app(app: Flask) -> None:
     """Turn every error of every route into a problem document."""
-    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(SQLAlchemyError, _database_error)
     app.register_error_handler(Exception, _unexpected_error)
 
 
 def start_request() -> None:
-    """Give the request an ID of our own: a stranger's must not reach the audit log."""
+    """Give the request an ID of our own, since a stranger's must not reach the audit log; and start its clock."""
     g.request_id = uuid4().hex
+    g.started = time.monotonic()
 
 
 def request_id() -> str:
@@ -30,11 +32,10 @@ def request_id() -> str:
     return str(g.get("request_id", ""))
 
 
-def refuse_plain_http() -> Response | None:
+def refuse_plain_http() -> None:
     """§3.1. Never a redirect: the body would have crossed the network in the clear already."""
-    if request.is_secure or request.endpoint in ("health.alive", "health.ready"):
-        return None
-    return problem(403, "HTTPS required", "This endpoint is served over HTTPS only.")
+    if not request.is_secure and request.endpoint not in ("health.alive", "health.ready"):
+        raise Forbidden("This endpoint is served over HTTPS only.")
 
 
 def problem(status: int, title: str, detail: str, **headers: str) -> Response:
@@ -55,13 +56,12 @@ def unavailable() -> Response:
     )
 
 
-def _http_error(error: HTTPException) -> Response:
+def http_error(error: HTTPException) -> Response:
+    """The problem document of an HTTP error."""
     response = problem(error.code or 500, error.name, error.description or error.name)
     for name, value in error.get_headers(request.environ):
         if name.lower() in ("allow", "retry-after"):
             response.headers[name] = value
-    if request.endpoint == "webhooks.receive" or (error.code == 405 and request.path.startswith("/webhooks/")):
-        response.headers["Allow"] = "POST" if error.code == 405 else response.headers.get("Allow", "POST")
     return response
 
 

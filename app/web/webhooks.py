@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 import structlog
 from flask import Blueprint, Response, current_app, g, jsonify, request
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
 from app import metrics
 from app.inbox.audit import record_rejection
@@ -28,6 +28,9 @@ from app.web import problems
 COMMIT_DEADLINE_SECONDS = 2.5
 """The answer must be out within 3 s; a database that hangs keeps its thread, not the sender."""
 
+UNREAD = {403: "plain_http", 413: "too_large"}
+"""Reason codes of what is refused before it is read; anything else is `unreadable_body`."""
+
 T = TypeVar("T")
 log = structlog.get_logger()
 blueprint = Blueprint("webhooks", __name__)
@@ -36,7 +39,6 @@ blueprint = Blueprint("webhooks", __name__)
 @blueprint.route("/webhooks/senang", methods=["POST"], provide_automatic_options=False)
 def receive() -> Response:
     """Take one delivery."""
-    g.started = time.monotonic()
     inbox = cast(Inbox, current_app.extensions["inbox"])
     body = _bounded_body(inbox.settings.max_body_bytes)
     try:
@@ -46,6 +48,14 @@ def receive() -> Response:
     except InvalidSignature as error:
         return _reject(inbox, error)
     return _store(inbox, body)
+
+
+@blueprint.errorhandler(HTTPException)
+def refuse_unread(error: HTTPException) -> Response:
+    """A delivery that is refused before anything of it is read leaves a trace like every other one (§6.4)."""
+    inbox = cast(Inbox, current_app.extensions["inbox"])
+    _record_rejection(inbox, UNREAD.get(error.code or 0, "unreadable_body"))
+    return problems.http_error(error)
 
 
 def _bounded_body(limit: int) -> bytes:
@@ -58,7 +68,10 @@ def _bounded_body(limit: int) -> bytes:
         length = limit + 1 if request.environ.get("wsgi.input_terminated") else 0
     elif length > limit:
         raise RequestEntityTooLarge
-    body = bytes(request.environ["wsgi.input"].read(length))
+    try:
+        body = bytes(request.environ["wsgi.input"].read(length))
+    except Exception as error:  # whatever the server's reader thinks of a broken chunk or a lost connection
+        raise BadRequest("The body could not be read to its end.") from error
     if len(body) > limit:
         raise RequestEntityTooLarge
     return body
@@ -96,13 +109,21 @@ def _keep_stale(inbox: Inbox, body: bytes, stale: StaleTimestamp) -> Response:
         event = error
     delivery = _delivery(body)
     kept = _in_time(lambda: quarantine_stale(inbox, event, delivery))
-    return _refuse(stale.reason) if kept else _unstored()
+    if kept is None:
+        return _unstored()
+    _log_delivery("rejected", kept.event_id, kept.event_type, reason=stale.reason)
+    return _unauthorized()
 
 
 def _reject(inbox: Inbox, error: InvalidSignature) -> Response:
+    _record_rejection(inbox, error.reason)
+    return _unauthorized()
+
+
+def _record_rejection(inbox: Inbox, reason: str) -> None:
     identity = problems.request_id()
-    _in_time(lambda: record_rejection(inbox, error.reason, identity))
-    return _refuse(error.reason)
+    _in_time(lambda: record_rejection(inbox, reason, identity))
+    _log_delivery("rejected", None, None, reason=reason)
 
 
 def _in_time(work: Callable[[], T]) -> T | None:
@@ -135,8 +156,8 @@ def _acknowledge(receipt: Receipt) -> Response:
     return jsonify(status=receipt.status, event_id=receipt.event_id)
 
 
-def _refuse(reason: str) -> Response:
-    _log_delivery("rejected", None, None, reason=reason)
+def _unauthorized() -> Response:
+    """The same for every cause."""
     return problems.problem(401, "Unauthorized", "The delivery could not be authenticated.")
 
 

@@ -1,6 +1,7 @@
 """§3 Webhook endpoint requirements: the HTTP contract, row by row."""
 
 import json
+import socket
 import ssl
 import subprocess
 import urllib.request
@@ -122,6 +123,49 @@ def test_a_chunked_body_over_the_limit_is_refused_too(plain):
     response = plain.post("/webhooks/senang", input_stream=body, environ_overrides={"wsgi.input_terminated": True})
 
     assert problem(response, 413)
+
+
+@clause("3.2")
+def test_a_malformed_request_is_always_a_4xx(environment, database):
+    """Through a real gunicorn: its own reader is the first that a broken body meets."""
+    head = b"POST /webhooks/senang HTTP/1.1\r\nHost: x\r\n"
+    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n"
+    malformed = [
+        chunked + b"zz\r\nabc\r\n0\r\n\r\n",
+        chunked + b"-1\r\nabc\r\n0\r\n\r\n",
+        chunked + b"10\r\nbroken off",
+        head + b"Content-Length: 300\r\n\r\nbroken off",
+        head + b"Content-Length: -5\r\n\r\n",
+        head + b"Content-Length: 99999999999999999999\r\n\r\n",
+        head + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        head + b"webhook-signature: \xff\xfe\r\nContent-Length: 2\r\n\r\n{}",
+        b"\x16\x03\x01 not HTTP at all\r\n\r\n",
+    ]
+
+    with running(environment | {"DATABASE_URL": database}, EMBEDDED_WORKER="0") as receiver:
+        receiver.web()
+        statuses = [_raw_status(receiver.port, request) for request in malformed]
+
+    assert [status // 100 for status in statuses] == [4] * len(malformed), statuses
+
+
+def _raw_status(port, request):
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        return int(connection.recv(1000).split()[1])
+
+
+@clause("3.2")
+def test_what_is_refused_unread_leaves_a_trace_with_its_reason(environment, request, database):
+    environment |= {"REQUIRE_HTTPS": "1", "TRUSTED_PROXIES": "1"}
+    client = request.getfixturevalue("app").test_client()
+
+    client.post("/webhooks/senang")
+    client.post("/webhooks/senang", data=b"x" * (1024 * 1024 + 1), headers={"X-Forwarded-Proto": "https"})
+
+    results = request.getfixturevalue("session").scalars(sa.select(AuditEntry.result).order_by(AuditEntry.id)).all()
+    assert results == ["rejected: plain_http", "rejected: too_large"]
 
 
 @clause("3.2")
