@@ -3,7 +3,6 @@
 import json
 import socket
 import ssl
-import subprocess
 import urllib.request
 from io import BytesIO
 
@@ -11,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from app.inbox.models import AuditEntry, StoredEvent
+from tests.certificates import self_signed
 from tests.databases import both_databases
 from tests.processes import eventually, running
 
@@ -54,29 +54,7 @@ def test_https_is_believed_through_exactly_the_trusted_hops(environment, databas
 
 @clause("3.2")
 def test_gunicorn_terminates_tls_itself_and_refuses_versions_before_1_2(environment, database, tmp_path):
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-subj",
-            "/CN=localhost",
-            "-days",
-            "1",
-            "-keyout",
-            str(key),
-            "-out",
-            str(certificate),
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-        ],
-        check=True,
-        capture_output=True,
-    )
+    certificate, key = self_signed(tmp_path)
     settings = environment | {"DATABASE_URL": database, "TLS_CERTFILE": str(certificate), "TLS_KEYFILE": str(key)}
     trusting = ssl.create_default_context(cafile=str(certificate))
 
