@@ -4,8 +4,6 @@ Strict where a second reading would be possible (duplicate keys, NaN, two spelli
 else: unknown fields are kept and unknown types accepted (§5.2, §11.1).
 """
 
-import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import Any
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from app.protocol.errors import InvalidScheme, UnusablePayload
+from app.protocol.json_body import at, parse_object
 
 DEFAULT_FIELDS: Mapping[str, str] = MappingProxyType(
     {
@@ -25,7 +24,6 @@ DEFAULT_FIELDS: Mapping[str, str] = MappingProxyType(
         )
     }
 )  # fmt: skip
-MOST_DEPTH = 64
 MOST_TEXT = 200
 MILLISECONDS_FROM = 10**11
 """Integers from here on are milliseconds: as seconds they would lie after the year 5138."""
@@ -63,8 +61,8 @@ def fields_from(text: str) -> Mapping[str, str]:
 
 def parse_event(body: bytes, mapping: Mapping[str, str]) -> Event:
     """The event that the bytes describe. Raises UnusablePayload, whatever the bytes are."""
-    payload = _object(body)
-    found = {name: value for name in DEFAULT_FIELDS if (value := _at(payload, mapping[name])) is not None}
+    payload = parse_object(body)
+    found = {name: value for name in DEFAULT_FIELDS if (value := at(payload, mapping[name])) is not None}
     try:
         loaded = _SCHEMA.load(found)
     except ValidationError as error:
@@ -151,65 +149,6 @@ class EventSchema(Schema):
 
 
 _SCHEMA = EventSchema()
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise UnusablePayload({"body": ["not_utf8"]}) from None
-    try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_not_json, parse_float=_finite)
-    except _Refused as error:
-        raise UnusablePayload({"body": [str(error)]}) from None
-    except RecursionError:
-        raise UnusablePayload({"body": ["too_deep"]}) from None
-    except ValueError:
-        raise UnusablePayload({"body": ["not_json"]}) from None
-    if not isinstance(value, dict):
-        raise UnusablePayload({"body": ["not_an_object"]})
-    if _depth(value) > MOST_DEPTH:
-        raise UnusablePayload({"body": ["too_deep"]})
-    return value
-
-
-class _Refused(Exception):
-    """JSON that Python's reader would take and another would not."""
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise _Refused("duplicate_key")
-    return found
-
-
-def _not_json(_constant: str) -> Any:
-    raise _Refused("not_a_finite_number")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise _Refused("not_a_finite_number")
-    return number
-
-
-def _depth(value: Any) -> int:
-    """How deep the value is nested, by levels and not by recursion: the value may be deeper than the stack."""
-    depth, level = 0, [value]
-    while level:
-        depth += 1
-        inner = [item for item in level if isinstance(item, dict | list)]
-        level = [child for item in inner for child in (item.values() if isinstance(item, dict) else item)]
-    return depth - 1
-
-
-def _at(payload: dict[str, Any], path: str) -> Any:
-    value: Any = payload
-    for key in path.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
 
 
 def _reasons(error: ValidationError) -> dict[str, list[str]]:

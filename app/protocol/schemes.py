@@ -6,7 +6,6 @@ used to sign and to verify stands in signatures.py, once for all of them.
 
 import base64
 import binascii
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -15,20 +14,24 @@ from typing import Any
 
 from app.protocol.errors import InvalidScheme, UnusableSecret
 
-ALGORITHMS = {"sha256": hashlib.sha256, "sha512": hashlib.sha512, "sha1": hashlib.sha1}
-ENCODINGS = ("hex", "base64", "base64url")
+ALGORITHMS = ("sha256", "sha512", "sha1")
+ENCODINGS = ("hex", "hex-upper", "base64", "base64-unpadded", "base64url", "base64url-unpadded")
 TIMESTAMP_FORMATS = {
     "seconds": r"[1-9][0-9]{0,11}",
     "milliseconds": r"[1-9][0-9]{0,14}",
     "rfc3339": r"[0-9TZ:.+-]{20,40}",
 }
+PLACEHOLDERS = frozenset({"{id}", "{timestamp}", "{body}", "{fields}", "{url}"})
 SECRET_ENCODINGS = ("utf-8", "hex", "base64")
 _CHOICES = {
-    "algorithm": tuple(ALGORITHMS),
+    "algorithm": ALGORITHMS,
     "encoding": ENCODINGS,
     "timestamp_format": tuple(TIMESTAMP_FORMATS),
     "secret_encoding": SECRET_ENCODINGS,
 }
+ALIASES = {"none": "", "space": " ", "newline": "\n"}
+"""How a setting spells what an environment variable can't hold."""
+
 _PLACEHOLDERS = (
     "changeme",
     "change-me",
@@ -43,16 +46,24 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class SignatureScheme:
-    """Every axis on which senders differ. SENANG_SIGNATURE_<AXIS> overrides one."""
+    """Every axis on which senders differ. SENANG_SIGNATURE_<AXIS> overrides one.
+
+    `{fields}` is every value of the JSON body but the signature, sorted by its dotted path. It is weaker than
+    `{body}`: where separators are empty or occur in values, two bodies can have one signature.
+    """
 
     name: str
-    header: str  # the header that holds the signature
+    header: str = ""  # the header that holds the signature
+    body_field: str = ""  # or the body's field that holds it, as a dotted path
     tag: str = ""  # what stands before a signature: "v1", "sha256"; empty for a bare one
     entry_separator: str = ""  # between several signatures in the header; empty when there is one
     tag_separator: str = ""  # between tag and signature
-    encoding: str = "hex"  # hex, base64, base64url
+    encoding: str = "hex"  # one of ENCODINGS
     algorithm: str = "sha256"  # sha256, sha512; sha1 only for reading old senders
-    content: str = "{body}"  # what is signed, over {id}, {timestamp} and {body}
+    content: str = "{body}"  # what is signed, over {body} or {fields}, {id}, {timestamp} and {url}
+    value_separator: str = ""  # in {fields}, between a field's path and its value
+    field_separator: str = "|"  # in {fields}, between one field and the next
+    url: str = ""  # what stands for {url}: our public address, exactly as the sender knows it
     id_header: str = ""
     timestamp_header: str = ""
     timestamp_tag: str = ""  # the entry of the signature header that holds the timestamp, as Stripe's `t`
@@ -123,7 +134,7 @@ def scheme_from(preset: str, overrides: Mapping[str, str]) -> SignatureScheme:
                 raise InvalidScheme(axis, "must be a whole number")
             values[axis] = max(1, int(text[:6]))
         else:
-            values[axis] = {"none": "", "space": " "}.get(text, text)
+            values[axis] = ALIASES.get(text, text)
     return _checked(replace(SCHEMES[preset], **values))
 
 
@@ -160,16 +171,21 @@ def _checked(scheme: SignatureScheme) -> SignatureScheme:
     for axis, choices in _CHOICES.items():
         if getattr(scheme, axis) not in choices:
             raise InvalidScheme(axis, f"is none of {', '.join(choices)}")
+    if bool(scheme.header) == bool(scheme.body_field):
+        raise InvalidScheme("header", "or body_field must say where the signature is, and only one of them")
     for axis in ("header", "id_header", "timestamp_header"):
-        value = getattr(scheme, axis)
-        if (value or axis == "header") and not _TOKEN.fullmatch(value):
+        if getattr(scheme, axis) and not _TOKEN.fullmatch(getattr(scheme, axis)):
             raise InvalidScheme(axis, "is no header name")
-    if scheme.content.count("{body}") != 1:
-        raise InvalidScheme("content", "must contain {body} once")
-    if set(re.findall(r"\{[^}]*\}", scheme.content)) - {"{id}", "{timestamp}", "{body}"}:
-        raise InvalidScheme("content", "knows {id}, {timestamp} and {body} only")
-    if "{id}" in scheme.content and not scheme.id_header:
-        raise InvalidScheme("id_header", "is needed, because the content has {id}")
+    if scheme.content.count("{body}") + scheme.content.count("{fields}") != 1:
+        raise InvalidScheme("content", "must contain {body} or {fields}, once")
+    if set(re.findall(r"\{[^}]*\}", scheme.content)) - PLACEHOLDERS:
+        raise InvalidScheme("content", f"knows {', '.join(sorted(PLACEHOLDERS))} only")
+    if scheme.body_field and "{body}" in scheme.content:
+        raise InvalidScheme("content", "can't have {body} when the signature is in the body: use {fields}")
+    if ("{url}" in scheme.content) != bool(scheme.url):
+        raise InvalidScheme("url", "is needed if and only if the content has {url}")
+    if ("{id}" in scheme.content) != bool(scheme.id_header):
+        raise InvalidScheme("id_header", "is needed if and only if the content has {id}: unsigned it proves nothing")
     has_timestamp = bool(scheme.timestamp_header or scheme.timestamp_tag)
     if has_timestamp != ("{timestamp}" in scheme.content):
         raise InvalidScheme(

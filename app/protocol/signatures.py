@@ -6,15 +6,18 @@ signature text, so that no second spelling of a signature passes.
 
 import base64
 import hmac
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from app.protocol.errors import InvalidSignature, StaleTimestamp
-from app.protocol.schemes import ALGORITHMS, TIMESTAMP_FORMATS, SignatureScheme
+from app.protocol.errors import InvalidSignature, StaleTimestamp, UnusablePayload
+from app.protocol.json_body import at, leaves, parse_object
+from app.protocol.schemes import TIMESTAMP_FORMATS, SignatureScheme
 
 MOST_ENTRIES = 16
+_PARTS = re.compile(r"(\{[a-z]+\})")
 _MESSAGE_ID = re.compile(r"[!-~]{1,200}")
 
 
@@ -27,20 +30,28 @@ class Verified:
     key_index: int
 
 
-def sign(body: bytes, *, scheme: SignatureScheme, key: bytes, message_id: str, timestamp: datetime) -> dict[str, str]:
-    """The headers that a sender using this scheme adds to the body. `timestamp` is aware."""
+@dataclass(frozen=True)
+class Signed:
+    """What goes out: the body, which may hold its own signature, and the headers that belong to it."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+def sign(body: bytes, *, scheme: SignatureScheme, key: bytes, message_id: str, timestamp: datetime) -> Signed:
+    """What a sender using this scheme makes of a body. `timestamp` is aware.
+
+    Raises UnusablePayload when the scheme reads the body's fields and there are none to read.
+    """
     moment = _timestamp_text(scheme, timestamp)
-    text = _signature(scheme, key, _content(scheme, message_id, moment, body))
+    text = encode_digest(scheme.encoding, _digest(scheme, key, signed_content(scheme, message_id, moment, body)))
     entry = f"{scheme.tag}{scheme.tag_separator}{text}" if scheme.tag else text
-    headers = {scheme.header: entry}
     if scheme.timestamp_tag:
-        stamp = f"{scheme.timestamp_tag}{scheme.tag_separator}{moment}"
-        headers[scheme.header] = f"{stamp}{scheme.entry_separator}{entry}"
-    if scheme.timestamp_header:
-        headers[scheme.timestamp_header] = moment
-    if scheme.id_header:
-        headers[scheme.id_header] = message_id
-    return headers
+        entry = f"{scheme.timestamp_tag}{scheme.tag_separator}{moment}{scheme.entry_separator}{entry}"
+    headers = {scheme.header: entry, scheme.timestamp_header: moment, scheme.id_header: message_id}
+    if scheme.body_field:
+        body = _with_field(body, scheme.body_field, entry)
+    return Signed(body, {name: value for name, value in headers.items() if name})
 
 
 def verify(
@@ -58,19 +69,62 @@ def verify(
     """
     lowered = {name.lower(): value for name, value in headers.items()}
     try:
-        entries = _entries(scheme, lowered.get(scheme.header.lower(), ""))
+        entries = _entries(scheme, _signature_text(scheme, lowered, body))
         message_id = _message_id(scheme, lowered)
         moment, timestamp = _timestamp(scheme, lowered, entries)
         signatures = _signatures(scheme, entries)
+        content = _content_of(scheme, message_id, moment, body)
     except InvalidSignature:
         _matching_key(scheme, keys, body, [b""])  # the same work for every cause: the time must not tell it
         raise
-    key_index = _matching_key(scheme, keys, _content(scheme, message_id, moment, body), signatures)
+    key_index = _matching_key(scheme, keys, content, signatures)
     if key_index is None:
         raise InvalidSignature("wrong_signature")
     if timestamp is not None and abs(now - timestamp) > tolerance:
         raise StaleTimestamp("timestamp_too_old" if timestamp < now else "timestamp_too_new")
     return Verified(message_id or None, timestamp, key_index)
+
+
+def signed_content(scheme: SignatureScheme, message_id: str, timestamp: str, body: bytes) -> bytes:
+    """The bytes that are signed. Raises UnusablePayload when `{fields}` are to be read and the body is no object."""
+    values = {"{id}": message_id, "{timestamp}": timestamp, "{url}": scheme.url}
+    parts = []
+    for part in _PARTS.split(scheme.content):  # the body may itself contain `{id}`: nothing is filled in twice
+        if part == "{body}":
+            parts.append(body)
+        elif part == "{fields}":
+            parts.append(_sorted_fields(scheme, body))
+        else:
+            parts.append(values.get(part, part).encode())
+    return b"".join(parts)
+
+
+def encode_digest(encoding: str, digest: bytes) -> str:
+    """The one canonical text of a signature."""
+    if encoding == "hex":
+        return digest.hex()
+    if encoding == "hex-upper":
+        return digest.hex().upper()
+    encode = base64.urlsafe_b64encode if encoding.startswith("base64url") else base64.b64encode
+    text = encode(digest).decode()
+    return text.rstrip("=") if encoding.endswith("unpadded") else text
+
+
+def _signature_text(scheme: SignatureScheme, headers: Mapping[str, str], body: bytes) -> str:
+    if scheme.header:
+        return headers.get(scheme.header.lower(), "")
+    try:
+        found = at(parse_object(body), scheme.body_field)
+    except UnusablePayload:
+        raise InvalidSignature("missing_signature") from None
+    return found if isinstance(found, str) else ""
+
+
+def _content_of(scheme: SignatureScheme, message_id: str, timestamp: str, body: bytes) -> bytes:
+    try:
+        return signed_content(scheme, message_id, timestamp, body)
+    except UnusablePayload:
+        raise InvalidSignature("malformed_body") from None
 
 
 def _entries(scheme: SignatureScheme, value: str) -> list[str]:
@@ -99,7 +153,7 @@ def _matching_key(
     """Every key is tried against every signature, so that time tells nothing about where a match was."""
     match = None
     for index, key in enumerate(keys):
-        expected = _signature(scheme, key, content).encode()
+        expected = encode_digest(scheme.encoding, _digest(scheme, key, content)).encode()
         for signature in signatures:
             if hmac.compare_digest(expected, signature) and match is None:
                 match = index
@@ -112,8 +166,8 @@ def _message_id(scheme: SignatureScheme, headers: Mapping[str, str]) -> str:
     value = headers.get(scheme.id_header.lower(), "")
     if not value:
         raise InvalidSignature("missing_id")
-    # With dots between the parts, an ID with a dot would let two different messages have one signature.
-    if not _MESSAGE_ID.fullmatch(value) or (".{" in scheme.content and "." in value):
+    # An ID that contains what joins the parts would let two different messages have one signature.
+    if not _MESSAGE_ID.fullmatch(value) or any(join in value for join in _joins(scheme)):
         raise InvalidSignature("malformed_id")
     return value
 
@@ -158,21 +212,36 @@ def _timestamp_text(scheme: SignatureScheme, timestamp: datetime) -> str:
     return str(int(timestamp.timestamp() * unit))
 
 
-def _content(scheme: SignatureScheme, message_id: str, timestamp: str, body: bytes) -> bytes:
-    """The signed bytes. The body is put in last: it may itself contain `{id}`."""
-    before, _, after = scheme.content.partition("{body}")
-    return b"".join((_filled(before, message_id, timestamp), body, _filled(after, message_id, timestamp)))
+def _joins(scheme: SignatureScheme) -> Sequence[str]:
+    """The literal texts beside `{id}` in the template."""
+    parts = _PARTS.split(scheme.content)
+    place = parts.index("{id}")
+    return [part for part in (*parts[max(0, place - 1) : place], *parts[place + 1 : place + 2]) if part]
 
 
-def _filled(template: str, message_id: str, timestamp: str) -> bytes:
-    parts = re.split(r"(\{id\}|\{timestamp\})", template)
-    return "".join({"{id}": message_id, "{timestamp}": timestamp}.get(part, part) for part in parts).encode()
+def _sorted_fields(scheme: SignatureScheme, body: bytes) -> bytes:
+    fields = sorted(leaves(parse_object(body, literal_numbers=True)))
+    texts = [
+        f"{path}{scheme.value_separator}{_field_text(value)}" for path, value in fields if path != scheme.body_field
+    ]
+    return scheme.field_separator.join(texts).encode(errors="surrogatepass")
 
 
-def _signature(scheme: SignatureScheme, key: bytes, content: bytes) -> str:
-    digest = hmac.new(key, content, ALGORITHMS[scheme.algorithm]).digest()
-    if scheme.encoding == "hex":
-        return digest.hex()
-    if scheme.encoding == "base64url":
-        return base64.urlsafe_b64encode(digest).decode()
-    return base64.b64encode(digest).decode()
+def _field_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def _with_field(body: bytes, path: str, text: str) -> bytes:
+    payload = parse_object(body)
+    *parents, name = path.split(".")
+    place = payload
+    for key in parents:
+        place = place.setdefault(key, {})
+    place[name] = text
+    return json.dumps(payload).encode()
+
+
+def _digest(scheme: SignatureScheme, key: bytes, content: bytes) -> bytes:
+    return hmac.digest(key, content, scheme.algorithm)

@@ -5,14 +5,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException
 from typing import Any
 from uuid import uuid4
 
 from app.clock import Clock
 from app.protocol.schemes import SignatureScheme
-from app.protocol.signatures import sign
+from app.protocol.signatures import Signed, sign
 
 Post = Callable[[str, bytes, Mapping[str, str]], "Answer"]
 
@@ -63,11 +63,11 @@ class Sender:
 
     def deliver(self, payload: object) -> Answer:
         """Sign the payload and send it once. Bytes are sent as they are."""
-        body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-        return self.post(self.url, body, self.headers(body))
+        signed = self.signed(payload if isinstance(payload, bytes) else json.dumps(payload).encode())
+        return self.post(self.url, signed.body, signed.headers)
 
-    def headers(self, body: bytes) -> dict[str, str]:
-        """What goes out with the body."""
+    def signed(self, body: bytes) -> Signed:
+        """What goes out: signed now, under a message ID of its own."""
         signed = sign(
             body,
             scheme=self.scheme,
@@ -75,7 +75,7 @@ class Sender:
             message_id=f"msg_{uuid4().hex}",
             timestamp=self.clock.now(),
         )
-        return {"Content-Type": "application/json", **signed}
+        return replace(signed, headers={"Content-Type": "application/json", **signed.headers})
 
     def deliver_until_accepted(
         self, payload: object, *, attempts: int = 5, wait: Callable[[float], None] = time.sleep

@@ -210,4 +210,4 @@ def test_a_stale_redelivery_of_a_known_event_stores_nothing(sender, payload, clo
 
 def _signed(sender, payload):
     body = json.dumps(payload).encode()
-    return body, sender.headers(body)
+    return body, sender.signed(body).headers

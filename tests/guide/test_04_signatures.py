@@ -14,7 +14,7 @@ clause = pytest.mark.clause
 @both_databases
 def test_every_cause_of_a_bad_signature_gets_the_very_same_answer(app, sender):
     client = app.test_client()
-    good = sender.headers(b"{}")
+    good = sender.signed(b"{}").headers
 
     answers = {
         client.post("/webhooks/senang", data=b"{}", headers=headers).data

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
 from app.protocol.errors import InvalidScheme, InvalidSignature, StaleTimestamp, UnusableSecret
-from app.protocol.schemes import SCHEMES, key_bytes, scheme_from
+from app.protocol.schemes import ENCODINGS, SCHEMES, key_bytes, scheme_from
 from app.protocol.signatures import sign, verify
 
 STANDARD = SCHEMES["standard-webhooks"]
@@ -25,7 +26,7 @@ def check(body, headers, scheme=STANDARD, keys=(KEY,), now=NOW):
 
 
 def signed(body=b"{}", scheme=STANDARD, key=KEY, message_id="msg_1", timestamp=NOW):
-    return sign(body, scheme=scheme, key=key, message_id=message_id, timestamp=timestamp)
+    return sign(body, scheme=scheme, key=key, message_id=message_id, timestamp=timestamp).headers
 
 
 def test_the_published_standard_webhooks_vector_verifies():
@@ -129,7 +130,7 @@ def test_whatever_headers_come_only_the_typed_error_comes_out(preset, body, valu
 
 
 @given(
-    encoding=st.sampled_from(["hex", "base64", "base64url"]),
+    encoding=st.sampled_from(ENCODINGS),
     algorithm=st.sampled_from(["sha1", "sha256", "sha512"]),
     form=st.sampled_from(["seconds", "milliseconds", "rfc3339"]),
     content=st.sampled_from(["{timestamp}.{body}", "{body}{timestamp}", "{timestamp}:{body}:end"]),
@@ -140,6 +141,40 @@ def test_a_scheme_composed_of_any_axes_makes_the_round_trip(encoding, algorithm,
     scheme = scheme_from("hmac-sha256-hex", axes | {"timestamp_header": "X-Time"})
 
     assert check(body, signed(body, scheme), scheme).timestamp == NOW
+
+
+FIELDS = {"header": "none", "body_field": "meta.sign", "content": "{fields}"}
+
+
+def test_sorted_fields_signed_by_an_independent_signer_verify():
+    body = b'{"b": {"z": true, "y": null}, "a": 12.50, "list": ["x", 2], "meta": {"sign": "SIGN"}}'
+    signature = hexmac(KEY, b"a12.50|b.y|b.ztrue|list.0x|list.12")
+
+    assert check(body.replace(b"SIGN", signature.encode()), {}, scheme_from("hmac-sha256-hex", FIELDS)).key_index == 0
+
+
+@given(separator=st.sampled_from(["none", "=", ":"]), body=st.dictionaries(st.text(), st.integers() | st.text()))
+def test_a_signature_inside_the_body_makes_the_round_trip(separator, body):
+    scheme = scheme_from("hmac-sha256-hex", FIELDS | {"value_separator": separator})
+
+    sent = sign(json.dumps(body).encode(), scheme=scheme, key=KEY, message_id="", timestamp=NOW)
+
+    assert check(sent.body, sent.headers, scheme).key_index == 0
+
+
+@given(
+    body=st.binary(max_size=100) | st.dictionaries(st.text(), st.text()).map(lambda value: json.dumps(value).encode())
+)
+def test_whatever_body_comes_a_scheme_that_reads_it_raises_only_the_typed_error(body):
+    with pytest.raises(InvalidSignature):
+        check(body, {}, scheme_from("hmac-sha256-hex", FIELDS))
+
+
+def test_our_own_address_can_be_a_part_of_what_is_signed():
+    axes = {"content": "{url}{body}", "url": "https://partner.example/webhooks/senang"}
+    headers = {"x-signature": hexmac(KEY, b"https://partner.example/webhooks/senang{}")}
+
+    assert check(b"{}", headers, scheme_from("hmac-sha256-hex", axes)).key_index == 0
 
 
 @pytest.mark.parametrize("seconds", [-300, 300])
@@ -233,7 +268,12 @@ def test_a_secret_that_must_not_be_used_is_refused_without_being_quoted(secret, 
     [
         ({"algorithm": "md5"}, "algorithm"),
         ({"content": "{timestamp}"}, "content"),
-        ({"content": "{body}"}, "content"),
+        ({"content": "{body}"}, "id_header"),
+        ({"content": "{id}{body}", "timestamp_header": "x-time"}, "content"),
+        ({"content": "{id}.{timestamp}.{body}{fields}"}, "content"),
+        ({"content": "{id}.{timestamp}.{body}.{url}"}, "url"),
+        ({"body_field": "sign"}, "header"),
+        ({"body_field": "sign", "header": "none"}, "content"),
         ({"header": "no header"}, "header"),
         ({"colour": "red"}, "colour"),
     ],
