@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.cli.context import present_inbox
 from app.database import writing
-from app.inbox.claims import Claim, end_leases, hand_back
+from app.inbox.claims import Claim, end_leases, recover
 from app.inbox.context import Inbox
 from app.inbox.models import Heartbeat
 from app.inbox.retention import purge_if_due
@@ -60,7 +60,8 @@ class Worker:
         self.inbox, self.name, self._parent, self._deadline = inbox, name, parent, deadline
         self._limit = TimeLimit(self._report)
         self._listener = Listener(inbox.engine)
-        self._interrupted: list[Claim] | None = None
+        self._lost_database = False
+        self._begun: Claim | None = None
         self._beat_at = self._purge_at = 0.0
 
     def run(self, *, drain: bool = False) -> None:
@@ -78,22 +79,17 @@ class Worker:
 
     def _work(self) -> int | None:
         try:
-            self._recover()
+            if self._lost_database:
+                recover(self.inbox, self.name, self._begun)
+                self._lost_database, self._begun = False, None
             self._keep_house()
             return process_next(self.inbox, self.name, self._limit)
         except (SQLAlchemyError, BatchInterrupted) as error:
             log.error("database_unavailable", worker=self.name, error=type(error.__cause__ or error).__name__)
-            if isinstance(error, BatchInterrupted):
-                self._interrupted = [*(self._interrupted or []), *error.not_begun]
+            self._lost_database = True
+            self._begun = error.begun if isinstance(error, BatchInterrupted) else self._begun
             time.sleep(RESTART_SECONDS)
             return None
-
-    def _recover(self) -> None:
-        """After an interrupted batch: hand back what was not begun, and end the lease of what was under way."""
-        if self._interrupted is not None:
-            hand_back(self.inbox, self._interrupted)
-            end_leases(self.inbox, self.name)
-            self._interrupted = None
 
     def _report(self, ends_at: float) -> None:
         if self._deadline is not None:

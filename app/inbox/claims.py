@@ -65,13 +65,34 @@ def hand_back(inbox: Inbox, claims: Sequence[Claim]) -> None:
 
 
 def end_leases(inbox: Inbox, worker: str) -> None:
-    """End the leases of a worker that lost them with its process or its connection: nobody has to wait for them."""
+    """End the leases of a worker that is known to be dead, so that nobody waits for them."""
     with writing(inbox.engine) as session:
-        session.execute(
+        session.execute(sa.update(StoredEvent).where(_held_by(worker)).values(lease_until=inbox.now(plus=-1)))
+
+
+def recover(inbox: Inbox, worker: str, begun: Claim | None) -> None:
+    """Let go of what a living worker holds after it lost the database, also of claims whose commit it never heard of.
+
+    What was not begun costs no attempt. The one that was `begun` did: its lease ends, and it is taken alone.
+    """
+    with writing(inbox.engine) as session:
+        others = StoredEvent.id != (begun.inbox_id if begun else 0)
+        returned = session.execute(
             sa.update(StoredEvent)
-            .where(StoredEvent.state == sa.literal_column("'pending'"), StoredEvent.claimed_by == worker)
-            .values(lease_until=inbox.now(plus=-1))
-        )
+            .where(_held_by(worker), others)
+            .values(attempts=StoredEvent.attempts - 1, **_RELEASED)
+            .returning(StoredEvent.id, StoredEvent.event_id, StoredEvent.event_type),
+            execution_options={"synchronize_session": False},
+        ).all()
+        for inbox_id, event_id, event_type in returned:
+            record(
+                session, inbox, "attempt", "handed back", event_id=event_id, event_type=event_type, inbox_id=inbox_id
+            )
+    end_leases(inbox, worker)
+
+
+def _held_by(worker: str) -> sa.ColumnElement[bool]:
+    return (StoredEvent.state == sa.literal_column("'pending'")) & (StoredEvent.claimed_by == worker)
 
 
 def settle(session: Session, claim: Claim, **values: Any) -> None:

@@ -44,7 +44,10 @@ class Tally:
 
     @contextmanager
     def finished_sums(self, now: datetime) -> Iterator[Sums]:
-        """The sums of minutes that are over, each handed out once; taken back when the block could not write them."""
+        """The sums of minutes that are over, each handed out once; taken back when the block could not write them.
+
+        A sum whose commit arrived and whose answer did not is written twice: too many is better than none.
+        """
         with self._lock:
             self._open(now)
             sums = _emptied(self._finished)

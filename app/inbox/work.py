@@ -6,7 +6,6 @@ a failure means for the event (try again, or dead) is decided here, and the stat
 
 import time
 import traceback
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -35,11 +34,11 @@ HOPELESS = (PermanentFailure, CannotUnseal, UnusablePayload)
 
 
 class BatchInterrupted(Exception):
-    """The database went away in the middle of a batch. The claims that `not_begun` names were not touched."""
+    """The database went away in the middle of a batch, while the attempt of the claim `begun` was under way."""
 
-    def __init__(self, not_begun: Sequence[Claim]) -> None:
+    def __init__(self, begun: Claim) -> None:
         super().__init__("the database went away")
-        self.not_begun = not_begun
+        self.begun = begun
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def process_next(inbox: Inbox, worker: str, limit: TimeLimit) -> int:
             hand_back(inbox, claims[position:])
             raise
         except SQLAlchemyError as error:
-            raise BatchInterrupted(claims[position + 1 :]) from error
+            raise BatchInterrupted(claim) from error
     return len(claims)
 
 
