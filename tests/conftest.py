@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -43,12 +44,15 @@ ENVIRONMENT = {
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server of our own, from a wheel, with a migrated template database."""
-    # Not in pytest's folder, which keeps three runs only: a fourth would delete a server that is running.
-    with TemporaryDirectory(prefix="senang-postgres-", ignore_cleanup_errors=True) as folder:
-        server = Postgres(Path(folder) / "data")
-        server.make_template(lambda url: _migrate(_settings(url)))
+    with _server() as server:
         yield server
-        server.stop()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """Another such server, for a test that breaks it."""
+    with _server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -62,8 +66,9 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a migrated, empty database: SQLite, or what the test's parameter says."""
-    if getattr(request, "param", "sqlite") == "postgresql":
-        server: Postgres = request.getfixturevalue("postgres")
+    kind = getattr(request, "param", "sqlite")
+    if kind != "sqlite":
+        server: Postgres = request.getfixturevalue("own_postgres" if kind == "own postgresql" else "postgres")
         with server.database() as url:
             yield url
     else:
@@ -189,6 +194,16 @@ def _forget_handlers_of_the_test() -> Iterator[None]:
 def _alarm_is_off() -> Iterator[None]:
     yield
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+@contextmanager
+def _server() -> Iterator[Postgres]:
+    # Not in pytest's folder, which keeps three runs only: a fourth would delete a server that is running.
+    with TemporaryDirectory(prefix="senang-postgres-", ignore_cleanup_errors=True) as folder:
+        server = Postgres(Path(folder) / "data")
+        server.make_template(lambda url: _migrate(_settings(url)))
+        yield server
+        server.stop()
 
 
 def _settings(url: str) -> Settings:

