@@ -11,15 +11,17 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect, Engine, make_url
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.pool import Pool
 from sqlalchemy.sql.functions import FunctionElement
 
 LOCK_TIMEOUT_SECONDS = 2.0
@@ -143,6 +145,15 @@ def _on_begin(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":
         mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
         connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+@sa.event.listens_for(Pool, "invalidate")
+def _on_invalidate(connection: Any, _record: Any, error: BaseException | None) -> None:
+    """A statement that a time limit interrupts goes on at the server, with its locks, unless the server is told."""
+    interrupted = error is not None and not isinstance(error, Exception)
+    if interrupted and isinstance(connection, psycopg.Connection):
+        with suppress(psycopg.Error):
+            connection.cancel_safe(timeout=LOCK_TIMEOUT_SECONDS)
 
 
 @contextmanager
