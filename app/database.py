@@ -106,7 +106,7 @@ def engine_options(url: str) -> dict[str, Any]:
     options = (
         f"-c synchronous_commit=on -c lock_timeout={int(LOCK_TIMEOUT_SECONDS * 1000)}"
         f" -c idle_in_transaction_session_timeout=0 -c statement_timeout={int(STATEMENT_TIMEOUT_SECONDS * 1000)}"
-        " -c timezone=UTC"
+        " -c timezone=UTC -c client_connection_check_interval=1000"  # a killed worker's statement ends with it
     )
     return {
         "url": url,

@@ -11,8 +11,8 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
 from typing import Any
 from uuid import uuid4
 
@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.cli.context import present_inbox
 from app.database import writing
-from app.inbox.claims import Claim, end_leases, recover
+from app.inbox.claims import recover
 from app.inbox.context import Inbox
 from app.inbox.models import Heartbeat
 from app.inbox.retention import purge_if_due
@@ -56,12 +56,11 @@ def worker(processes: int | None, drain: bool, parent: int | None) -> None:
 class Worker:
     """One process that claims, runs and settles, until it is told to stop."""
 
-    def __init__(self, inbox: Inbox, name: str, parent: int, deadline: Any = None) -> None:
-        self.inbox, self.name, self._parent, self._deadline = inbox, name, parent, deadline
-        self._limit = TimeLimit(self._report)
+    def __init__(self, inbox: Inbox, name: str, parent: int, report: Callable[[int, float], None]) -> None:
+        self.inbox, self.name, self._parent = inbox, name, parent
+        self._limit = TimeLimit(report)
         self._listener = Listener(inbox.engine)
-        self._lost_database = False
-        self._begun: Claim | None = None
+        self._lost_database, self._begun = False, 0
         self._beat_at = self._purge_at = 0.0
 
     def run(self, *, drain: bool = False) -> None:
@@ -80,8 +79,8 @@ class Worker:
     def _work(self) -> int | None:
         try:
             if self._lost_database:
-                recover(self.inbox, self.name, self._begun)
-                self._lost_database, self._begun = False, None
+                recover(self.inbox, self.name, begun=self._begun, died=False)
+                self._lost_database, self._begun = False, 0
             self._keep_house()
             return process_next(self.inbox, self.name, self._limit)
         except (SQLAlchemyError, BatchInterrupted) as error:
@@ -90,10 +89,6 @@ class Worker:
             self._begun = error.begun if isinstance(error, BatchInterrupted) else self._begun
             time.sleep(RESTART_SECONDS)
             return None
-
-    def _report(self, ends_at: float) -> None:
-        if self._deadline is not None:
-            self._deadline.value = ends_at
 
     def _keep_house(self) -> None:
         now = time.monotonic()
@@ -108,12 +103,39 @@ class Worker:
         self._limit.stop_soon(HANDLER_STOP_SECONDS)
 
 
+class Watched:
+    """A worker process as its parent sees it: its name, and what it reported last, in memory that both share."""
+
+    def __init__(self, inbox: Inbox, *, drain: bool) -> None:
+        self.name = f"{socket.gethostname()[:40]}:{os.getpid()}:{uuid4().hex[:8]}"
+        self._reported = _fork.Array("d", 2, lock=False)
+        self.process = _fork.Process(target=self._work, args=(inbox, os.getpid(), drain))
+        self.process.start()
+
+    @property
+    def begun(self) -> int:
+        """The row whose attempt was begun last, or 0."""
+        return int(self._reported[0])
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a handler runs on after its time limit and a grace."""
+        ends_at = float(self._reported[1])
+        return bool(ends_at) and time.monotonic() > ends_at + KILL_GRACE_SECONDS
+
+    def _work(self, inbox: Inbox, parent: int, drain: bool) -> None:
+        Worker(inbox, self.name, parent, self._report).run(drain=drain)
+
+    def _report(self, inbox_id: int, ends_at: float) -> None:
+        self._reported[0], self._reported[1] = inbox_id, ends_at
+
+
 class Supervisor:
     """The parent of the worker processes."""
 
     def __init__(self, inbox: Inbox, processes: int, parent: int, *, drain: bool = False) -> None:
         self.inbox, self.processes, self._parent, self._drain = inbox, processes, parent, drain
-        self._children: dict[BaseProcess, tuple[str, Any]] = {}
+        self._workers: list[Watched] = []
         self._stopping = False
 
     def run(self) -> None:
@@ -121,65 +143,58 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         while self.processes and not self._stopping and os.getppid() == self._parent:
-            while len(self._children) < self.processes:
+            while len(self._workers) < self.processes:
                 self._start()
-            wait([child.sentinel for child in self._children], timeout=0.5)
+            wait([worker.process.sentinel for worker in self._workers], timeout=0.5)
             self._kill_stuck()
             self._bury_dead()
         self._stop()
 
     def _start(self) -> None:
         self.inbox.engine.dispose()
-        name, deadline = _new_name(), _fork.Value("d", 0.0, lock=False)
-        child = _fork.Process(target=_child, args=(self.inbox, name, os.getpid(), deadline, self._drain))
-        child.start()
-        self._children[child] = (name, deadline)
-        log.info("worker_started", worker=name)
+        worker = Watched(self.inbox, drain=self._drain)
+        self._workers.append(worker)
+        log.info("worker_started", worker=worker.name)
 
     def _kill_stuck(self) -> None:
-        for child, (name, deadline) in self._children.items():
-            if deadline.value and time.monotonic() > deadline.value + KILL_GRACE_SECONDS:
-                log.error("worker_stuck", worker=name)
-                child.kill()
-                child.join()
+        for worker in self._workers:
+            if worker.stuck:
+                log.error("worker_stuck", worker=worker.name)
+                worker.process.kill()
+                worker.process.join()
 
     def _bury_dead(self) -> None:
-        for child in [c for c in self._children if not c.is_alive()]:
-            name, _ = self._children.pop(child)
-            if self._drain and child.exitcode == 0:
+        for worker in [w for w in self._workers if not w.process.is_alive()]:
+            self._workers.remove(worker)
+            if self._drain and worker.process.exitcode == 0:
                 self.processes -= 1
                 continue
-            log.error("worker_died", worker=name, exit_code=child.exitcode)
-            _release(self.inbox, name)
-            time.sleep(RESTART_SECONDS if child.exitcode else 0)
+            log.error("worker_died", worker=worker.name, exit_code=worker.process.exitcode)
+            self._let_go(worker)
+            time.sleep(RESTART_SECONDS if worker.process.exitcode else 0)
 
     def _stop(self) -> None:
-        for child in self._children:
-            child.terminate()
+        for worker in self._workers:
+            worker.process.terminate()
         until = time.monotonic() + STOP_SECONDS
-        for child, (name, _) in self._children.items():
-            child.join(max(0.0, until - time.monotonic()))
-            if child.is_alive():
-                child.kill()
-                child.join()
-                _release(self.inbox, name)
+        for worker in self._workers:
+            worker.process.join(max(0.0, until - time.monotonic()))
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+                self._let_go(worker)
+
+    def _let_go(self, worker: Watched) -> None:
+        """Best effort: without it the leases run out by themselves."""
+        try:
+            recover(self.inbox, worker.name, begun=worker.begun, died=True)
+        except SQLAlchemyError as error:
+            log.warning("leases_not_released", worker=worker.name, error=type(error).__name__)
+        finally:
+            self.inbox.engine.dispose()
 
     def _on_stop(self, _number: int, _frame: Any) -> None:
         self._stopping = True
-
-
-def _child(inbox: Inbox, name: str, parent: int, deadline: Any, drain: bool) -> None:
-    Worker(inbox, name, parent, deadline).run(drain=drain)
-
-
-def _release(inbox: Inbox, name: str) -> None:
-    """Best effort: without it the leases run out by themselves."""
-    try:
-        end_leases(inbox, name)
-    except SQLAlchemyError as error:
-        log.warning("leases_not_released", worker=name, error=type(error).__name__)
-    finally:
-        inbox.engine.dispose()
 
 
 def _beat(inbox: Inbox, name: str) -> None:
@@ -189,7 +204,3 @@ def _beat(inbox: Inbox, name: str) -> None:
         ).all()
         if not seen:
             session.execute(sa.insert(Heartbeat).values(worker=name, started_at=inbox.now(), seen_at=inbox.now()))
-
-
-def _new_name() -> str:
-    return f"{socket.gethostname()[:40]}:{os.getpid()}:{uuid4().hex[:8]}"

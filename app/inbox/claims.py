@@ -20,6 +20,10 @@ from app.inbox.lifecycle import State
 from app.inbox.models import StoredEvent
 
 LEASE_MARGIN_SECONDS = 15.0
+WORKER_DIED = (
+    "the worker died during every attempt: killed, out of memory, os._exit in the handler, or deaf to its time limit"
+)
+_PENDING = StoredEvent.state == sa.literal_column("'pending'")  # a literal, so that the partial index serves it
 _RELEASED: dict[str, Any] = {"claim_token": None, "lease_until": None, "claimed_by": None}
 
 
@@ -47,7 +51,8 @@ def claim_due(inbox: Inbox, worker: str) -> list[Claim]:
     neighbours with it, and it is buried when its attempts are used up.
     """
     with writing(inbox.engine) as session:
-        _bury_exhausted(session, inbox)
+        # Beyond its last attempt by one: in that one it may have been a neighbour that never ran.
+        _bury(session, inbox, _lost(inbox) & (StoredEvent.attempts > inbox.settings.max_attempts))
         token = uuid4()
         claims = _take(session, inbox, worker, token, lost=True, most=1)
         for claim in claims:
@@ -64,22 +69,23 @@ def hand_back(inbox: Inbox, claims: Sequence[Claim]) -> None:
                 record_attempt(session, inbox, claim, "handed back")
 
 
-def end_leases(inbox: Inbox, worker: str) -> None:
-    """End the leases of a worker that is known to be dead, so that nobody waits for them."""
-    with writing(inbox.engine) as session:
-        session.execute(sa.update(StoredEvent).where(_held_by(worker)).values(lease_until=inbox.now(plus=-1)))
+def recover(inbox: Inbox, worker: str, *, begun: int, died: bool) -> None:
+    """Let go of what a worker holds that has `died` or lost the database, also of claims it never heard of.
 
-
-def recover(inbox: Inbox, worker: str, begun: Claim | None) -> None:
-    """Let go of what a living worker holds after it lost the database, also of claims whose commit it never heard of.
-
-    What was not begun costs no attempt. The one that was `begun` did: its lease ends, and it is taken alone.
+    `begun` is the row whose attempt was begun last, or 0. It alone is charged: its lease ends, so that it is taken
+    alone, or it is dead when its worker died of its last attempt. What was not begun costs nothing.
     """
+    held = _held_by(worker)
     with writing(inbox.engine) as session:
-        others = StoredEvent.id != (begun.inbox_id if begun else 0)
+        if died:
+            exhausted = StoredEvent.attempts >= inbox.settings.max_attempts
+            _bury(session, inbox, held & (StoredEvent.id == begun) & exhausted)
+        session.execute(
+            sa.update(StoredEvent).where(held, StoredEvent.id == begun).values(lease_until=inbox.now(plus=-1))
+        )
         returned = session.execute(
             sa.update(StoredEvent)
-            .where(_held_by(worker), others)
+            .where(held, StoredEvent.id != begun)
             .values(attempts=StoredEvent.attempts - 1, **_RELEASED)
             .returning(StoredEvent.id, StoredEvent.event_id, StoredEvent.event_type),
             execution_options={"synchronize_session": False},
@@ -88,11 +94,14 @@ def recover(inbox: Inbox, worker: str, begun: Claim | None) -> None:
             record(
                 session, inbox, "attempt", "handed back", event_id=event_id, event_type=event_type, inbox_id=inbox_id
             )
-    end_leases(inbox, worker)
 
 
 def _held_by(worker: str) -> sa.ColumnElement[bool]:
-    return (StoredEvent.state == sa.literal_column("'pending'")) & (StoredEvent.claimed_by == worker)
+    return _PENDING & (StoredEvent.claimed_by == worker)
+
+
+def _lost(inbox: Inbox) -> sa.ColumnElement[bool]:
+    return _PENDING & StoredEvent.claim_token.is_not(None) & (StoredEvent.lease_until <= inbox.now())
 
 
 def settle(session: Session, claim: Claim, **values: Any) -> None:
@@ -134,14 +143,10 @@ def record_attempt(
 
 
 def _take(session: Session, inbox: Inbox, worker: str, token: UUID, *, lost: bool, most: int) -> list[Claim]:
-    claimable = (
-        StoredEvent.claim_token.is_not(None) & (StoredEvent.lease_until <= inbox.now())
-        if lost
-        else StoredEvent.claim_token.is_(None)
-    )
+    claimable = _lost(inbox) if lost else _PENDING & StoredEvent.claim_token.is_(None)
     due = (
         sa.select(StoredEvent.id)
-        .where(StoredEvent.state == sa.literal_column("'pending'"), StoredEvent.due_at <= inbox.now(), claimable)
+        .where(claimable, StoredEvent.due_at <= inbox.now())
         .order_by(StoredEvent.due_at, StoredEvent.id)
         .limit(most)
         .with_for_update(skip_locked=True)
@@ -171,23 +176,17 @@ def _take(session: Session, inbox: Inbox, worker: str, token: UUID, *, lost: boo
     return sorted(claims, key=lambda claim: claim.inbox_id)
 
 
-def _bury_exhausted(session: Session, inbox: Inbox) -> None:
-    """Events that lost their last permitted attempt together with its worker are dead."""
-    error = "the worker died during every attempt (killed, out of memory, or os._exit in the handler)"
+def _bury(session: Session, inbox: Inbox, which: sa.ColumnElement[bool]) -> None:
+    """Events that took their worker with them in their last permitted attempt are dead."""
     rows = session.execute(
         sa.update(StoredEvent)
-        .where(
-            StoredEvent.state == sa.literal_column("'pending'"),
-            StoredEvent.claim_token.is_not(None),
-            StoredEvent.lease_until <= inbox.now(),
-            StoredEvent.attempts >= inbox.settings.max_attempts,
-        )
-        .values(state=State.DEAD, finished_at=inbox.now(), last_error=error, **_RELEASED)
+        .where(which)
+        .values(state=State.DEAD, finished_at=inbox.now(), last_error=WORKER_DIED, **_RELEASED)
         .returning(StoredEvent.id, StoredEvent.event_id, StoredEvent.event_type),
         execution_options={"synchronize_session": False},
     ).all()
     for inbox_id, event_id, event_type in rows:
         record(
-            session, inbox, "attempt", "dead", event_id=event_id, event_type=event_type, detail=error,
+            session, inbox, "attempt", "dead", event_id=event_id, event_type=event_type, detail=WORKER_DIED,
             inbox_id=inbox_id,
         )  # fmt: skip

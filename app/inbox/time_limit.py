@@ -2,6 +2,7 @@
 
 What is raised derives from BaseException, so that a handler's own `except Exception` can't swallow it. A
 handler stuck in C code never sees it; the worker's parent, which watches what is reported, kills that process.
+When a worker dies, what it reported last says which event it died of.
 """
 
 import math
@@ -23,11 +24,13 @@ class HandBack(BaseException):
 class TimeLimit:
     """The alarm clock of a worker process. `stop_soon()` may be called from a signal handler.
 
-    `report` is told until when the present attempt may run (seconds of the monotonic clock), and 0 when none runs.
+    `report` is told which row's attempt was begun last, and until when its handler may run (seconds of the monotonic
+    clock; 0 when no handler runs).
     """
 
-    def __init__(self, report: Callable[[float], None] = lambda _ends_at: None) -> None:
-        self._report = report
+    def __init__(self, report: Callable[[int, float], None] = lambda _inbox_id, _ends_at: None) -> None:
+        self._tell = report
+        self._begun = 0
         self._running = False
         self._ends_at = self._stops_at = math.inf
 
@@ -36,12 +39,19 @@ class TimeLimit:
         """Whether no further attempt may begin."""
         return self._stops_at < math.inf
 
+    def begin(self, inbox_id: int) -> None:
+        """The attempt of this row begins. Raises HandBack when the worker has to stop."""
+        if self.stopping:
+            raise HandBack
+        self._begun = inbox_id
+        self._tell(inbox_id, 0.0)
+
     @contextmanager
     def of(self, seconds: float) -> Iterator[None]:
         """Raise HandlerTimeout in the block once it has run for `seconds`, or HandBack when the worker has to stop."""
         previous = signal.signal(signal.SIGALRM, self._on_alarm)
         self._ends_at = time.monotonic() + seconds
-        self._report(self._ends_at)
+        self._tell(self._begun, self._ends_at)
         self._running = True
         self._set_alarm()
         try:
@@ -50,7 +60,7 @@ class TimeLimit:
             self._running = False
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, previous)
-            self._report(0.0)
+            self._tell(self._begun, 0.0)
 
     def stop_soon(self, seconds: float) -> None:
         """Let a running attempt finish within `seconds`, and none begin."""

@@ -34,9 +34,9 @@ HOPELESS = (PermanentFailure, CannotUnseal, UnusablePayload)
 
 
 class BatchInterrupted(Exception):
-    """The database went away in the middle of a batch, while the attempt of the claim `begun` was under way."""
+    """The database went away in the middle of a batch, while the attempt of the row `begun` was under way."""
 
-    def __init__(self, begun: Claim) -> None:
+    def __init__(self, begun: int) -> None:
         super().__init__("the database went away")
         self.begun = begun
 
@@ -67,14 +67,13 @@ def process_next(inbox: Inbox, worker: str, limit: TimeLimit) -> int:
     claims = claim_due(inbox, worker)
     for position, claim in enumerate(claims):
         try:
-            if limit.stopping:
-                raise HandBack
+            limit.begin(claim.inbox_id)
             attempt(inbox, claim, limit)
         except HandBack:
             hand_back(inbox, claims[position:])
             raise
         except SQLAlchemyError as error:
-            raise BatchInterrupted(claim) from error
+            raise BatchInterrupted(claim.inbox_id) from error
     return len(claims)
 
 
