@@ -7,10 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from app.inbox.context import Inbox
+from app.sandbox.sender import Sender
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 30
@@ -31,10 +35,24 @@ def eventually(condition, seconds: float = START_SECONDS) -> None:
         pause.wait(0.05)
 
 
-class Receiver:
-    """The receiver's processes on one database. `kill_*` is SIGKILL; what was killed is started again by hand."""
+def workers_of(parent: int) -> list[int]:
+    """The children of a process whose command line says worker, whoever started them: gunicorn or `flask worker`."""
+    return [pid for pid in _running() if _parent(pid) == parent and b"worker" in _command(pid)]
 
-    def __init__(self, environment: dict[str, str], **settings: str) -> None:
+
+def alive(pid: int) -> bool:
+    """Whether the process runs. One that only waits for its parent to notice its end does not."""
+    return _stat(pid)[:1] not in ([], ["Z"])
+
+
+class Receiver:
+    """The receiver's processes on one database. `kill()` is SIGKILL; what was killed is started again by hand.
+
+    `folder` holds the code that runs: this checkout, or another release.
+    """
+
+    def __init__(self, environment: dict[str, str], folder: Path = ROOT, **settings: str) -> None:
+        self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/webhooks/senang"
         self.environment = {**_inherited(), **environment, "PORT": str(self.port), **settings}
@@ -50,14 +68,27 @@ class Receiver:
 
     def flask(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
-        return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=check)
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=check
+        )
 
     def answers(self, path: str) -> bool:
+        return self.status(path) == 200
+
+    def status(self, path: str) -> int:
+        """The status of the answer; 0 when nobody answers."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=3) as response:
-                return response.status == 200
+                return int(response.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
         except OSError:
-            return False
+            return 0
+
+    def sender(self, inbox: Inbox) -> Sender:
+        """Knocks at these processes over the network."""
+        return Sender(self.url, inbox.settings.scheme, inbox.settings.signature_keys[0], inbox.clock)
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """SIGKILL to the process and all its children, as when a machine is lost."""
@@ -72,7 +103,7 @@ class Receiver:
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [sys.executable, *arguments],
-            cwd=ROOT,
+            cwd=self.folder,
             env=self.environment,
             start_new_session=True,
             stdout=subprocess.DEVNULL,
@@ -83,8 +114,8 @@ class Receiver:
 
 
 @contextmanager
-def running(environment: dict[str, str], **settings: str) -> Iterator[Receiver]:
-    receiver = Receiver(environment, **settings)
+def running(environment: dict[str, str], folder: Path = ROOT, **settings: str) -> Iterator[Receiver]:
+    receiver = Receiver(environment, folder, **settings)
     try:
         yield receiver
     finally:
@@ -93,3 +124,27 @@ def running(environment: dict[str, str], **settings: str) -> Iterator[Receiver]:
 
 def _inherited() -> dict[str, str]:
     return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+
+
+def _running() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _parent(pid: int) -> int | None:
+    stat = _stat(pid)
+    return int(stat[1]) if stat else None
+
+
+def _stat(pid: int) -> list[str]:
+    """State, parent and so on. Nothing when the process is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

@@ -160,7 +160,7 @@ def test_a_worker_whose_claim_was_cut_recovers_at_once_and_no_attempt_is_charged
     with pytest.raises(OperationalError):
         work()
 
-    recover(inbox, "test worker", None)
+    recover(inbox, "test worker", begun=0, died=False)
     work()
 
     assert (stored("evt_1").state, stored("evt_1").attempts) == ("processed", 1)
@@ -181,7 +181,7 @@ def test_a_batch_that_loses_the_database_charges_the_attempt_that_was_under_way_
     with pytest.raises(BatchInterrupted) as interrupted:
         work()
 
-    recover(inbox, "test worker", interrupted.value.begun)
+    recover(inbox, "test worker", begun=interrupted.value.begun, died=False)
     work()
 
     assert [stored(f"evt_{number}").state for number in range(3)] == ["processed"] * 3

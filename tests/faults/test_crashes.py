@@ -5,20 +5,17 @@ import os
 import random
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
-from app.handlers.models import Payment
-from app.inbox.models import AuditEntry, StoredEvent
+from app.inbox.claims import claim_due
 from app.inbox.receive import Delivery, receive
 from app.inbox.time_limit import TimeLimit
-from app.inbox.work import attempt, claim_due, process_next
+from app.inbox.work import attempt, process_next
 from app.protocol.envelope import parse_event
-from app.sandbox.sender import Sender
 from tests.databases import both_databases, on_postgresql
-from tests.processes import eventually, running
+from tests.faults.outcomes import all_processed, assert_exactly_once, count_events, send_all
+from tests.processes import alive, eventually, running, workers_of
 
 
 @pytest.fixture
@@ -29,35 +26,7 @@ def processes(database, environment):
 
 @pytest.fixture
 def network_sender(inbox, processes):
-    return Sender(processes.url, inbox.settings.scheme, inbox.settings.signature_keys[0], inbox.clock)
-
-
-def send_all(sender, payloads):
-    """Deliver each until it is acknowledged, as Senang.io would."""
-    with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(lambda p: sender.deliver_until_accepted(p, attempts=9), payloads))
-
-
-def assert_exactly_once(inbox, sent):
-    """Every event is processed, had one successful attempt, and left its effect."""
-    ids = [p["event_id"] for p in sent]
-    with inbox.engine.connect() as connection:
-        states = dict(connection.execute(sa.select(StoredEvent.event_id, StoredEvent.state)).all())
-        successes = connection.execute(
-            sa.select(AuditEntry.event_id, sa.func.count())
-            .where(AuditEntry.action == "attempt", AuditEntry.result == "processed")
-            .group_by(AuditEntry.event_id)
-        ).all()
-        payments = connection.scalar(sa.select(sa.func.count()).select_from(Payment))
-    assert states == dict.fromkeys(ids, "processed")
-    assert dict(successes) == dict.fromkeys(ids, 1)
-    assert payments == len(ids)
-
-
-def all_processed(inbox):
-    with inbox.engine.connect() as connection:
-        pending = sa.select(sa.func.count()).select_from(StoredEvent).where(StoredEvent.state == "pending")
-        return connection.scalar(pending) == 0
+    return processes.sender(inbox)
 
 
 def kill_and_recover(processes, network_sender, payload, inbox, rounds):
@@ -72,7 +41,7 @@ def kill_and_recover(processes, network_sender, payload, inbox, rounds):
         with ThreadPoolExecutor(1) as pool:
             traffic = pool.submit(send_all, network_sender, batch)
             limit = len(sent) + chance.randrange(8)
-            eventually(lambda traffic=traffic, limit=limit: traffic.done() or _count(inbox) >= limit)
+            eventually(lambda traffic=traffic, limit=limit: traffic.done() or count_events(inbox) >= limit)
             if number % 2:
                 processes.kill(web)
                 web = processes.web("--workers", "2")
@@ -84,11 +53,6 @@ def kill_and_recover(processes, network_sender, payload, inbox, rounds):
         sent += batch
     eventually(lambda: all_processed(inbox), 90)
     assert_exactly_once(inbox, sent)
-
-
-def _count(inbox):
-    with inbox.engine.connect() as connection:
-        return connection.scalar(sa.select(sa.func.count()).select_from(StoredEvent))
 
 
 @both_databases
@@ -137,23 +101,23 @@ def test_gunicorn_alone_is_a_whole_receiver(processes, network_sender, payload, 
 
 def test_the_embedded_worker_is_started_again_when_it_dies(processes, network_sender, payload, inbox):
     web = processes.web()
-    eventually(lambda: _workers_of(web.pid))
+    eventually(lambda: workers_of(web.pid))
 
-    os.kill(_workers_of(web.pid)[0], signal.SIGKILL)
+    os.kill(workers_of(web.pid)[0], signal.SIGKILL)
     send_all(network_sender, [payload("payment.success")])
 
-    eventually(lambda: _count(inbox) == 1 and all_processed(inbox))
+    eventually(lambda: count_events(inbox) == 1 and all_processed(inbox))
 
 
 def test_the_embedded_worker_does_not_outlive_a_killed_master(processes):
     web = processes.web()
-    eventually(lambda: _workers_of(web.pid))
-    workers = _workers_of(web.pid)
+    eventually(lambda: workers_of(web.pid))
+    workers = workers_of(web.pid)
 
     os.kill(web.pid, signal.SIGKILL)
     web.wait()
 
-    eventually(lambda: not any(_alive(pid) for pid in workers), 15)
+    eventually(lambda: not any(alive(pid) for pid in workers), 15)
 
 
 @on_postgresql
@@ -188,26 +152,3 @@ def test_sixteen_claimers_over_two_thousand_events_run_each_once(inbox, payload,
         claimed = [event_id for ids in pool.map(claim_all, range(16)) for event_id in ids]
 
     assert sorted(claimed) == sorted(f"evt_{number}" for number in range(2000))
-
-
-def _workers_of(master):
-    """The supervisors that the master started: its children whose command line says worker."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and _parent(entry.name) == master and b"worker" in (entry / "cmdline").read_bytes():
-            found.append(int(entry.name))
-    return found
-
-
-def _parent(pid):
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return None
-
-
-def _alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -1,0 +1,157 @@
+"""Handlers that hang, die or dawdle: each is stopped, and its neighbours don't pay for it."""
+
+import time
+
+import pytest
+import sqlalchemy as sa
+
+from app.handlers.models import Payment
+from app.inbox.models import StoredEvent
+from app.registry import handles
+from tests.databases import both_databases, on_postgresql
+from tests.faults.outcomes import count_events
+from tests.processes import alive, eventually, running, workers_of
+
+KILL_SECONDS = 5  # after the attempt's time limit
+SLACK_SECONDS = 4  # the parent looks twice a second, on a machine that others use too
+
+
+@pytest.fixture
+def start_worker(database, environment):
+    """Start a real worker that knows the handlers of stuck_app."""
+    with running(environment | {"DATABASE_URL": database, "LOG_LEVEL": "ERROR"}, HANDLER_TIMEOUT="1") as receiver:
+
+        def start(**settings):
+            receiver.environment |= settings
+            return receiver.start("-m", "flask", "--app", "tests.faults.stuck_app", "worker")
+
+        yield start
+
+
+@pytest.fixture
+def deliver_between_neighbours(deliver):
+    """Deliver a test event among others, so that one batch has them all."""
+
+    def send(event_type):
+        for event_id in ("evt_before", "evt_1", "evt_after"):
+            deliver(event_type if event_id == "evt_1" else "payment.success", event_id=event_id)
+
+    return send
+
+
+def test_a_handler_stuck_in_c_code_is_killed_soon_after_its_own_time_limit_and_a_new_worker_starts(
+    start_worker, deliver_between_neighbours, stored
+):
+    deliver_between_neighbours("test.stuck_in_c")
+    worker = start_worker(HANDLER_TIMEOUT="1", WORKER_BATCH="10")
+    eventually(lambda: stored("evt_before").state == "processed")
+    (stuck,) = workers_of(worker.pid)
+
+    eventually(lambda: not alive(stuck), 1 + KILL_SECONDS + SLACK_SECONDS)
+
+    eventually(lambda: workers_of(worker.pid))
+    assert workers_of(worker.pid) != [stuck]
+
+
+def test_an_event_whose_handler_is_stuck_in_c_code_ends_dead_and_its_neighbours_are_processed(
+    start_worker, deliver_between_neighbours, stored
+):
+    deliver_between_neighbours("test.stuck_in_c")
+
+    start_worker(MAX_ATTEMPTS="2")
+
+    eventually(lambda: stored("evt_1").state == "dead")
+    eventually(lambda: stored("evt_after").state == "processed")
+    assert stored("evt_before").state == "processed"
+    assert "the worker died during every attempt" in stored("evt_1").last_error
+    assert stored("evt_1").attempts == 2
+
+
+@both_databases
+def test_an_event_that_ends_its_worker_ends_dead_without_effect_and_its_neighbours_are_processed(
+    start_worker, deliver_between_neighbours, stored, session
+):
+    deliver_between_neighbours("test.dies")
+
+    start_worker(MAX_ATTEMPTS="2")
+
+    eventually(lambda: stored("evt_1").state == "dead")
+    eventually(lambda: stored("evt_after").state == "processed")
+    assert stored("evt_before").state == "processed"
+    assert "the worker died during every attempt" in stored("evt_1").last_error
+    assert session.get(Payment, "evt_1") is None
+
+
+@both_databases
+def test_a_neighbour_on_its_last_attempt_is_not_buried_with_the_event_that_ended_the_worker(
+    start_worker, deliver_between_neighbours, stored
+):
+    deliver_between_neighbours("test.dies")
+
+    start_worker(MAX_ATTEMPTS="1")
+
+    eventually(lambda: stored("evt_1").state == "dead")
+    eventually(lambda: stored("evt_after").state != "pending")
+    assert stored("evt_after").state == "processed"
+
+
+@on_postgresql
+def test_a_handler_that_hangs_in_sql_is_stopped_at_its_time_limit_and_the_next_event_is_processed(
+    deliver, work, stored
+):
+    @handles("test.hangs")
+    def hangs(_event, handler_session):
+        handler_session.execute(sa.text("SELECT pg_sleep(60)"))
+
+    deliver("test.hangs", event_id="evt_hangs")
+    deliver("payment.success", event_id="evt_next")
+    started = time.monotonic()
+
+    work()
+
+    assert time.monotonic() - started < 5
+    assert stored("evt_hangs").state == "pending"
+    assert "time limit" in stored("evt_hangs").last_error
+    assert stored("evt_next").state == "processed"
+
+
+@on_postgresql
+def test_a_handler_that_was_stopped_in_sql_leaves_no_lock_in_the_way_of_its_next_attempt(deliver, work, stored, clock):
+    runs = []
+
+    @handles("test.hangs_once")
+    def hangs_once(event, handler_session):
+        payment = {"reference": "TXN-1", "status": "paid", "rank": 0, "occurred_at": event.occurred_at}
+        handler_session.execute(sa.insert(Payment).values(**payment, event_id=event.id))
+        runs.append(event.id)
+        if len(runs) == 1:
+            handler_session.execute(sa.text("SELECT pg_sleep(60)"))
+
+    deliver("test.hangs_once", event_id="evt_1")
+    work()
+    clock.advance(hours=2)
+    work()
+
+    assert (stored("evt_1").state, stored("evt_1").last_error) == ("processed", None)
+    assert len(runs) == 2
+
+
+@both_databases
+def test_sigterm_during_a_batch_of_slow_handlers_begins_no_other_and_hands_the_rest_back_uncharged(
+    start_worker, deliver, stored, inbox
+):
+    ids = [f"evt_{number}" for number in range(5)]
+    for event_id in ids:
+        deliver("test.slow", event_id=event_id)
+    worker = start_worker(HANDLER_TIMEOUT="5", WORKER_BATCH="5")
+    eventually(lambda: all(stored(event_id).claim_token for event_id in ids))
+
+    before = count_events(inbox, StoredEvent.state == "processed")
+
+    worker.terminate()
+
+    assert worker.wait(10) == 0
+    rows = [stored(event_id) for event_id in ids]
+    assert {row.claim_token for row in rows} == {None}
+    assert {(row.state, row.attempts) for row in rows} <= {("processed", 1), ("pending", 0)}
+    assert count_events(inbox, StoredEvent.state == "processed") <= before + 1

@@ -1,0 +1,153 @@
+"""A rolling deploy: the previous release's processes beside the new one's, on one database.
+
+The previous release is this checkout. The new one is a copy of it that expands the schema as a migration may: a column
+that may be null, a column with a default in the database, and a table. Its code writes the new columns.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.script import ScriptDirectory
+
+from app.inbox.models import Heartbeat, StoredEvent
+from tests.databases import both_databases
+from tests.faults.outcomes import all_processed, assert_exactly_once, count_events, traffic
+from tests.processes import ROOT, eventually, running
+
+PARTS = ("app", "migrations", "wsgi.py", "gunicorn.conf.py")
+
+MIGRATION = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "next_release"
+down_revision = "{head}"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("events", sa.Column("received_by", sa.String(length=20), nullable=True))
+    op.add_column("events", sa.Column("priority", sa.Integer(), server_default="0", nullable=False))
+    op.create_table(
+        "campaigns",
+        sa.Column("name", sa.String(length=50), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("campaigns")
+    op.drop_column("events", "priority")
+    op.drop_column("events", "received_by")
+"""
+
+EVENTS = '    __tablename__ = "events"\n'
+
+COLUMNS = """
+    received_by: Mapped[str | None] = mapped_column(sa.String(20), default="the new release")
+    priority: Mapped[int] = mapped_column(default=0, server_default="0")
+"""
+
+TABLE = '''
+
+class Campaign(Base):
+    """A table that the previous release doesn't know."""
+
+    __tablename__ = "campaigns"
+
+    name: Mapped[str] = mapped_column(sa.String(50), primary_key=True)
+'''
+
+BY_THE_NEW_ONE = sa.literal_column("received_by") == "the new release"
+
+
+@pytest.fixture
+def settings(database, environment):
+    return environment | {"DATABASE_URL": database, "LOG_LEVEL": "ERROR", "EMBEDDED_WORKER": "0"}
+
+
+@pytest.fixture
+def old(settings):
+    with running(settings) as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def new(settings, tmp_path):
+    with running(settings, build_next_release(tmp_path / "next_release")) as receiver:
+        yield receiver
+
+
+def build_next_release(folder: Path) -> Path:
+    """A copy of this checkout's code with one more migration and the models to match."""
+    folder.mkdir()
+    for part in PARTS:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, folder / part)
+    head = ScriptDirectory(str(ROOT / "migrations")).get_current_head()
+    (folder / "migrations" / "versions" / "next_release.py").write_text(MIGRATION.format(head=head))
+    models = folder / "app" / "inbox" / "models.py"
+    before, after = models.read_text().split(EVENTS)
+    models.write_text(before + EVENTS + COLUMNS + after + TABLE)
+    return folder
+
+
+def stop(process):
+    """End the process as a platform does, and wait for it."""
+    process.terminate()
+    assert process.wait(15) == 0
+
+
+def workers_seen(inbox):
+    """How many worker processes have ever begun to work."""
+    with inbox.engine.connect() as connection:
+        return connection.scalar(sa.select(sa.func.count()).where(Heartbeat.worker != "purge"))
+
+
+@both_databases
+def test_a_rolling_deploy_under_traffic_processes_every_event_exactly_once(old, new, payload, inbox):
+    to_old, to_new = old.sender(inbox), new.sender(inbox)
+    old_web, old_worker = old.web(), old.worker()
+    with traffic(payload, to_old) as before:
+        eventually(lambda: len(before.answers) >= 20)
+        new.flask("db", "upgrade")
+        new.web()
+
+    with (
+        traffic(payload, to_old) as by_old,
+        traffic(payload, to_new) as by_new,
+        traffic(payload, to_old, to_new) as by_both,
+    ):
+        eventually(lambda: count_events(inbox, BY_THE_NEW_ONE, StoredEvent.state == "processed") >= 20)
+        new.worker()
+        eventually(lambda: workers_seen(inbox) >= 2)
+        stop(old_worker)
+        stopped = len(by_old.answers)
+        eventually(lambda: len(by_old.answers) >= stopped + 20)
+    with traffic(payload, to_new) as after:
+        stop(old_web)
+        eventually(lambda: len(after.answers) >= 20)
+    eventually(lambda: all_processed(inbox))
+
+    flows = [before, by_old, by_new, by_both, after]
+    assert set.union(*(flow.statuses for flow in flows)) == {200}
+    assert count_events(inbox, BY_THE_NEW_ONE) >= len(by_new.sent) + len(after.sent)
+    assert_exactly_once(inbox, [event for flow in flows for event in flow.sent])
+
+
+@both_databases
+def test_the_new_release_is_ready_once_it_has_migrated_and_the_old_one_stays_ready(old, new):
+    """/readyz looks again after 5 s. The old release is asked first, so when the new one looks again, it does too."""
+    for release in (old, new):
+        release.environment["WEB_CONCURRENCY"] = "1"
+        release.web()
+    before = (old.status("/readyz"), new.status("/readyz"))
+
+    new.flask("db", "upgrade")
+    eventually(lambda: new.status("/readyz") == 200, 10)
+
+    assert before == (200, 503)
+    assert old.status("/readyz") == 200
