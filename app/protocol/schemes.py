@@ -135,7 +135,7 @@ def scheme_from(preset: str, overrides: Mapping[str, str]) -> SignatureScheme:
             values[axis] = max(1, int(text[:6]))
         else:
             values[axis] = ALIASES.get(text, text)
-    return _checked(replace(SCHEMES[preset], **values))
+    return check(replace(SCHEMES[preset], **values))
 
 
 def key_bytes(scheme: SignatureScheme, secret: str) -> bytes:
@@ -148,7 +148,7 @@ def key_bytes(scheme: SignatureScheme, secret: str) -> bytes:
         raise UnusableSecret("public_key")
     if any(word in secret.lower() for word in _PLACEHOLDERS):
         raise UnusableSecret("placeholder")
-    key = _decoded(scheme.secret_encoding, secret.removeprefix(scheme.secret_prefix))
+    key = decode_secret(scheme.secret_encoding, secret.removeprefix(scheme.secret_prefix))
     if len(key) < scheme.minimum_key_bytes:
         raise UnusableSecret("too_short")
     if len(set(key)) < 6:
@@ -156,7 +156,8 @@ def key_bytes(scheme: SignatureScheme, secret: str) -> bytes:
     return key
 
 
-def _decoded(encoding: str, text: str) -> bytes:
+def decode_secret(encoding: str, text: str) -> bytes:
+    """The bytes that a secret's text stands for. Raises UnusableSecret."""
     try:
         if encoding == "hex":
             return bytes.fromhex(text)
@@ -167,7 +168,8 @@ def _decoded(encoding: str, text: str) -> bytes:
         raise UnusableSecret("malformed") from None
 
 
-def _checked(scheme: SignatureScheme) -> SignatureScheme:
+def check(scheme: SignatureScheme) -> SignatureScheme:
+    """The scheme itself, when its axes make sense together. Raises InvalidScheme."""
     for axis, choices in _CHOICES.items():
         if getattr(scheme, axis) not in choices:
             raise InvalidScheme(axis, f"is none of {', '.join(choices)}")

@@ -93,10 +93,17 @@ def signed_content(scheme: SignatureScheme, message_id: str, timestamp: str, bod
         if part == "{body}":
             parts.append(body)
         elif part == "{fields}":
-            parts.append(_sorted_fields(scheme, body))
+            parts.append(sorted_fields(body, scheme.value_separator, scheme.field_separator, without=scheme.body_field))
         else:
             parts.append(values.get(part, part).encode())
     return b"".join(parts)
+
+
+def sorted_fields(body: bytes, value_separator: str, field_separator: str, *, without: str) -> bytes:
+    """What stands for `{fields}`: each value of the body by its path, but the signature. Raises UnusablePayload."""
+    fields = sorted((path, _field_text(value)) for path, value in leaves(parse_object(body, literal_numbers=True)))
+    texts = (f"{path}{value_separator}{value}" for path, value in fields if path != without)
+    return field_separator.join(texts).encode(errors="surrogatepass")
 
 
 def encode_digest(encoding: str, digest: bytes) -> str:
@@ -213,18 +220,11 @@ def _timestamp_text(scheme: SignatureScheme, timestamp: datetime) -> str:
 
 
 def _joins(scheme: SignatureScheme) -> Sequence[str]:
-    """The literal texts beside `{id}` in the template."""
-    parts = _PARTS.split(scheme.content)
+    """The texts that stand between `{id}` and another part of the template."""
+    _leading, *parts, _trailing = _PARTS.split(scheme.content)
+    parts = ["", *parts, ""]
     place = parts.index("{id}")
-    return [part for part in (*parts[max(0, place - 1) : place], *parts[place + 1 : place + 2]) if part]
-
-
-def _sorted_fields(scheme: SignatureScheme, body: bytes) -> bytes:
-    fields = sorted(leaves(parse_object(body, literal_numbers=True)))
-    texts = [
-        f"{path}{scheme.value_separator}{_field_text(value)}" for path, value in fields if path != scheme.body_field
-    ]
-    return scheme.field_separator.join(texts).encode(errors="surrogatepass")
+    return [part for part in (parts[place - 1], parts[place + 1]) if part]
 
 
 def _field_text(value: object) -> str:

@@ -1,0 +1,53 @@
+"""One POST as it came over the wire, before anybody knows whether it is authentic: what the doctor looks at.
+
+Headers that let somebody in are never part of it.
+"""
+
+import base64
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+_CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A POST. `received_at` is None where nobody noted it."""
+
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    received_at: datetime | None = None
+
+    def header(self, name: str) -> str:
+        """The value of the first header of this name, or nothing."""
+        return next((value for known, value in self.headers if known.lower() == name.lower()), "")
+
+    def to_json(self) -> bytes:
+        """For storage, sealed: it holds the body in clear text."""
+        document = {
+            "url": self.url,
+            "headers": self.headers,
+            "body": base64.b64encode(self.body).decode(),
+            "received_at": self.received_at and self.received_at.isoformat(),
+        }
+        return json.dumps(document).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "Captured":
+        """What `to_json()` wrote."""
+        document = json.loads(text)
+        received_at = document["received_at"]
+        return cls(
+            document["url"],
+            tuple((name, value) for name, value in document["headers"]),
+            base64.b64decode(document["body"]),
+            datetime.fromisoformat(received_at) if received_at else None,
+        )
+
+
+def without_credentials(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The headers that may be kept."""
+    return tuple((name, value) for name, value in headers if name.lower() not in _CREDENTIALS)
