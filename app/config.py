@@ -36,15 +36,16 @@ class ConfigurationError(Exception):
         super().__init__("\n".join(["The receiver cannot start:", *(f"  - {m}" for m in mistakes)]))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Settings:
-    """What the environment says, checked and ready to use."""
+    """What the environment says, checked and ready to use. It does not show itself: it holds every secret."""
 
     database_url: str  # DATABASE_URL: SQLite or PostgreSQL
     log_level: str  # LOG_LEVEL: INFO has a line per delivery and attempt
     environment: str  # SENANG_ENVIRONMENT: sandbox or live (§8.3)
     scheme: SignatureScheme  # SENANG_SIGNATURE_SCHEME and its overrides, one per axis
-    signature_keys: tuple[bytes, ...]  # SENANG_WEBHOOK_SECRETS, newest first; any may match
+    webhook_secrets: tuple[str, ...]  # SENANG_WEBHOOK_SECRETS, newest first, as they were written
+    signature_keys: tuple[bytes, ...]  # what the scheme makes of them; any may match
     timestamp_tolerance: timedelta  # SENANG_TIMESTAMP_TOLERANCE: seconds, past and future alike
     payload_fields: Mapping[str, str]  # SENANG_PAYLOAD_FIELDS: the dotted path of each envelope field
     partner_id: str  # SENANG_PARTNER_ID: for support requests (§12.2)
@@ -115,6 +116,7 @@ def _read(env: _Environment, *, on_platform: bool) -> dict[str, Any]:
         "environment": environment,
         "log_level": env.str("LOG_LEVEL", "INFO", validate=OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])),
         "scheme": scheme,
+        "webhook_secrets": tuple(env.str("SENANG_WEBHOOK_SECRETS", "").split(",")),
         "signature_keys": env.parsed("SENANG_WEBHOOK_SECRETS", lambda text: _keys(scheme, text)),
         "timestamp_tolerance": timedelta(seconds=_whole(env, "SENANG_TIMESTAMP_TOLERANCE", 300, 1, 86400)),
         "payload_fields": env.parsed("SENANG_PAYLOAD_FIELDS", fields_from, ""),

@@ -5,6 +5,7 @@ test needs. Every test that asks for `app` runs on SQLite; with `@both_databases
 """
 
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -179,6 +180,33 @@ def perform(
         return row
 
     return run
+
+
+@pytest.fixture
+def csrf_token() -> Callable[[Any], str]:
+    """The token of the form on a page."""
+
+    def find(response: Any) -> str:
+        found = re.search(r'name="csrf_token" value="([^"]+)"', response.text)
+        assert found, response.text
+        return found[1]
+
+    return find
+
+
+@pytest.fixture
+def signed_in(app: Flask, csrf_token: Callable[[Any], str]) -> Callable[..., Any]:
+    """A browser that signed in as a user of the role."""
+
+    def sign_in(role: str = "operator", password: str = "correct horse battery") -> Any:
+        arguments = ["users", "add", "siti", "--role", role, "--password", "correct horse battery"]
+        app.test_cli_runner().invoke(args=arguments)
+        client: Any = app.test_client()
+        form = {"name": "siti", "password": password, "csrf_token": csrf_token(client.get("/sign-in"))}
+        client.response = client.post("/sign-in", data=form)
+        return client
+
+    return sign_in
 
 
 @pytest.fixture(autouse=True)

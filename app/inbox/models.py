@@ -110,6 +110,30 @@ class Heartbeat(Base):
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class CaptureWindow(Base):
+    """Whether deliveries that fail verification are kept for the doctor: until when, and how many more. One row."""
+
+    __tablename__ = "capture_window"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    ends_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    remaining: Mapped[int] = mapped_column()
+
+
+class CapturedDelivery(Base):
+    """A delivery that failed verification, sealed. It is no event and never becomes one."""
+
+    __tablename__ = "captured_deliveries"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    captured_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    reason: Mapped[str] = mapped_column(sa.String(40))
+    source: Mapped[str] = mapped_column(sa.String(100))  # a keyed digest of the sender's address
+    seal_id: Mapped[UUID] = mapped_column(sa.Uuid)
+    sealed_request: Mapped[bytes] = mapped_column(sa.LargeBinary)
+
+
 class User(Base):
     """Who may look (viewer) and who may act (operator)."""
 

@@ -14,7 +14,7 @@ from app.database import writing
 from app.inbox.audit import record
 from app.inbox.context import Inbox
 from app.inbox.lifecycle import State
-from app.inbox.models import AuditEntry, Heartbeat, StoredEvent
+from app.inbox.models import AuditEntry, CapturedDelivery, Heartbeat, StoredEvent
 
 BATCH = 500
 UNPARSED_DAYS = 7  # PCI DSS 3.3.1: what can't be parsed can't be freed of card authentication data
@@ -30,6 +30,7 @@ class Purged:
     sealed: int = 0
     masked: int = 0
     audit: int = 0
+    captures: int = 0
 
 
 def purge(inbox: Inbox, *, actor: str) -> Purged:
@@ -45,6 +46,8 @@ def purge(inbox: Inbox, *, actor: str) -> Purged:
     )
     with writing(inbox.engine) as session:
         session.execute(sa.delete(Heartbeat).where(Heartbeat.seen_at < inbox.now(plus=-DAY)))
+        old = sa.delete(CapturedDelivery).where(CapturedDelivery.captured_at < inbox.now(plus=-DAY))
+        done.captures = len(session.scalars(old.returning(CapturedDelivery.id)).all())
         if any(asdict(done).values()):
             detail = ", ".join(f"{name} {count}" for name, count in asdict(done).items())
             record(session, inbox, "purge", "purged", actor=actor, detail=detail)

@@ -9,7 +9,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.config import Settings
 from app.extensions import csrf
-from app.web import auth, events, health, problems, webhooks
+from app.web import auth, captures, events, health, problems, webhooks
 
 ACCESS = {
     "webhooks.receive": "signature",
@@ -22,6 +22,10 @@ ACCESS = {
     "events.show": "viewer",
     "events.replay": "operator",
     "events.home": "viewer",
+    "captures.index": "operator",
+    "captures.show": "operator",
+    "captures.open_": "operator",
+    "captures.close": "operator",
     "static": "public",
 }
 
@@ -29,6 +33,7 @@ _CSP = (
     ContentSecurityPolicy()
     .default_src("'none'")
     .style_src("'self'")
+    .script_src("'self'")
     .img_src("'self'")
     .form_action("'self'")
     .base_uri("'none'")
@@ -45,6 +50,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(health.blueprint)
     app.register_blueprint(auth.blueprint)
     app.register_blueprint(events.blueprint)
+    app.register_blueprint(captures.blueprint)
     csrf.exempt(webhooks.blueprint)
     problems.init_app(app)
     auth.init_app(app)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
+from contextlib import suppress
 from functools import cache
 from typing import TypeVar, cast
 
@@ -16,10 +17,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
 from app import metrics
+from app.inbox import captures
 from app.inbox.audit import record_rejection
 from app.inbox.context import Inbox
 from app.inbox.receive import Delivery, Receipt, quarantine_stale, quarantine_unusable
 from app.inbox.receive import receive as receive_event
+from app.protocol.captured import Captured, without_credentials
 from app.protocol.envelope import Event, parse_event
 from app.protocol.errors import InvalidSignature, StaleTimestamp, UnusablePayload
 from app.protocol.signatures import verify
@@ -28,6 +31,7 @@ from app.web import problems
 COMMIT_DEADLINE_SECONDS = 2.5
 """The answer must be out within 3 s; a database that hangs keeps its thread, not the sender."""
 
+MOST_READ_AWAY = 16 * 1024 * 1024
 UNREAD = {403: "plain_http", 413: "too_large"}
 """Reason codes of what is refused before it is read; anything else is `unreadable_body`."""
 
@@ -46,7 +50,7 @@ def receive() -> Response:
     except StaleTimestamp as stale:
         return _keep_stale(inbox, body, stale)
     except InvalidSignature as error:
-        return _reject(inbox, error)
+        return _reject(inbox, body, error)
     return _store(inbox, body)
 
 
@@ -67,6 +71,7 @@ def _bounded_body(limit: int) -> bytes:
     if length is None:
         length = limit + 1 if request.environ.get("wsgi.input_terminated") else 0
     elif length > limit:
+        _read_away(min(length, MOST_READ_AWAY))
         raise RequestEntityTooLarge
     try:
         body = bytes(request.environ["wsgi.input"].read(length))
@@ -75,6 +80,13 @@ def _bounded_body(limit: int) -> bytes:
     if len(body) > limit:
         raise RequestEntityTooLarge
     return body
+
+
+def _read_away(length: int) -> None:
+    """A connection that is closed with unread bytes in it is reset, and the sender never sees its 413."""
+    with suppress(Exception):
+        while length > 0 and (chunk := request.environ["wsgi.input"].read(min(length, 65_536))):
+            length -= len(chunk)
 
 
 def _verify(inbox: Inbox, body: bytes) -> None:
@@ -102,6 +114,7 @@ def _store(inbox: Inbox, body: bytes) -> Response:
 
 def _keep_stale(inbox: Inbox, body: bytes, stale: StaleTimestamp) -> Response:
     """Authentic but outside the tolerance: kept if it is new, refused like any other bad signature."""
+    _capture(inbox, body, stale.reason)
     event: Event | UnusablePayload
     try:
         event = parse_event(body, inbox.settings.payload_fields)
@@ -115,9 +128,20 @@ def _keep_stale(inbox: Inbox, body: bytes, stale: StaleTimestamp) -> Response:
     return _unauthorized()
 
 
-def _reject(inbox: Inbox, error: InvalidSignature) -> Response:
+def _reject(inbox: Inbox, body: bytes, error: InvalidSignature) -> Response:
+    _capture(inbox, body, error.reason)
     _record_rejection(inbox, error.reason)
     return _unauthorized()
+
+
+def _capture(inbox: Inbox, body: bytes, reason: str) -> None:
+    """Show the doctor what failed, where an operator asked for it."""
+    if inbox.settings.environment != "sandbox":
+        return
+    headers = without_credentials(request.headers.items())
+    captured = Captured(request.url, headers, body, inbox.clock.now())
+    address = request.remote_addr or ""
+    _in_time(lambda: captures.keep(inbox, captured, reason=reason, address=address))
 
 
 def _record_rejection(inbox: Inbox, reason: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from app.inbox.models import AuditEntry, StoredEvent
+from app.sandbox.sender import post_over_http
 from tests.certificates import self_signed
 from tests.databases import both_databases
 from tests.processes import eventually, running
@@ -125,6 +126,15 @@ def test_a_malformed_request_is_always_a_4xx(environment, database):
         statuses = [_raw_status(receiver.port, request) for request in malformed]
 
     assert [status // 100 for status in statuses] == [4] * len(malformed), statuses
+
+
+@clause("3.2")
+def test_the_sender_of_a_body_far_over_the_limit_sees_its_413(environment, database):
+    with running(environment | {"DATABASE_URL": database}, EMBEDDED_WORKER="0") as receiver:
+        receiver.web()
+        answers = [post_over_http(receiver.url, b"x" * (5 * 1024 * 1024), {}) for _ in range(3)]
+
+    assert [answer.status for answer in answers] == [413] * 3
 
 
 def _raw_status(port, request):

@@ -1,0 +1,93 @@
+"""Keeps deliveries that failed verification, so that the doctor can find out how they are signed. Sandbox only.
+
+It is off until somebody opens a window, and ends by itself, by time or by count. What strangers send is kept
+sealed, in a ring of the newest, a few per address: a flood can neither fill the disk nor push everything out.
+"""
+
+from collections.abc import Sequence
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from app.database import reading, writing
+from app.inbox.audit import record
+from app.inbox.context import Inbox
+from app.inbox.models import CapturedDelivery, CaptureWindow
+from app.privacy.sealing import body_digest, seal, unseal
+from app.protocol.captured import Captured
+
+RING = 20
+MOST_PER_ADDRESS = 5
+MOST_MINUTES = 120
+_ONLY_ROW = 1
+
+
+class CaptureRefused(Exception):
+    """Live deliveries are never captured."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Deliveries are captured in the sandbox only. What fails verification in live is a stranger's."
+        )
+
+
+def open_window(inbox: Inbox, *, minutes: int, count: int, actor: str) -> None:
+    """Capture for so many minutes or deliveries, whichever ends first. Raises CaptureRefused in `live`."""
+    if inbox.settings.environment != "sandbox":
+        raise CaptureRefused
+    minutes, count = min(minutes, MOST_MINUTES), min(count, RING)
+    with writing(inbox.engine) as session:
+        session.execute(sa.delete(CaptureWindow))
+        ends_at = inbox.now(plus=minutes * 60)
+        session.execute(sa.insert(CaptureWindow).values(id=_ONLY_ROW, ends_at=ends_at, remaining=count))
+        record(session, inbox, "capture", "opened", actor=actor, detail=f"{minutes} minutes, {count} deliveries")
+
+
+def close_window(inbox: Inbox, *, actor: str) -> None:
+    """Capture no more. What was captured stays until it is a day old."""
+    with writing(inbox.engine) as session:
+        session.execute(sa.delete(CaptureWindow))
+        record(session, inbox, "capture", "closed", actor=actor)
+
+
+def present_window(inbox: Inbox) -> CaptureWindow | None:
+    """The window that is open now, if there is one."""
+    with reading(inbox.engine) as session:
+        return session.scalar(sa.select(CaptureWindow).where(*_open(inbox)))
+
+
+def keep(inbox: Inbox, captured: Captured, *, reason: str, address: str) -> bool:
+    """Keep the delivery if a window is open and its sender's share is not used up. Says whether it was kept."""
+    if present_window(inbox) is None:
+        return False
+    source, seal_id = body_digest(address.encode(), inbox.settings.payload_keys), uuid4()
+    sealed = seal(captured.to_json(), row=seal_id, keys=inbox.settings.payload_keys)
+    with writing(inbox.engine) as session:
+        window = session.scalar(sa.select(CaptureWindow).where(*_open(inbox)).with_for_update())
+        of_source = sa.select(sa.func.count()).select_from(CapturedDelivery).where(CapturedDelivery.source == source)
+        if window is None or (session.scalar(of_source) or 0) >= MOST_PER_ADDRESS:
+            return False
+        window.remaining -= 1
+        session.execute(
+            sa.insert(CapturedDelivery).values(
+                captured_at=inbox.now(), reason=reason, source=source, seal_id=seal_id, sealed_request=sealed
+            )
+        )
+        newest = sa.select(CapturedDelivery.id).order_by(CapturedDelivery.id.desc()).limit(RING)
+        session.execute(sa.delete(CapturedDelivery).where(CapturedDelivery.id.not_in(newest)))
+    return True
+
+
+def kept(inbox: Inbox) -> Sequence[CapturedDelivery]:
+    """What was captured, newest first."""
+    with reading(inbox.engine) as session:
+        return session.scalars(sa.select(CapturedDelivery).order_by(CapturedDelivery.id.desc())).all()
+
+
+def open_capture(inbox: Inbox, row: CapturedDelivery) -> Captured:
+    """The delivery in clear text, for the doctor. Raises CannotUnseal."""
+    return Captured.from_json(unseal(row.sealed_request, row=row.seal_id, keys=inbox.settings.payload_keys))
+
+
+def _open(inbox: Inbox) -> tuple[sa.ColumnElement[bool], ...]:
+    return CaptureWindow.ends_at > inbox.now(), CaptureWindow.remaining > 0
