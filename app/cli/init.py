@@ -1,4 +1,4 @@
-"""`init`: a .env with fresh secrets, never over an existing one. The only command that needs no settings."""
+"""`init`: a .env with fresh secrets, never over an existing one; and what runs without valid settings."""
 
 import base64
 import secrets
@@ -7,6 +7,7 @@ import sys
 import click
 from flask import Flask
 
+from app.cli.doctor import doctor
 from app.config import EXIT_CONFIGURATION, ConfigurationError
 from app.database import ROOT
 
@@ -33,10 +34,11 @@ def init() -> None:
 
 
 def app_without_settings(error: ConfigurationError) -> Flask:
-    """An app that can only `init`. Anything else lists the mistakes and ends the process with 78."""
-    if "init" not in sys.argv[1:]:
-        click.echo(str(error), err=True)
-        raise SystemExit(EXIT_CONFIGURATION)
+    """An app that can only `init` and ask the doctor. Anything else lists the mistakes and ends the process with 78."""
     app = Flask("app")
     app.cli.add_command(init)
+    app.cli.add_command(click.Group("senang", commands=[doctor]))
+    if not any(command in sys.argv[1:] for command in ("init", "doctor")):
+        click.echo(str(error), err=True)
+        raise SystemExit(EXIT_CONFIGURATION)
     return app

@@ -46,10 +46,20 @@ def sample(event_type: str, *, fields: Mapping[str, str], now: datetime, **chang
         envelope["claim_id"] = f"CLM-{number}"
     envelope |= changes
     payload: dict[str, Any] = {"sandbox": True}
-    for name, value in envelope.items():
-        if value is not None:
-            _put(payload, fields[name].split("."), value)
+    for name in sorted(envelope, key=lambda name: fields[name].count(".")):  # or `data` would replace `data.id`
+        if envelope[name] is not None:
+            put(payload, fields[name], envelope[name])
     return payload
+
+
+def put(payload: dict[str, Any], path: str, value: Any) -> None:
+    """Set what stands at the dotted path. Raises ValueError where the path leads through something else."""
+    *parents, last = path.split(".")
+    for key in parents:
+        payload = payload.setdefault(key, {})
+        if not isinstance(payload, dict):
+            raise ValueError(f"{key} holds a value and no further fields")  # noqa: TRY004 - of the path, not of its type
+    payload[last] = value
 
 
 def _data(chance: random.Random) -> dict[str, Any]:
@@ -65,9 +75,3 @@ def _data(chance: random.Random) -> dict[str, Any]:
             "phone": f"+60 12-{chance.randint(200, 999)} {chance.randint(1000, 9999)}",
         },
     }
-
-
-def _put(payload: dict[str, Any], path: list[str], value: Any) -> None:
-    for key in path[:-1]:
-        payload = payload.setdefault(key, {})
-    payload[path[-1]] = value

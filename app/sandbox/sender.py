@@ -1,4 +1,8 @@
-"""Signs and POSTs a payload the way Senang.io would. The tests and `senang trigger` share it."""
+"""Signs and POSTs a payload the way Senang.io would. The tests and the `senang` commands share it.
+
+An answer is what the address itself said: a redirect is an answer like any other and is not followed, because a
+POST that was redirected arrives as a GET somewhere else, whose 200 says nothing about the delivery.
+"""
 
 import json
 import time
@@ -8,45 +12,75 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from app.clock import Clock
 from app.protocol.schemes import SignatureScheme
 from app.protocol.signatures import Signed, sign
 
+MOST_ANSWER_BYTES = 65_536
 Post = Callable[[str, bytes, Mapping[str, str]], "Answer"]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the receiver said. Status 0 means that nobody answered."""
+    """What the receiver said, and how long it took. Status 0 means that nobody answered."""
 
     status: int
     text: str
     headers: Mapping[str, str]
+    seconds: float = 0.0
 
     @property
     def json(self) -> dict[str, Any]:
         """The answer's document."""
         return dict(json.loads(self.text))
 
+    @property
+    def accepted(self) -> bool:
+        """Whether the receiver took the delivery: any 2xx."""
+        return 200 <= self.status < 300
+
+
+def check_address(url: str) -> str:
+    """The receiver's address as it was given. Raises ValueError, which says what is wrong with it."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError("the receiver's address must be an http(s) URL")
+    if "@" in parts.netloc:
+        raise ValueError("the receiver's address can't hold a user or a password")
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError("the receiver's address must be plain ASCII without spaces")
+    return url
+
 
 def post_over_http(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
     """One POST over the network."""
-    if not url.startswith(("http://", "https://")):
-        raise ValueError("the receiver's address must be an http(s) URL")
-    request = urllib.request.Request(url, body, dict(headers), method="POST")  # noqa: S310 - checked above
+    request = urllib.request.Request(check_address(url), body, dict(headers), method="POST")  # noqa: S310 - checked
+    started = time.monotonic()
     try:
         with _open(request) as response:
-            return Answer(response.status, response.read().decode(), dict(response.headers))
+            text = response.read(MOST_ANSWER_BYTES).decode(errors="replace")
+            return Answer(response.status, text, dict(response.headers), time.monotonic() - started)
     except (OSError, HTTPException) as error:  # HTTPException: it went away in the middle of its answer
-        return Answer(0, f"no answer: {type(error).__name__}", {})
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        name = type(cause if isinstance(cause, Exception) else error).__name__
+        return Answer(0, f"no answer: {name}", {}, time.monotonic() - started)
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_arguments: Any) -> None:
+        """None: there is no other request."""
+
+
+_opener = urllib.request.build_opener(_NoRedirects)
 
 
 def _open(request: urllib.request.Request) -> Any:
     """The answer, whatever its status."""
     try:
-        return urllib.request.urlopen(request, timeout=10)  # noqa: S310 - checked by the caller
+        return _opener.open(request, timeout=10)
     except urllib.error.HTTPError as error:
         return error
 
@@ -83,7 +117,7 @@ class Sender:
         """Retry at increasing intervals until a 2xx or the last attempt (§6.1, §6.2)."""
         answer = self.deliver(payload)
         for retry in range(1, attempts):
-            if 200 <= answer.status < 300:
+            if answer.accepted:
                 break
             wait(0.1 * 2**retry)
             answer = self.deliver(payload)

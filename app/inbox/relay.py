@@ -1,0 +1,123 @@
+"""What `senang relay` takes out of the inbox: verified sandbox events, by row number, none skipped, each audited.
+
+A quarantined body is no event. One that a replay turns into an event later keeps its number, which may lie behind
+the relay by then: relay it by its event ID. To relay more or less, change `_is_relayed()`.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app.database import reading, writing
+from app.inbox.audit import record
+from app.inbox.context import Inbox
+from app.inbox.models import StoredEvent
+from app.inbox.queries import find_event
+from app.privacy.sealing import CannotUnseal, unseal
+
+BATCH = 100
+LOOK_AGAIN_SECONDS = 0.02
+LONGEST_RESULT = 60
+_WRITERS = sa.text(
+    "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted"
+    " AND relation = 'events'::regclass AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+class NoSuchEvent(Exception):
+    """There is no row to start from."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An event that is to be relayed. Its body is not read before its turn."""
+
+    inbox_id: int
+    event_id: str
+    event_type: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Events in their order. `until` is the number up to which nothing else is to be relayed, ever."""
+
+    events: Sequence[Waiting]
+    until: int
+
+
+def start_after(inbox: Inbox, start: str) -> int:
+    """The number of the row before the first: `now`, `start`, an event ID, or # and a number. Raises NoSuchEvent."""
+    if start == "now":
+        return newest_settled(inbox)
+    if start == "start":
+        return 0
+    if start.startswith("#") and start[1:].isdigit() and len(start) < 19:
+        return int(start[1:]) - 1
+    with reading(inbox.engine) as session:
+        row = find_event(session, start)
+        if row is None:
+            raise NoSuchEvent
+        return row.id - 1
+
+
+def next_batch(inbox: Inbox, after: int) -> Batch:
+    """What comes after this row number; empty when there is nothing yet."""
+    newest = newest_settled(inbox)
+    columns = (StoredEvent.id, StoredEvent.event_id, StoredEvent.event_type)
+    which = sa.select(*columns).where(StoredEvent.id > after, StoredEvent.id <= newest, _is_relayed())
+    with reading(inbox.engine) as session:
+        rows = session.execute(which.order_by(StoredEvent.id).limit(BATCH)).all()
+    events = [Waiting(inbox_id, event_id or "", event_type or "") for inbox_id, event_id, event_type in rows]
+    return Batch(events, rows[-1][0] if len(rows) == BATCH else max(after, newest))
+
+
+def newest_settled(inbox: Inbox) -> int:
+    """The highest row number below which no other row can appear any more.
+
+    On PostgreSQL a row gets its number before it is committed: number 7 may be visible while 6 is still on its way,
+    and who then goes on after 7 never sees 6. Whoever took a lower number did so holding a lock on the table, which
+    only the end of its transaction releases. So all who hold one now are waited for. SQLite has one writer at a
+    time, and no such gap.
+    """
+    with reading(inbox.engine) as session:
+        newest = session.scalar(sa.select(sa.func.max(StoredEvent.id))) or 0
+        writers = _writers(session)
+        while writers & _writers(session):
+            time.sleep(LOOK_AGAIN_SECONDS)
+    return newest
+
+
+def take_body(inbox: Inbox, event: Waiting, receiver: str) -> bytes:
+    """The event's body as it is sealed here, and an audit row of where it goes. Raises CannotUnseal.
+
+    The row is committed first: personal data never leaves without a trace, whatever happens on its way.
+    """
+    with writing(inbox.engine) as session:
+        row = session.get(StoredEvent, event.inbox_id)
+        if row is None or row.sealed_payload is None:
+            raise CannotUnseal("erased")
+        body = unseal(row.sealed_payload, row=row.seal_id, keys=inbox.settings.payload_keys)
+        result = f"relayed to {receiver}"
+        if len(result) > LONGEST_RESULT:
+            result = f"relayed to …{receiver[12 - LONGEST_RESULT :]}"
+        record(
+            session, inbox, "relay", result, event_id=event.event_id, event_type=event.event_type,
+            actor="command line", inbox_id=event.inbox_id,
+        )  # fmt: skip
+        return body
+
+
+def _is_relayed() -> sa.ColumnElement[bool]:
+    """Only sandbox rows: a database may hold live ones from before its receiver was called a sandbox."""
+    sandbox = StoredEvent.environment == sa.literal_column("'sandbox'")
+    return StoredEvent.event_id.is_not(None) & sandbox
+
+
+def _writers(session: Session) -> set[str]:
+    """The transactions that may have taken a row number and are not over."""
+    if session.get_bind().dialect.name != "postgresql":
+        return set()
+    return set(session.scalars(_WRITERS))
