@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FLASK := $(BIN)/flask --app wsgi
 
-.PHONY: run demo test lint soak lock
+.PHONY: run demo test lint soak recordings lock
 
 run: $(VENV)/ready .env          ## web and worker on SQLite, http://127.0.0.1:8000
 	$(FLASK) db upgrade
@@ -24,6 +24,9 @@ lint: $(VENV)/ready-dev          ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict app
+
+recordings: $(VENV)/ready-dev    ## the terminal output in README.md, by running the commands
+	$(BIN)/python -m tests.recordings
 
 lock: $(VENV)/ready-dev          ## pin what pyproject.toml names, with hashes
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
