@@ -41,7 +41,7 @@ class Signed:
 def sign(body: bytes, *, scheme: SignatureScheme, key: bytes, message_id: str, timestamp: datetime) -> Signed:
     """What a sender using this scheme makes of a body. `timestamp` is aware.
 
-    Raises UnusablePayload when the scheme reads the body's fields and there are none to read.
+    Raises UnusablePayload when the scheme reads or writes a field that the body can't have.
     """
     moment = _timestamp_text(scheme, timestamp)
     text = encode_digest(scheme.encoding, _digest(scheme, key, signed_content(scheme, message_id, moment, body)))
@@ -239,6 +239,8 @@ def _with_field(body: bytes, path: str, text: str) -> bytes:
     place = payload
     for key in parents:
         place = place.setdefault(key, {})
+        if not isinstance(place, dict):
+            raise UnusablePayload({path: ["leads_through_a_value"]})
     place[name] = text
     return json.dumps(payload).encode()
 

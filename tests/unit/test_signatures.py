@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
-from app.protocol.errors import InvalidScheme, InvalidSignature, StaleTimestamp, UnusableSecret
+from app.protocol.errors import InvalidScheme, InvalidSignature, StaleTimestamp, UnusablePayload, UnusableSecret
 from app.protocol.schemes import ENCODINGS, SCHEMES, key_bytes, scheme_from
 from app.protocol.signatures import sign, verify
 
@@ -168,6 +168,13 @@ def test_a_signature_inside_the_body_makes_the_round_trip(separator, body):
 def test_whatever_body_comes_a_scheme_that_reads_it_raises_only_the_typed_error(body):
     with pytest.raises(InvalidSignature):
         check(body, {}, scheme_from("hmac-sha256-hex", FIELDS))
+
+
+def test_a_signature_that_has_no_place_in_the_body_is_refused_when_signing():
+    scheme = scheme_from("hmac-sha256-hex", FIELDS)
+
+    with pytest.raises(UnusablePayload):
+        sign(b'{"meta": "text"}', scheme=scheme, key=KEY, message_id="", timestamp=NOW)
 
 
 def test_our_own_address_can_be_a_part_of_what_is_signed():
