@@ -1,13 +1,14 @@
-"""Which handler an event type belongs to. A leaf that handlers and the worker both know.
+"""Which handler an event type belongs to, and what the partner knows of a subject. A leaf.
 
 A handler is registered by decorating it; `discover()` imports the partner's folder so that the decorators
 run. Exact types win over patterns, and a longer pattern wins over a shorter one; two handlers for one type
-or pattern stop the start, because which of them ran would be chance.
+or pattern stop the start, because which of them ran would be chance. `@describes("policy")` lets the pages show the
+partner's own present state of a policy, transaction or claim beside its events.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
@@ -16,9 +17,12 @@ from sqlalchemy.orm import Session
 from app.protocol.envelope import Event
 
 Handler = Callable[[Event, Session], None]
+Describer = Callable[[Session, str], Mapping[str, object] | None]
 H = TypeVar("H", bound=Handler)
+D = TypeVar("D", bound=Describer)
 
 _handlers: dict[str, Handler] = {}
+_describers: dict[str, list[tuple[str, Describer]]] = {}
 
 
 class PermanentFailure(Exception):
@@ -36,7 +40,7 @@ def handles(*patterns: str) -> Callable[[H], H]:
         for pattern in patterns:
             known = _handlers.setdefault(pattern, handler)
             if known is not handler:
-                raise DuplicateHandler(f"{pattern}: {describe(known)} and {describe(handler)}")
+                raise DuplicateHandler(f"{pattern}: {name_of(known)} and {name_of(handler)}")
         return handler
 
     return register
@@ -55,9 +59,27 @@ def registered() -> Iterator[tuple[str, Handler]]:
     yield from sorted(_handlers.items())
 
 
-def describe(handler: Handler) -> str:
+def name_of(handler: Handler) -> str:
     """`module.function`, as a person looks it up."""
     return f"{handler.__module__}.{handler.__qualname__}"
+
+
+def describes(kind: str, title: str) -> Callable[[D], D]:
+    """Make the function say what the partner's table holds of a subject: `policy`, `transaction` or `claim`."""
+
+    def register(describer: D) -> D:
+        known = [name for name, _ in _describers.setdefault(kind, [])]
+        if title not in known:
+            _describers[kind].append((title, describer))
+        return describer
+
+    return register
+
+
+def describe(kind: str, reference: str, session: Session) -> list[tuple[str, Mapping[str, object]]]:
+    """What the partner's tables hold of this subject now, each with its title; nothing where there is no row."""
+    found = ((title, describer(session, reference)) for title, describer in _describers.get(kind, []))
+    return [(title, row) for title, row in found if row is not None]
 
 
 def discover(package: str = "app.handlers") -> None:

@@ -200,10 +200,11 @@ def signed_in(app: Flask, csrf_token: Callable[[Any], str]) -> Callable[..., Any
     """A browser that signed in as a user of the role."""
 
     def sign_in(role: str = "operator", password: str = "correct horse battery") -> Any:
-        arguments = ["users", "add", "siti", "--role", role, "--password", "correct horse battery"]
+        name = {"operator": "siti", "viewer": "devi"}[role]
+        arguments = ["users", "add", name, "--role", role, "--password", "correct horse battery"]
         app.test_cli_runner().invoke(args=arguments)
         client: Any = app.test_client()
-        form = {"name": "siti", "password": password, "csrf_token": csrf_token(client.get("/sign-in"))}
+        form = {"name": name, "password": password, "csrf_token": csrf_token(client.get("/sign-in"))}
         client.response = client.post("/sign-in", data=form)
         return client
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -12,8 +13,11 @@ from app.database import reading
 from app.inbox import queries, retention, rewrite
 from app.inbox import replay as replays
 from app.inbox.context import Inbox
+from app.inbox.filters import Filter
 from app.inbox.lifecycle import REPLAYABLE, State
 from app.inbox.models import StoredEvent
+from app.inbox.search import PAGE, Row, page, stream
+from app.inbox.support import request_for_event, request_for_time
 
 ACTOR = "command line"
 events = Commands("events", help="Look at events, replay them, keep house.")
@@ -22,12 +26,12 @@ events = Commands("events", help="Look at events, replay them, keep house.")
 @events.command("list")
 @click.option("--state", type=click.Choice([state.value for state in State]))
 @click.option("--type", "event_type")
-@click.option("--limit", default=queries.PAGE, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--limit", default=PAGE, show_default=True, type=click.IntRange(1, 10_000))
 @as_json
 def list_(state: str | None, event_type: str | None, limit: int, as_json: bool) -> None:
     """The newest events first."""
     with reading(present_inbox().engine) as session:
-        rows = queries.list_events(session, state=state, event_type=event_type, limit=limit)
+        rows = page(session, _filter(state, event_type), limit=limit).rows
     if as_json:
         click.echo(json.dumps([_summary(row) for row in rows], default=str))
         return
@@ -73,6 +77,24 @@ def replay(reference: str | None, state: str | None, event_type: str | None, rea
         click.echo(f"{row.event_id or f'#{row.id}'}: {result}")
     if failed:
         raise SystemExit(1)
+
+
+@events.command("support")
+@click.argument("reference", required=False)
+@click.option("--since", type=click.DateTime(), help="For deliveries that were refused: from when, in UTC.")
+@click.option("--until", type=click.DateTime(), help="Until when; now unless given.")
+def support(reference: str | None, since: datetime | None, until: datetime | None) -> None:
+    """The text of a support request (§12.2) for one event, or for a time in which deliveries were refused."""
+    inbox = present_inbox()
+    if (reference is None) == (since is None):
+        raise click.UsageError("Give either an event or --since.")
+    if since is not None:
+        end = until.replace(tzinfo=UTC) if until else inbox.clock.now()
+        click.echo(request_for_time(inbox, since.replace(tzinfo=UTC), end))
+        return
+    with reading(inbox.engine) as session:
+        row = _found(queries.find_event(session, reference or ""))
+    click.echo(request_for_event(inbox, row))
 
 
 @events.command("purge")
@@ -131,19 +153,19 @@ def check(
         raise SystemExit(1)
 
 
-def _chosen(inbox: Inbox, reference: str | None, state: str | None, event_type: str | None) -> Iterator[StoredEvent]:
-    """The one event, or all of a state and type, a page at a time and newest first."""
-    before = None
-    while True:
-        with reading(inbox.engine) as session:
-            if reference is not None:
-                yield _found(queries.find_event(session, reference))
-                return
-            rows = queries.list_events(session, state=state, event_type=event_type, before=before)
-        if not rows:
-            return
-        yield from rows
-        before = (rows[-1].received_at, rows[-1].id)
+def _chosen(
+    inbox: Inbox, reference: str | None, state: str | None, event_type: str | None
+) -> Iterator[Row | StoredEvent]:
+    """The one event, or all of a state and type, newest first."""
+    with reading(inbox.engine) as session:
+        if reference is not None:
+            yield _found(queries.find_event(session, reference))
+        else:
+            yield from stream(session, _filter(state, event_type))
+
+
+def _filter(state: str | None, event_type: str | None) -> Filter:
+    return Filter(states=frozenset({State(state)} if state else ()), event_type=event_type)
 
 
 def _found(row: StoredEvent | None) -> StoredEvent:
@@ -152,7 +174,7 @@ def _found(row: StoredEvent | None) -> StoredEvent:
     return row
 
 
-def _summary(row: StoredEvent) -> dict[str, Any]:
+def _summary(row: Row | StoredEvent) -> dict[str, Any]:
     names = (
         "id", "event_id", "event_type", "state", "quarantine_reason", "received_at", "occurred_at",
         "transaction_id", "policy_id", "claim_id", "attempts", "deliveries", "id_reused",

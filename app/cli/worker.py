@@ -24,10 +24,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.cli.context import present_inbox
 from app.database import writing
+from app.inbox import bulk_replay
 from app.inbox.claims import recover
 from app.inbox.context import Inbox
 from app.inbox.models import Heartbeat
 from app.inbox.retention import purge_if_due
+from app.inbox.rollup import roll_up_if_due
 from app.inbox.time_limit import HandBack, TimeLimit
 from app.inbox.wakeup import Listener
 from app.inbox.work import BatchInterrupted, process_next
@@ -82,6 +84,7 @@ class Worker:
                 recover(self.inbox, self.name, begun=self._begun, died=False)
                 self._lost_database, self._begun = False, 0
             self._keep_house()
+            bulk_replay.step(self.inbox)
             return process_next(self.inbox, self.name, self._limit)
         except (SQLAlchemyError, BatchInterrupted) as error:
             log.error("database_unavailable", worker=self.name, error=type(error.__cause__ or error).__name__)
@@ -95,6 +98,7 @@ class Worker:
         if now - self._beat_at > HEARTBEAT_SECONDS or not self._beat_at:
             self._beat_at = now
             _beat(self.inbox, self.name)
+            roll_up_if_due(self.inbox)
         if now - self._purge_at > HEARTBEAT_SECONDS * 6 or not self._purge_at:
             self._purge_at = now
             purge_if_due(self.inbox, actor=self.name)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.database import Base, UtcDateTime
 from app.protocol.envelope import Event
-from app.registry import PermanentFailure
+from app.registry import PermanentFailure, describes
 
 FUTURE_ALLOWED = timedelta(days=1)
 
@@ -88,3 +88,31 @@ def _believable(moment: datetime) -> datetime:
     """An event dated in the future must not freeze the row: it counts as of today."""
     latest = datetime.now(UTC) + FUTURE_ALLOWED
     return min(moment, latest)
+
+
+@describes("policy", "Policy")
+def describe_policy(session: Session, reference: str) -> dict[str, object] | None:
+    """The cover, for the page of its policy."""
+    return _state(session.get(Policy, reference))
+
+
+@describes("transaction", "Payment")
+def describe_payment(session: Session, reference: str) -> dict[str, object] | None:
+    """The payment, for the page of its transaction."""
+    return _state(session.get(Payment, reference))
+
+
+@describes("transaction", "Refund")
+def describe_refund(session: Session, reference: str) -> dict[str, object] | None:
+    """The refund, for the page of the transaction that it returns."""
+    return _state(session.get(Refund, reference))
+
+
+@describes("claim", "Claim")
+def describe_claim(session: Session, reference: str) -> dict[str, object] | None:
+    """The claim, for its page."""
+    return _state(session.get(InsuranceClaim, reference))
+
+
+def _state(row: _Tracked | None) -> dict[str, object] | None:
+    return None if row is None else {"status": row.status, "since": row.occurred_at, "by event": row.event_id}

@@ -149,6 +149,7 @@ def _take(session: Session, inbox: Inbox, worker: str, token: UUID, *, lost: boo
         .where(claimable, StoredEvent.due_at <= inbox.now())
         .order_by(StoredEvent.due_at, StoredEvent.id)
         .limit(most)
+        .with_hint(StoredEvent, "INDEXED BY ix_events_due", "sqlite")  # or it sorts the whole backlog at each claim
         .with_for_update(skip_locked=True)
         .cte("due")
     )

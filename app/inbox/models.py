@@ -16,6 +16,17 @@ from app.inbox.lifecycle import State
 _NO_ID = sa.text("event_id IS NULL")
 _PENDING = sa.text("state = 'pending'")
 _SANDBOX = sa.text("environment = 'sandbox'")
+_RUNNING = sa.text("state = 'running'")
+_ACTS = sa.text("action NOT IN ('delivery', 'attempt')")
+_BYTEWISE = "text_pattern_ops"
+"""On PostgreSQL an index in the database's own order can't serve prefixes. This one serves them, and equality."""
+
+
+def _references(name: str, column: str) -> sa.Index:
+    """For a search by ID and for the story of one subject, in order of occurrence. Without rows that have none."""
+    known = sa.text(f"{column} IS NOT NULL")
+    bytewise = {column: _BYTEWISE}
+    return sa.Index(name, column, "occurred_at", postgresql_ops=bytewise, sqlite_where=known, postgresql_where=known)
 
 
 class StoredEvent(Base):
@@ -24,11 +35,16 @@ class StoredEvent(Base):
     __tablename__ = "events"
     __table_args__ = (
         sa.CheckConstraint(f"state IN ({', '.join(repr(s.value) for s in State)})", name="ck_events_state"),
-        sa.Index("uq_events_event_id", "event_id", unique=True),
+        sa.Index("uq_events_event_id", "event_id", unique=True, postgresql_ops={"event_id": _BYTEWISE}),
         sa.Index("uq_events_body", "body_digest", unique=True, sqlite_where=_NO_ID, postgresql_where=_NO_ID),
         sa.Index("ix_events_due", "due_at", "id", sqlite_where=_PENDING, postgresql_where=_PENDING),
         sa.Index("ix_events_received", "received_at", "id"),
         sa.Index("ix_events_state_received", "state", "received_at", "id"),
+        sa.Index("ix_events_type_state_received", "event_type", "state", "received_at", "id"),
+        _references("ix_events_transaction", "transaction_id"),
+        _references("ix_events_policy", "policy_id"),
+        _references("ix_events_claim", "claim_id"),
+        _references("ix_events_claimed_event", "claimed_event_id"),
         sa.Index("ix_events_sandbox", "id", sqlite_where=_SANDBOX, postgresql_where=_SANDBOX),
         {"sqlite_autoincrement": True},
     )
@@ -58,7 +74,8 @@ class StoredEvent(Base):
 
     deliveries: Mapped[int] = mapped_column(default=1, server_default="1")
     id_reused: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
-    revived_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revived_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # by a redelivery
+    replayed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # by a person
     body_digest: Mapped[str] = mapped_column(sa.String(100))
     sealed_payload: Mapped[bytes | None] = mapped_column(sa.LargeBinary)
     sealing_key: Mapped[str | None] = mapped_column(sa.String(16))
@@ -73,6 +90,7 @@ class AuditEntry(Base):
     __table_args__ = (
         sa.Index("ix_audit_event", "event_id", "id"),
         sa.Index("ix_audit_at", "at", "id"),
+        sa.Index("ix_audit_acts", "action", "at", "id", sqlite_where=_ACTS, postgresql_where=_ACTS),
         {"sqlite_autoincrement": True},
     )
 
@@ -100,6 +118,30 @@ class Observation(Base):
     first_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class HourlySum(Base):
+    """How often something happened in an hour, summed from the audit log by app/inbox/rollup.py."""
+
+    __tablename__ = "hourly_sums"
+
+    hour: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    kind: Mapped[str] = mapped_column(sa.String(20), primary_key=True)  # delivery, attempt or latency
+    name: Mapped[str] = mapped_column(sa.String(60), primary_key=True)  # a result, or a bucket's upper bound
+    occurrences: Mapped[int] = mapped_column(sa.BigInteger)
+
+
+class SummedUntil(Base):
+    """Up to which audit row the sums reach, and what is known at that row. One row, made by the migration."""
+
+    __tablename__ = "summed_until"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    audit_id: Mapped[int] = mapped_column(sa.BigInteger)
+    as_of: Mapped[datetime | None] = mapped_column(UtcDateTime)  # everything before this moment is in the sums
+    turn_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    failed_in_a_row: Mapped[int] = mapped_column(sa.BigInteger)
+    last_good_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
 class Heartbeat(Base):
     """A worker process that was alive at `seen_at`."""
 
@@ -108,6 +150,28 @@ class Heartbeat(Base):
     worker: Mapped[str] = mapped_column(sa.String(100), primary_key=True)
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class BulkReplay(Base):
+    """A replay of everything that a filter finds; its states are drawn in app/inbox/bulk_replay.py."""
+
+    __tablename__ = "bulk_replays"
+    __table_args__ = (
+        sa.Index("ix_bulk_replays_running", "id", sqlite_where=_RUNNING, postgresql_where=_RUNNING),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_by: Mapped[str] = mapped_column(sa.String(100))
+    reason: Mapped[str | None] = mapped_column(sa.String(200))
+    filter: Mapped[str] = mapped_column(sa.Text)  # as it stands in an address
+    state: Mapped[str] = mapped_column(sa.String(20))
+    position_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    position_id: Mapped[int | None] = mapped_column(sa.BigInteger)
+    replayed: Mapped[int] = mapped_column()
+    skipped: Mapped[int] = mapped_column()
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class CaptureWindow(Base):
@@ -146,3 +210,15 @@ class User(Base):
     role: Mapped[str] = mapped_column(sa.String(10))
     active: Mapped[bool] = mapped_column(default=True, server_default=sa.true())
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    generation: Mapped[int] = mapped_column(default=0, server_default="0")  # sessions of an older one have ended
+
+
+class SignInFailures(Base):
+    """How many tries to sign in were refused in a window: of one account name, of one address, of everyone."""
+
+    __tablename__ = "sign_in_failures"
+    __table_args__ = (sa.Index("ix_sign_in_failures_ends", "ends_at"),)
+
+    source: Mapped[str] = mapped_column(sa.String(100), primary_key=True)  # a keyed digest, or "everyone"
+    failures: Mapped[int] = mapped_column()
+    ends_at: Mapped[datetime] = mapped_column(UtcDateTime)

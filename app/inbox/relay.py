@@ -4,27 +4,21 @@ A quarantined body is no event. One that a replay turns into an event later keep
 the relay by then: relay it by its event ID. To relay more or less, change `_is_relayed()`.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
 
 from app.database import reading, writing
 from app.inbox.audit import record
 from app.inbox.context import Inbox
 from app.inbox.models import StoredEvent
 from app.inbox.queries import find_event
+from app.inbox.settled import newest_settled
 from app.privacy.sealing import CannotUnseal, unseal
 
 BATCH = 100
-LOOK_AGAIN_SECONDS = 0.02
 LONGEST_RESULT = 60
-_WRITERS = sa.text(
-    "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted"
-    " AND relation = 'events'::regclass AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-)
 
 
 class NoSuchEvent(Exception):
@@ -74,22 +68,6 @@ def next_batch(inbox: Inbox, after: int) -> Batch:
     return Batch(events, rows[-1][0] if len(rows) == BATCH else max(after, newest))
 
 
-def newest_settled(inbox: Inbox) -> int:
-    """The highest row number below which no other row can appear any more.
-
-    On PostgreSQL a row gets its number before it is committed: number 7 may be visible while 6 is still on its way,
-    and who then goes on after 7 never sees 6. Whoever took a lower number did so holding a lock on the table, which
-    only the end of its transaction releases. So all who hold one now are waited for. SQLite has one writer at a
-    time, and no such gap.
-    """
-    with reading(inbox.engine) as session:
-        newest = session.scalar(sa.select(sa.func.max(StoredEvent.id))) or 0
-        writers = _writers(session)
-        while writers & _writers(session):
-            time.sleep(LOOK_AGAIN_SECONDS)
-    return newest
-
-
 def take_body(inbox: Inbox, event: Waiting, receiver: str) -> bytes:
     """The event's body as it is sealed here, and an audit row of where it goes. Raises CannotUnseal.
 
@@ -114,10 +92,3 @@ def _is_relayed() -> sa.ColumnElement[bool]:
     """Only sandbox rows: a database may hold live ones from before its receiver was called a sandbox."""
     sandbox = StoredEvent.environment == sa.literal_column("'sandbox'")
     return StoredEvent.event_id.is_not(None) & sandbox
-
-
-def _writers(session: Session) -> set[str]:
-    """The transactions that may have taken a row number and are not over."""
-    if session.get_bind().dialect.name != "postgresql":
-        return set()
-    return set(session.scalars(_WRITERS))

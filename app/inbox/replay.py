@@ -3,6 +3,7 @@
 Replaying an event that is being worked on does nothing; two operators at once make one replay.
 """
 
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,10 +25,13 @@ class CannotReplay(Exception):
     """The event can't be made due again; the message says why."""
 
 
-def replay(inbox: Inbox, inbox_id: int, *, actor: str, reason: str | None = None) -> str:
-    """Make one event due again and say what happened: "due again", "duplicate" or "pending already".
+def replay(
+    inbox: Inbox, inbox_id: int, *, actor: str, reason: str | None = None, unless_since: datetime | None = None
+) -> str:
+    """Make one event due again and say what happened: due again, duplicate, pending already or replayed already.
 
-    Raises CannotReplay when its payload was erased, can't be unsealed, or still does not parse.
+    An event that somebody replayed after `unless_since` is left alone: whoever asks had not seen that yet. Raises
+    CannotReplay when its payload was erased, can't be unsealed, or still does not parse.
     """
     with writing(inbox.engine) as session:
         row = session.get(StoredEvent, inbox_id, with_for_update=True)
@@ -35,6 +39,8 @@ def replay(inbox: Inbox, inbox_id: int, *, actor: str, reason: str | None = None
             raise CannotReplay("there is no such event")
         if row.state not in REPLAYABLE:
             return "pending already"
+        if unless_since and row.replayed_at and row.replayed_at > unless_since:
+            return "replayed already"
         result = _release(session, inbox, row) if row.state == State.QUARANTINED else "due again"
         if result == "due again":
             _make_due(session, inbox, inbox_id)
@@ -49,7 +55,14 @@ def _make_due(session: Session, inbox: Inbox, inbox_id: int) -> None:
     session.execute(
         sa.update(StoredEvent)
         .where(StoredEvent.id == inbox_id)
-        .values(state=State.PENDING, attempts=0, due_at=inbox.now(), finished_at=None, last_error=None)
+        .values(
+            state=State.PENDING,
+            attempts=0,
+            due_at=inbox.now(),
+            finished_at=None,
+            last_error=None,
+            replayed_at=inbox.now(),
+        )
     )
     notify(session)
 

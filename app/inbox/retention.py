@@ -14,7 +14,7 @@ from app.database import writing
 from app.inbox.audit import record
 from app.inbox.context import Inbox
 from app.inbox.lifecycle import State
-from app.inbox.models import AuditEntry, CapturedDelivery, Heartbeat, StoredEvent
+from app.inbox.models import AuditEntry, CapturedDelivery, Heartbeat, HourlySum, StoredEvent
 
 BATCH = 500
 UNPARSED_DAYS = 7  # PCI DSS 3.3.1: what can't be parsed can't be freed of card authentication data
@@ -46,6 +46,7 @@ def purge(inbox: Inbox, *, actor: str) -> Purged:
     )
     with writing(inbox.engine) as session:
         session.execute(sa.delete(Heartbeat).where(Heartbeat.seen_at < inbox.now(plus=-DAY)))
+        session.execute(sa.delete(HourlySum).where(HourlySum.hour < inbox.now(plus=-400 * DAY)))
         old = sa.delete(CapturedDelivery).where(CapturedDelivery.captured_at < inbox.now(plus=-DAY))
         done.captures = len(session.scalars(old.returning(CapturedDelivery.id)).all())
         if any(asdict(done).values()):

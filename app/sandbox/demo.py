@@ -25,7 +25,7 @@ def main() -> None:
         print("\nWhat became of them:\n")
         _flask("events", "list", "--limit", "8")
         print("\nSign in to the events page with this one-time password:\n")
-        _flask("users", "add", "operator", "--generate")
+        _flask("users", "add", "operator", "--generate", "--replace")
         print(f"\n  {ADDRESS}/events\n\nCtrl-C stops the receiver.", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             server.wait()

@@ -9,7 +9,20 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.config import Settings
 from app.extensions import csrf
-from app.web import auth, captures, events, health, problems, webhooks
+from app.web import (
+    audit,
+    auth,
+    captures,
+    events,
+    health,
+    overview,
+    problems,
+    replays,
+    subjects,
+    support,
+    webhooks,
+    words,
+)
 
 ACCESS = {
     "webhooks.receive": "signature",
@@ -18,10 +31,20 @@ ACCESS = {
     "health.metrics": "metrics token",
     "auth.sign_in": "public",
     "auth.sign_out": "viewer",
+    "overview.index": "viewer",
     "events.index": "viewer",
     "events.show": "viewer",
+    "events.export": "operator",
     "events.replay": "operator",
-    "events.home": "viewer",
+    "replays.plan": "operator",
+    "replays.show": "operator",
+    "replays.confirm": "operator",
+    "replays.cancel": "operator",
+    "subjects.show": "viewer",
+    "audit.index": "viewer",
+    "audit.export": "operator",
+    "support.event": "viewer",
+    "support.time": "viewer",
     "captures.index": "operator",
     "captures.show": "operator",
     "captures.open_": "operator",
@@ -35,6 +58,7 @@ _CSP = (
     .style_src("'self'")
     .script_src("'self'")
     .img_src("'self'")
+    .connect_src("'self'")
     .form_action("'self'")
     .base_uri("'none'")
     .frame_ancestors("'none'")
@@ -47,11 +71,10 @@ def init_app(app: Flask, settings: Settings) -> None:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]  # Flask's documented way
     app.register_blueprint(webhooks.blueprint)
-    app.register_blueprint(health.blueprint)
-    app.register_blueprint(auth.blueprint)
-    app.register_blueprint(events.blueprint)
-    app.register_blueprint(captures.blueprint)
+    for page in (health, auth, overview, events, replays, subjects, audit, support, captures):
+        app.register_blueprint(page.blueprint)
     csrf.exempt(webhooks.blueprint)
+    words.init_app(app)
     problems.init_app(app)
     auth.init_app(app)
     app.before_request(problems.start_request)

@@ -1,27 +1,27 @@
-"""Who is looking: sign-in, sign-out, and the two roles. A viewer may look, an operator may act."""
+"""Who is looking: sign-in, sign-out, and the two roles. A viewer may look, an operator may act.
+
+A session lasts twelve hours from its sign-in, a working day, whether it is used or not, and ends with the browser.
+It ends earlier, at once and wherever it is, when its user's generation moves on: app/inbox/accounts.py says when.
+Another role would be one more property of `SignedIn` and a guard like `operator_required`.
+"""
 
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
 
-import sqlalchemy as sa
 from flask import Blueprint, Flask, abort, current_app, redirect, render_template, request, session, url_for
-from flask_login import UserMixin, current_user, login_required, login_user, logout_user
-from sqlalchemy.orm import Session
-from werkzeug.security import check_password_hash, generate_password_hash
+from flask_login import UserMixin, current_user, login_required, login_user
 from werkzeug.wrappers import Response
 
-from app.database import reading, writing
 from app.extensions import login
-from app.inbox.audit import record
+from app.inbox import accounts
 from app.inbox.context import Inbox
-from app.inbox.models import AuditEntry, User
+from app.inbox.models import User
+from app.web import problems
 
 blueprint = Blueprint("auth", __name__)
 
-FAILURES_ALLOWED = 10
-FAILURE_WINDOW_SECONDS = 900.0
-_NOBODY = generate_password_hash("the hash of a user who does not exist")
+SESSION_SECONDS = 12 * 3600
 
 
 class SignedIn(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
@@ -34,15 +34,9 @@ class SignedIn(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
 
 
 def init_app(app: Flask) -> None:
-    """Send strangers to the sign-in page."""
-    login.login_view = "auth.sign_in"
-
-    @login.user_loader  # type: ignore[untyped-decorator]  # Flask-Login has no types
-    def load(identity: str) -> SignedIn | None:
-        inbox = cast(Inbox, app.extensions["inbox"])
-        with reading(inbox.engine) as database:
-            user = database.get(User, int(identity))
-            return SignedIn(user) if user is not None and user.active else None
+    """Let Flask-Login find the user of a session, and send strangers to the sign-in page."""
+    login.user_loader(_load)
+    login.unauthorized_handler(_ask_to_sign_in)
 
 
 def operator_required(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -60,44 +54,48 @@ def operator_required(view: Callable[..., Any]) -> Callable[..., Any]:
 
 @blueprint.route("/sign-in", methods=["GET", "POST"])
 def sign_in() -> Response | str | tuple[str, int]:
-    """One answer for an unknown name and a wrong password, in the same time."""
+    """One answer for an unknown name, a wrong password, a disabled user and too many tries."""
     if request.method == "GET":
         return render_template("sign_in.html", failed=False)
-    inbox = cast(Inbox, current_app.extensions["inbox"])
-    user = _authenticate(inbox, request.form.get("name", ""), request.form.get("password", ""))
+    name, password = request.form.get("name", ""), request.form.get("password", "")
+    origin = {"address": request.remote_addr or "", "request_id": problems.request_id()}
+    user = accounts.sign_in(_inbox(), name, password, **origin)
     if user is None:
         return render_template("sign_in.html", failed=True), 401
     session.clear()  # a session from before the sign-in must not live on
     login_user(SignedIn(user))
-    return redirect(url_for("events.index"))
+    session.update(generation=user.generation, signed_in_at=_inbox().clock.now().timestamp())
+    return redirect(_own_path(request.args.get("next", "")) or url_for("events.index"))
 
 
 @blueprint.post("/sign-out")
 @login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
 def sign_out() -> Response:
-    """End the session."""
-    logout_user()
-    return redirect(url_for("auth.sign_in"))
+    """End this session; with `everywhere`, every session of the user."""
+    everywhere = "everywhere" in request.form
+    accounts.sign_out(_inbox(), int(current_user.id), everywhere=everywhere, request_id=problems.request_id())
+    session.clear()
+    return redirect(url_for("auth.sign_in"), 303)
 
 
-def _authenticate(inbox: Inbox, name: str, password: str) -> User | None:
-    """The user whose password this is. The slow comparison holds no lock, and takes as long for nobody."""
-    with reading(inbox.engine) as database:
-        user = database.scalar(sa.select(User).where(User.name == name[:100], User.active))
-    right = check_password_hash(user.password_hash if user else _NOBODY, password)
-    with writing(inbox.engine) as database:
-        if _too_many_failures(database, inbox):
-            return None
-        signed_in = user if right else None
-        actor = signed_in.name if signed_in else None
-        record(database, inbox, "sign_in", "signed in" if signed_in else "failed", actor=actor)
-    return signed_in
+def _load(user_id: str) -> SignedIn | None:
+    inbox = _inbox()
+    if inbox.clock.now().timestamp() - session.get("signed_in_at", 0) >= SESSION_SECONDS:
+        return None
+    user = accounts.signed_in_user(inbox, int(user_id), generation=session.get("generation"))
+    return SignedIn(user) if user else None
 
 
-def _too_many_failures(database: Session, inbox: Inbox) -> bool:
-    failures = sa.select(sa.func.count()).select_from(AuditEntry).where(
-        AuditEntry.action == "sign_in",
-        AuditEntry.result == "failed",
-        AuditEntry.at > inbox.now(plus=-FAILURE_WINDOW_SECONDS),
-    )  # fmt: skip
-    return (database.scalar(failures) or 0) >= FAILURES_ALLOWED
+def _ask_to_sign_in() -> Response:
+    wanted = request.full_path.removesuffix("?") if request.method == "GET" else None
+    return redirect(url_for("auth.sign_in", next=wanted))
+
+
+def _own_path(target: str) -> str | None:
+    """`next` is a stranger's word. Browsers read `//`, `/\\` and what remains of `/<tab>/` as another host."""
+    own = target.startswith("/") and not target.startswith("//") and "\\" not in target and target.isprintable()
+    return target if own else None
+
+
+def _inbox() -> Inbox:
+    return cast(Inbox, current_app.extensions["inbox"])

@@ -1,16 +1,14 @@
 """Captured deliveries, and the doctor's diagnosis of each: the way from "signature mismatch" to the right settings."""
 
-from typing import cast
-
-from flask import Blueprint, abort, current_app, flash, redirect, render_template, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from app.inbox import captures
-from app.inbox.context import Inbox
 from app.privacy.sealing import CannotUnseal
 from app.sandbox.doctor import diagnose
 from app.web.auth import operator_required
+from app.web.present import present_inbox
 
 MINUTES = 10
 DIAGNOSIS_SECONDS = 5.0
@@ -22,13 +20,12 @@ blueprint = Blueprint("captures", __name__, url_prefix="/captures")
 @operator_required
 def index() -> str:
     """What was captured, and whether capturing goes on."""
-    inbox = _inbox()
+    inbox = present_inbox()
     return render_template(
         "captures.html",
         rows=captures.kept(inbox),
         window=captures.present_window(inbox),
         minutes=MINUTES,
-        settings=inbox.settings,
     )
 
 
@@ -36,14 +33,14 @@ def index() -> str:
 @operator_required
 def show(capture_id: int) -> str:
     """The diagnosis of one captured delivery. Of the delivery itself nothing is shown: nobody knows whose it is."""
-    inbox = _inbox()
+    inbox = present_inbox()
     row = next((row for row in captures.kept(inbox) if row.id == capture_id), None) or abort(404)
     try:
         captured = captures.open_capture(inbox, row)
     except CannotUnseal:
         abort(410)
     diagnosis = diagnose(captured, inbox.settings.webhook_secrets, seconds=DIAGNOSIS_SECONDS)
-    return render_template("capture.html", row=row, diagnosis=diagnosis, settings=inbox.settings)
+    return render_template("capture.html", row=row, diagnosis=diagnosis)
 
 
 @blueprint.post("/open")
@@ -51,7 +48,7 @@ def show(capture_id: int) -> str:
 def open_() -> Response:
     """Start capturing, for a while."""
     try:
-        captures.open_window(_inbox(), minutes=MINUTES, count=captures.RING, actor=current_user.name)
+        captures.open_window(present_inbox(), minutes=MINUTES, count=captures.RING, actor=current_user.name)
         flash(f"Capturing for {MINUTES} minutes. Let Senang.io send a delivery now.")
     except captures.CaptureRefused as error:
         flash(str(error))
@@ -62,10 +59,6 @@ def open_() -> Response:
 @operator_required
 def close() -> Response:
     """Stop capturing."""
-    captures.close_window(_inbox(), actor=current_user.name)
+    captures.close_window(present_inbox(), actor=current_user.name)
     flash("Capturing has stopped.")
     return redirect(url_for("captures.index"))
-
-
-def _inbox() -> Inbox:
-    return cast(Inbox, current_app.extensions["inbox"])

@@ -1,95 +1,132 @@
-"""The events page: what came, what became of it, and the button that runs it again."""
+"""The events pages: find, look at one, run it again. Filters live in the address, so that a view can be shared."""
 
 import json
-from datetime import datetime
-from typing import cast
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from flask import Blueprint, abort, current_app, flash, redirect, render_template, request, url_for
+import sqlalchemy as sa
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 from werkzeug.wrappers import Response
 
-from app.database import reading
+from app.database import reading, writing
 from app.inbox import queries
-from app.inbox import replay as replays
-from app.inbox.context import Inbox
+from app.inbox.audit import record
+from app.inbox.filters import BadFilter, Filter, Position, from_cursor, to_cursor
 from app.inbox.lifecycle import REPLAYABLE, State
 from app.inbox.models import StoredEvent
+from app.inbox.replay import CannotReplay
+from app.inbox.replay import replay as replay_event
+from app.inbox.search import Count, counts, neighbours, page, stream
 from app.web.auth import operator_required
+from app.web.export import FORMATS
+from app.web.present import moment, present_inbox
 
-blueprint = Blueprint("events", __name__)
+COLUMNS = [
+    "event_id", "event_type", "state", "received_at", "occurred_at", "transaction_id", "policy_id", "claim_id",
+    "reported_status", "attempts", "deliveries", "id_reused", "quarantine_reason", "claimed_event_id",
+]  # fmt: skip
+
+blueprint = Blueprint("events", __name__, url_prefix="/events")
 
 
-@blueprint.get("/")
-@login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
-def home() -> Response:
-    """The page is the events page."""
-    return redirect(url_for("events.index"))
+@blueprint.errorhandler(BadFilter)
+def bad_filter(error: BadFilter) -> tuple[str, int]:
+    """A parameter that means nothing is named, and nothing else is shown instead."""
+    return render_template("bad_filter.html", name=error.name), 400
 
 
-@blueprint.get("/events")
+@blueprint.get("")
 @login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
 def index() -> str:
-    """The newest events, a page at a time."""
-    inbox = _inbox()
-    state = request.args.get("state") or None
-    if state is not None and state not in set(State):
-        abort(404)
-    with reading(inbox.engine) as session:
-        rows = queries.list_events(session, state=state, before=_before(request.args.get("before")))
+    """The newest events that fit, a page at a time."""
+    chosen, before, after = filter_of_request(), _position("before"), _position("after")
+    with reading(present_inbox().engine) as session:
+        found = page(session, chosen, before=before, after=after)
+        numbers = counts(session, chosen)
+        types = queries.seen_types(session)
     return render_template(
         "events.html",
-        rows=rows,
-        state=state,
-        states=list(State),
-        health=queries.health(inbox),
-        settings=inbox.settings,
-        older=_cursor(rows[-1]) if len(rows) == queries.PAGE else None,
+        chosen=chosen,
+        page=found,
+        older=found.older and to_cursor(found.older),
+        newer=found.newer and to_cursor(found.newer),
+        counts=numbers,
+        total=_total(numbers),
+        types=types,
+        parameters=chosen.parameters(),
+        is_newest_page=not (before or after),
     )
 
 
-@blueprint.get("/events/<int:inbox_id>")
+@blueprint.get("/export.<form>")
+@operator_required
+def export(form: str) -> Response:
+    """Every event that fits, streamed, without payloads. That somebody took them is an audit row."""
+    inbox, chosen = present_inbox(), filter_of_request()
+    if form not in FORMATS:
+        abort(404)
+    with writing(inbox.engine) as session:
+        record(session, inbox, "export", f"events as {form}", actor=current_user.name, detail=str(chosen.parameters()))
+    return FORMATS[form](_rows(chosen), COLUMNS, f"events.{form}")
+
+
+@blueprint.get("/<int:inbox_id>")
 @login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
 def show(inbox_id: int) -> str:
-    """One event: its envelope, its masked payload and its audit trail."""
-    inbox = _inbox()
+    """One event: its envelope, its masked payload and what happened to it."""
+    inbox, chosen = present_inbox(), filter_of_request()
     with reading(inbox.engine) as session:
         row = session.get(StoredEvent, inbox_id) or abort(404)
         trail = queries.audit_trail(session, row)
-    masked = json.dumps(json.loads(row.masked_payload), indent=2) if row.masked_payload else None
+        beside = neighbours(session, row, chosen)
+        seen = session.scalar(sa.select(inbox.now()))  # by the same clock as a replay
     return render_template(
         "event.html",
         row=row,
         trail=trail,
-        masked=masked,
-        settings=inbox.settings,
+        beside=beside,
+        parameters=chosen.parameters(),
+        masked=json.loads(row.masked_payload) if row.masked_payload else None,
         replayable=row.state in REPLAYABLE,
+        seen=seen.isoformat() if seen else "",
     )
 
 
-@blueprint.post("/events/<int:inbox_id>/replay")
+@blueprint.post("/<int:inbox_id>/replay")
 @operator_required
-def replay(inbox_id: int) -> Response:
-    """Make the event due again."""
+def replay(inbox_id: int) -> Response | str:
+    """Make the event due again; of one that was processed it is asked once more, and why."""
+    inbox, asked = present_inbox(), request.form
+    with reading(inbox.engine) as session:
+        row = session.get(StoredEvent, inbox_id) or abort(404)
+    reason = asked.get("reason", "").strip()[:200]
+    if row.state == State.PROCESSED and not (asked.get("sure") and reason):
+        return render_template("replay_again.html", row=row, seen=asked.get("seen", ""))
     try:
-        flash(replays.replay(_inbox(), inbox_id, actor=current_user.name))
-    except replays.CannotReplay as error:
+        seen = moment(asked.get("seen"))
+        flash(replay_event(inbox, inbox_id, actor=current_user.name, reason=reason or None, unless_since=seen))
+    except CannotReplay as error:
         flash(str(error))
     return redirect(url_for("events.show", inbox_id=inbox_id))
 
 
-def _inbox() -> Inbox:
-    return cast(Inbox, current_app.extensions["inbox"])
+def filter_of_request() -> Filter:
+    """The filter in the address. Raises BadFilter."""
+    return Filter.from_parameters(request.args.to_dict(flat=False))
 
 
-def _cursor(row: StoredEvent) -> str:
-    return f"{row.received_at.isoformat()}~{row.id}"
+def _position(name: str) -> Position | None:
+    text = request.args.get(name)
+    return from_cursor(text) if text else None
 
 
-def _before(cursor: str | None) -> tuple[datetime, int] | None:
-    if not cursor:
-        return None
-    moment, _, number = cursor.partition("~")
-    try:
-        return datetime.fromisoformat(moment), int(number)
-    except ValueError:
-        abort(404)
+def _total(numbers: Mapping[State, Count]) -> Count:
+    """Exact only where every part is."""
+    return Count(sum(count.number for count in numbers.values()), any(count.capped for count in numbers.values()))
+
+
+def _rows(chosen: Filter) -> Iterator[dict[str, Any]]:
+    with reading(present_inbox().engine) as session:
+        for row in stream(session, chosen):
+            yield {column: getattr(row, column) for column in COLUMNS}

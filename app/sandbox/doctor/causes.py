@@ -84,10 +84,7 @@ def _original_bodies(body: bytes) -> Iterator[tuple[str, bytes]]:
     with suppress(UnusablePayload):
         for text in _serialisations(parse_object(body)):
             if text != body:
-                yield (
-                    "The body was parsed and written anew on its way: whatever stands before us must not touch it.",
-                    text,
-                )
+                yield REWRITTEN, text
 
 
 def _serialisations(payload: dict[str, Any]) -> Iterator[bytes]:

@@ -1,0 +1,121 @@
+"""What somebody looks for among the events, as a value that stands in a page's address. Pure.
+
+To add a criterion: a field of `Filter`, its line in `from_parameters()` and in `parameters()`, and what it means for a
+row in app/inbox/search.py.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from app.inbox.lifecycle import State
+
+LONGEST = 200
+Position = tuple[datetime, int]
+"""A row's place in the order of pages: received_at and id."""
+
+_CURSOR = re.compile(r"([^~]{10,40})~([0-9]{1,18})")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+class BadFilter(ValueError):
+    """A parameter that means nothing. `name` is the parameter's."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is not understood")
+        self.name = name
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which events; the default means all of them."""
+
+    states: frozenset[State] = frozenset()  # none named: every state
+    event_type: str | None = None
+    since: datetime | None = None  # received at this moment or later
+    until: datetime | None = None  # received before it
+    term: str | None = None  # an event, transaction, policy or claim ID, its beginning, or # and a row's number
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, Sequence[str]]) -> "Filter":
+        """The filter in an address: `state` (repeatable), `type`, `since`, `until` and `q`. Raises BadFilter.
+
+        Moments are ISO 8601, in UTC unless they say otherwise; `until` a bare date includes that day. Empty values
+        are as good as none, and parameters that are not the filter's are left alone.
+        """
+        return cls(
+            states=frozenset(_state(value) for value in parameters.get("state", ()) if value.strip()),
+            event_type=_text("type", parameters),
+            since=_moment("since", parameters),
+            until=_moment("until", parameters, whole_day=True),
+            term=_text("q", parameters),
+        )
+
+    def parameters(self) -> dict[str, list[str]]:
+        """The other way: what `from_parameters()` makes this filter of."""
+        found = {
+            "state": [state.value for state in State if state in self.states],
+            "type": [self.event_type or ""],
+            "since": [self.since.isoformat() if self.since else ""],
+            "until": [self.until.isoformat() if self.until else ""],
+            "q": [self.term or ""],
+        }
+        return {name: values for name, values in found.items() if any(values)}
+
+    def bounds(
+        self, before: Position | None = None, after: Position | None = None
+    ) -> tuple[Position | None, Position | None]:
+        """Between which positions, both excluded, its rows lie that are older than `before` or newer than `after`."""
+        since = None if self.since is None else (self.since, 0)
+        until = None if self.until is None else (self.until, 0)
+        low = max(filter(None, (since, after)), default=None)
+        high = min(filter(None, (until, before)), default=None)
+        return low, high
+
+
+def to_cursor(position: Position) -> str:
+    """The position as it stands in an address."""
+    return f"{position[0].isoformat()}~{position[1]}"
+
+
+def from_cursor(text: str) -> Position:
+    """The other way. Raises BadFilter."""
+    found = _CURSOR.fullmatch(text)
+    if found is None:
+        raise BadFilter("cursor")
+    return _parsed("cursor", found[1]), int(found[2])
+
+
+def _state(value: str) -> State:
+    try:
+        return State(value.strip())
+    except ValueError:
+        raise BadFilter("state") from None
+
+
+def _text(name: str, parameters: Mapping[str, Sequence[str]]) -> str | None:
+    """PostgreSQL refuses a NUL, and no stored text holds anything that is not printable."""
+    text = next(iter(parameters.get(name, ())), "").strip()
+    if len(text) > LONGEST or not text.isprintable():
+        raise BadFilter(name)
+    return text or None
+
+
+def _moment(name: str, parameters: Mapping[str, Sequence[str]], *, whole_day: bool = False) -> datetime | None:
+    text = next(iter(parameters.get(name, ())), "").strip()
+    if not text:
+        return None
+    moment = _parsed(name, text)
+    try:
+        return moment + timedelta(days=1) if whole_day and _DATE.fullmatch(text) else moment
+    except OverflowError:
+        raise BadFilter(name) from None
+
+
+def _parsed(name: str, text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise BadFilter(name) from None

@@ -1,0 +1,96 @@
+"""What a support request to Senang.io needs (§12.2), as text: partner ID, event ID, timestamps, what happened, and the
+payload with everything sensitive masked. Also for a time in which deliveries were refused, where there is no event.
+
+Nothing leaves by itself: the page and `events support` show the text, a person sends it.
+"""
+
+import json
+from datetime import datetime
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from app.database import reading
+from app.inbox.context import Inbox
+from app.inbox.models import AuditEntry, StoredEvent
+from app.inbox.queries import audit_trail
+
+ADDRESS = "customercare@senang.io"
+MALAYSIA = ZoneInfo("Asia/Kuala_Lumpur")
+LONGEST_MAIL = 1800
+"""Characters of a mailto: body. Browsers and mail programs cut longer addresses without a word."""
+
+
+def request_for_event(inbox: Inbox, row: StoredEvent) -> str:
+    """The text for one event, or for an authentic body that is none."""
+    with reading(inbox.engine) as session:
+        trail = audit_trail(session, row)
+    lines = [
+        *_heading(inbox),
+        f"Event ID: {row.event_id or row.claimed_event_id or 'none could be read'}",
+        f"Event type: {row.event_type or 'none could be read'}",
+        f"Received: {in_both_zones(row.received_at)}",
+        *([f"Occurred: {in_both_zones(row.occurred_at)}"] if row.occurred_at else []),
+        f"State with us: {row.state}{f' ({row.quarantine_reason})' if row.quarantine_reason else ''}",
+        f"Deliveries: {row.deliveries}, attempts: {row.attempts}",
+        *([f"Last error: {row.last_error}"] if row.last_error else []),
+        "",
+        "What happened:",
+        *(_line(entry) for entry in trail),
+        "",
+        "Payload, sensitive data masked:",
+        json.dumps(json.loads(row.masked_payload), indent=2) if row.masked_payload else "erased by retention",
+    ]
+    return "\n".join(lines)
+
+
+def request_for_time(inbox: Inbox, since: datetime, until: datetime) -> str:
+    """The text for a time in which deliveries were refused (§10.2 asks for such a report too)."""
+    lines = [
+        *_heading(inbox),
+        f"From: {in_both_zones(since)}",
+        f"Until: {in_both_zones(until)}",
+        "",
+        "Deliveries by what became of them:",
+        *(_counted(inbox, since, until) or ["none"]),
+    ]
+    return "\n".join(lines)
+
+
+def mail_address(text: str) -> str:
+    """A `mailto:` for the text; a long one is cut with a word, and has to be pasted whole."""
+    if len(text) > LONGEST_MAIL:
+        text = f"{text[:LONGEST_MAIL]}\n[cut here: please paste the whole text]"
+    return f"mailto:{ADDRESS}?subject={quote('Webhook support request')}&body={quote(text)}"
+
+
+def in_both_zones(moment: datetime) -> str:
+    """A moment as both sides read it."""
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC ({moment.astimezone(MALAYSIA):%Y-%m-%d %H:%M:%S} Kuala Lumpur)"
+
+
+def _heading(inbox: Inbox) -> list[str]:
+    partner = inbox.settings.partner_id or "[not set: SENANG_PARTNER_ID]"
+    return ["Webhook support request", "", f"Partner ID: {partner}", f"Environment: {inbox.settings.environment}"]
+
+
+def _line(entry: AuditEntry) -> str:
+    times = f" × {entry.occurrences}" if entry.occurrences > 1 else ""
+    detail = f" ({entry.detail})" if entry.detail else ""
+    return f"  {entry.at:%Y-%m-%d %H:%M:%S} UTC  {entry.action}: {entry.result}{times}{detail}"
+
+
+def _counted(inbox: Inbox, since: datetime, until: datetime) -> list[str]:
+    at = AuditEntry.at
+    statement = (
+        sa.select(AuditEntry.result, sa.func.sum(AuditEntry.occurrences), sa.func.min(at), sa.func.max(at))
+        .where(AuditEntry.action == "delivery", at >= since, at < until)
+        .group_by(AuditEntry.result)
+        .order_by(AuditEntry.result)
+    )
+    with reading(inbox.engine) as session:
+        return [
+            f"  {result}: {count}, first {first:%Y-%m-%d %H:%M:%S} UTC, last {last:%Y-%m-%d %H:%M:%S} UTC"
+            for result, count, first, last in session.execute(statement)
+        ]

@@ -1,0 +1,49 @@
+"""Bulk replay: plan, confirm, progress, cancel. What happens in between is in app/inbox/bulk_replay.py."""
+
+from flask import Blueprint, abort, redirect, render_template, request, url_for
+from flask_login import current_user
+from werkzeug.wrappers import Response
+
+from app.inbox import bulk_replay
+from app.web.auth import operator_required
+from app.web.events import bad_filter, filter_of_request
+from app.web.present import present_inbox
+
+blueprint = Blueprint("replays", __name__, url_prefix="/replays")
+blueprint.register_error_handler(bulk_replay.BadFilter, bad_filter)
+
+
+@blueprint.post("")
+@operator_required
+def plan() -> Response:
+    """Plan a replay of everything that the filter finds."""
+    reason = request.form.get("reason", "").strip()[:200] or None
+    return _show(bulk_replay.plan(present_inbox(), filter_of_request(), actor=current_user.name, reason=reason))
+
+
+@blueprint.get("/<int:number>")
+@operator_required
+def show(number: int) -> str:
+    """The plan before, the progress while, and the result after."""
+    found = bulk_replay.look(present_inbox(), number) or abort(404)
+    return render_template("bulk_replay.html", plan=found)
+
+
+@blueprint.post("/<int:number>/confirm")
+@operator_required
+def confirm(number: int) -> Response:
+    """Start it, once."""
+    bulk_replay.confirm(present_inbox(), number, actor=current_user.name)
+    return _show(number)
+
+
+@blueprint.post("/<int:number>/cancel")
+@operator_required
+def cancel(number: int) -> Response:
+    """Stop it."""
+    bulk_replay.cancel(present_inbox(), number, actor=current_user.name)
+    return _show(number)
+
+
+def _show(number: int) -> Response:
+    return redirect(url_for("replays.show", number=number))

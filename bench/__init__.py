@@ -1,0 +1,1 @@
+"""Measures what the page asks, at sizes that no test has."""
