@@ -88,4 +88,6 @@ def worker_exit(_server, worker):
     from app.inbox.audit import write_remaining_sums
 
     if getattr(worker, "wsgi", None) is not None:
-        write_remaining_sums(worker.wsgi.extensions["inbox"])
+        inbox = worker.wsgi.extensions["inbox"]
+        write_remaining_sums(inbox)
+        inbox.latencies.write(inbox.engine)

@@ -8,6 +8,7 @@ from sqlalchemy.engine import Engine
 from app.clock import Clock
 from app.config import Settings
 from app.database import database_now
+from app.inbox.latency import Latencies
 from app.inbox.tally import Tally
 
 
@@ -19,6 +20,7 @@ class Inbox:
     settings: Settings
     clock: Clock
     tally: Tally = field(default_factory=Tally)
+    latencies: Latencies = field(default_factory=Latencies)
     random: Random = field(default_factory=Random)
 
     def now(self, *, plus: float = 0.0) -> database_now:

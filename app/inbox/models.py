@@ -119,7 +119,7 @@ class Observation(Base):
 
 
 class HourlySum(Base):
-    """How often something happened in an hour, summed from the audit log by app/inbox/rollup.py."""
+    """How often something happened in an hour: summed from the audit log by rollup.py, and timings by latency.py."""
 
     __tablename__ = "hourly_sums"
 

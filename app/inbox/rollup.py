@@ -22,10 +22,6 @@ BATCH = 20_000
 MOST_BATCHES = 10  # a worker has events to process, too
 PATIENCE_SECONDS = 1.0
 Select = sa.Select[*tuple[Any, ...]]
-BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
-"""Upper bounds in milliseconds; what is longer counts as `BEYOND`."""
-BEYOND = "more"
-
 SUMMED = ("delivery", "attempt")
 """The actions whose results are summed."""
 
@@ -62,7 +58,6 @@ def _sum_batch(inbox: Inbox, newest: int, now: datetime) -> int:
         last = max(until.audit_id, min(until.audit_id + BATCH, newest))
         rows = (AuditEntry.id > until.audit_id) & (AuditEntry.id <= last)
         _add(session, _results(session, rows))
-        _add(session, _latencies(session, rows))
         _note_answers(session, until, rows)
         until.as_of = now if last >= newest else _moment_of(session, last)
         passed, until.audit_id, until.turn_at = last - until.audit_id, last, now
@@ -73,13 +68,6 @@ def _results(session: Session, rows: sa.ColumnElement[bool]) -> Select:
     occurrences = sa.func.sum(AuditEntry.occurrences)
     columns = (_hour(session), AuditEntry.action, AuditEntry.result, occurrences)
     return sa.select(*columns).where(rows, AuditEntry.action.in_(SUMMED)).group_by(sa.text("1, 2, 3"))
-
-
-def _latencies(session: Session, rows: sa.ColumnElement[bool]) -> Select:
-    bounds = [(AuditEntry.duration_ms <= bound, str(bound)) for bound in BUCKETS]
-    columns = (_hour(session), sa.literal("latency"), sa.case(*bounds, else_=BEYOND), sa.func.count())
-    timed = (AuditEntry.action == "delivery") & AuditEntry.duration_ms.is_not(None)
-    return sa.select(*columns).where(rows, timed).group_by(sa.text("1, 2, 3"))
 
 
 def _add(session: Session, sums: Select) -> None:

@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 from app.database import reading
 from app.inbox.context import Inbox
 from app.inbox.filters import Filter
+from app.inbox.latency import BEYOND, KIND
 from app.inbox.lifecycle import State
 from app.inbox.models import HourlySum, Observation, StoredEvent, SummedUntil
-from app.inbox.rollup import BEYOND
 from app.inbox.search import COUNT_CAP, Count, counts
 
 NEWEST = 20
@@ -40,9 +40,9 @@ class Hour:
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds from a delivery's first byte to its being handed to the database.
+    """Milliseconds from a delivery's first byte to its commit, of those that were kept.
 
-    Its resolution is that of rollup.BUCKETS: a percentile is the upper bound of its bucket, infinite beyond the last.
+    Its resolution is that of latency.BUCKETS: a percentile is the upper bound of its bucket, infinite beyond the last.
     """
 
     deliveries: int
@@ -122,7 +122,7 @@ def _hours(session: Session, start: datetime, hours: int) -> list[Hour]:
 
 def _latency(session: Session, start: datetime) -> Latency:
     number = sa.func.sum(HourlySum.occurrences)
-    latency = (HourlySum.hour >= start) & (HourlySum.kind == "latency")
+    latency = (HourlySum.hour >= start) & (HourlySum.kind == KIND)
     sums = session.execute(sa.select(HourlySum.name, number).where(latency).group_by(HourlySum.name))
     buckets = sorted((math.inf if name == BEYOND else float(name), int(count)) for name, count in sums)
     total = sum(count for _, count in buckets)

@@ -109,7 +109,16 @@ def _store(inbox: Inbox, body: bytes) -> Response:
     except UnusablePayload as error:
         unusable, delivery = error, _delivery(body)
         stored = _in_time(lambda: quarantine_unusable(inbox, unusable, delivery))
-    return _unstored() if stored is None else _acknowledge(stored)
+    if stored is None:
+        return _unstored()
+    _time(inbox)
+    return _acknowledge(stored)
+
+
+def _time(inbox: Inbox) -> None:
+    """Count how long it took to keep the delivery. Writing the counts down now and then is not waited for."""
+    if inbox.latencies.note(inbox.clock.now(), (time.monotonic() - g.started) * 1000):
+        _storing_threads().submit(inbox.latencies.write, inbox.engine)
 
 
 def _keep_stale(inbox: Inbox, body: bytes, stale: StaleTimestamp) -> Response:
