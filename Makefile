@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FLASK := $(BIN)/flask --app wsgi
 
-.PHONY: run demo test lint soak recordings lock
+.PHONY: run demo test test-browser chromium screenshots bench-pages lint soak recordings lock
 
 run: $(VENV)/ready .env          ## web and worker on SQLite, http://127.0.0.1:8000
 	$(FLASK) db upgrade
@@ -15,10 +15,23 @@ demo: $(VENV)/ready .env         ## every event type through the front door, the
 	$(BIN)/python -m app.sandbox.demo
 
 test: $(VENV)/ready-dev lint     ## every test, on SQLite and on a real PostgreSQL
+	@$(BIN)/python -m tests.browser.chromium
 	$(BIN)/pytest -n 2 -m "not soak"
+
+test-browser: chromium           ## the pages in a real Chromium, which it brings where there is none
+	$(BIN)/pytest -n 2 tests/browser
+
+chromium: $(VENV)/ready-dev      ## the system's, else Debian's package as root, else Playwright's download
+	@$(BIN)/python -m tests.browser.chromium --bring
+
+screenshots: chromium            ## the pictures in README.md, of the real page
+	$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.browser.screenshots
 
 soak: $(VENV)/ready-dev          ## the long fault runs
 	$(BIN)/pytest -m soak --timeout 1500
+
+bench-pages: $(VENV)/ready-dev   ## what the page asks, on 10,000 and on 1,000,000 events
+	$(BIN)/python -m bench.pages
 
 lint: $(VENV)/ready-dev          ## style and types
 	$(BIN)/ruff check .
