@@ -37,7 +37,7 @@ def find_chromium() -> str | None:
 
 
 def bring_chromium() -> None:
-    """Debian's package where we may install one, else Playwright's download. Nothing where `$CHROMIUM` names another."""
+    """Debian's package where we may install one, else Playwright's download. Nothing where `$CHROMIUM` names one."""
     if os.environ.get("CHROMIUM"):
         return
     if find_chromium() is None and os.geteuid() == 0 and shutil.which("apt-get"):
