@@ -84,8 +84,8 @@ class Worker:
                 recover(self.inbox, self.name, begun=self._begun, died=False)
                 self._lost_database, self._begun = False, 0
             self._keep_house()
-            bulk_replay.step(self.inbox)
-            return process_next(self.inbox, self.name, self._limit)
+            replaying = bulk_replay.step(self.inbox)
+            return process_next(self.inbox, self.name, self._limit) + replaying
         except (SQLAlchemyError, BatchInterrupted) as error:
             log.error("database_unavailable", worker=self.name, error=type(error.__cause__ or error).__name__)
             self._lost_database = True

@@ -1,8 +1,9 @@
 // What the pages gain from JavaScript; without it everything is there all the same.
 
-// Live parts listen for "tick": every five seconds, and never while the tab is hidden.
+// Live parts listen for "tick": every five seconds, never while the tab is hidden or somebody marks a text to copy it.
 setInterval(() => {
-  if (document.visibilityState === "visible") document.body.dispatchEvent(new Event("tick"));
+  const reading = document.visibilityState === "visible" && getSelection().isCollapsed;
+  if (reading) document.body.dispatchEvent(new Event("tick"));
 }, 5000);
 
 // A button with data-copy="ID" copies that element's text.
@@ -25,4 +26,7 @@ document.addEventListener("submit", (event) => {
   if (event.target.method === "post") setTimeout(() => {
     for (const button of event.target.querySelectorAll("button")) button.disabled = true;
   });
+});
+addEventListener("pageshow", (event) => {  // back again, with the page as it was left
+  if (event.persisted) for (const button of document.querySelectorAll("button:disabled")) button.disabled = false;
 });
