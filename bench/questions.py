@@ -14,6 +14,7 @@ from app.inbox.context import Inbox
 from app.inbox.filters import Filter
 from app.inbox.lifecycle import State
 from app.inbox.models import StoredEvent
+from app.inbox.queries import AuditFilter, audit_trail, health, list_audit
 from app.inbox.search import BATCH, counts, neighbours, page, stream
 from app.inbox.statistics import overview
 from app.inbox.subject import subject
@@ -33,6 +34,13 @@ def questions(inbox: Inbox) -> dict[str, Question]:
             asked[f"{question}: {name}"] = _asked(inbox, ask)
     for hours in (24, 24 * 7, 24 * 30):
         asked[f"overview: {hours} hours"] = partial(overview, inbox, hours)
+    for name, chosen in audit_filters(middle).items():
+        asked[f"audit log: {name}"] = _asked(inbox, partial(list_audit, chosen=chosen))
+        asked[f"audit log, older: {name}"] = _asked(
+            inbox, partial(list_audit, chosen=chosen, before=(middle.received_at, 1))
+        )
+    asked["an event's trail"] = _asked(inbox, partial(audit_trail, row=middle))
+    asked["health"] = partial(health, inbox)
     for name, reference in (("of few events", middle.policy_id), ("of very many", "POL-7")):
         asked[f"story: {name}"] = _asked(inbox, partial(subject, kind="policy", reference=reference or ""))
     return asked
@@ -67,6 +75,18 @@ def filters(row: StoredEvent) -> dict[str, Filter]:
         "term, beginning of all, all else": {"term": "TXN-", **kinds["type and state"], **span},
     }
     return {name: Filter(**criteria) for name, criteria in {**kinds, **timed, **searched, **mixed}.items()}
+
+
+def audit_filters(row: StoredEvent) -> dict[str, AuditFilter]:
+    """What the audit log's page can be asked."""
+    return {
+        "all": AuditFilter(),
+        "deliveries": AuditFilter(action="delivery"),
+        "replays": AuditFilter(action="replay"),
+        "of an event": AuditFilter(event_id=row.event_id),
+        "a week": AuditFilter(since=row.received_at - timedelta(days=7), until=row.received_at),
+        "replays of a week": AuditFilter(action="replay", since=row.received_at - timedelta(days=7)),
+    }
 
 
 def _of_filter(

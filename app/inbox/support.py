@@ -5,7 +5,7 @@ Nothing leaves by itself: the page and `events support` show the text, a person 
 """
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -18,6 +18,8 @@ from app.inbox.queries import audit_trail
 
 ADDRESS = "customercare@senang.io"
 MALAYSIA = ZoneInfo("Asia/Kuala_Lumpur")
+LONGEST_TIME = timedelta(days=7)
+"""Every audit row of the time is counted: a longer one would be read for too long, and tells support nothing more."""
 LONGEST_MAIL = 1800
 """Characters of a mailto: body. Browsers and mail programs cut longer addresses without a word."""
 
@@ -46,7 +48,8 @@ def request_for_event(inbox: Inbox, row: StoredEvent) -> str:
 
 
 def request_for_time(inbox: Inbox, since: datetime, until: datetime) -> str:
-    """The text for a time in which deliveries were refused (§10.2 asks for such a report too)."""
+    """The text for a time in which deliveries were refused (§10.2 asks for such a report too), its last seven days."""
+    since = max(since, until - LONGEST_TIME)
     lines = [
         *_heading(inbox),
         f"From: {in_both_zones(since)}",
