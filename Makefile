@@ -16,7 +16,7 @@ demo: $(VENV)/ready .env         ## every event type through the front door, the
 
 test: $(VENV)/ready-dev lint     ## every test, on SQLite and on a real PostgreSQL
 	@$(BIN)/python -m tests.browser.chromium
-	$(BIN)/pytest -n 3 -m "not soak"
+	$(BIN)/pytest -n 2 -m "not soak"
 
 test-browser: chromium           ## the pages in a real Chromium, which it brings where there is none
 	$(BIN)/pytest -n 2 tests/browser
