@@ -74,7 +74,8 @@ def _sqlite_now(element: database_now, compiler: Any, **kw: Any) -> str:
 @compiles(database_now, "postgresql")
 def _postgresql_now(element: database_now, compiler: Any, **kw: Any) -> str:
     seconds = compiler.process(element.clauses, **kw)
-    return f"(clock_timestamp() + ({seconds}) * interval '1 second')"
+    # As a subquery it is asked once: compared with a volatile function itself, no index could bound the rows.
+    return f"(SELECT clock_timestamp() + ({seconds}) * interval '1 second')"
 
 
 def normalise_url(text: str) -> str:
