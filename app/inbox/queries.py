@@ -91,8 +91,7 @@ def health(inbox: Inbox, *, window: timedelta = timedelta(minutes=10)) -> Health
             .where(StoredEvent.state == sa.literal_column("'pending'"), StoredEvent.due_at <= inbox.now())
             .with_hint(StoredEvent, "INDEXED BY ix_events_due", "sqlite")
         )
-        worker_seen = session.scalar(sa.select(sa.func.max(Heartbeat.seen_at)).where(Heartbeat.worker != "purge"))
-        unseen = worker_seen is None or now - worker_seen > WORKER_SILENCE
+        worker_seen = _worker_seen(session)
         rejected = session.scalar(
             sa.select(sa.func.coalesce(sa.func.sum(AuditEntry.occurrences), 0)).where(
                 # A value, which the planner can judge: how few rows lie behind an expression it can't know.
@@ -105,9 +104,15 @@ def health(inbox: Inbox, *, window: timedelta = timedelta(minutes=10)) -> Health
             oldest_due=oldest_due,
             last_delivery=session.scalar(sa.select(sa.func.max(StoredEvent.received_at))),
             worker_seen=worker_seen,
-            due_without_worker=bool(oldest_due and unseen),
+            due_without_worker=bool(oldest_due and _is_silent(worker_seen, now)),
             rejected_recently=int(rejected or 0),
         )
+
+
+def no_worker_seen(inbox: Inbox) -> bool:
+    """Whether no worker was seen for a minute."""
+    with reading(inbox.engine) as session:
+        return _is_silent(_worker_seen(session), inbox.clock.now())
 
 
 def takes_writes(inbox: Inbox) -> str | None:
@@ -152,6 +157,14 @@ def _alembic_config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(ROOT / "migrations"))
     return config
+
+
+def _worker_seen(session: Session) -> datetime | None:
+    return session.scalar(sa.select(sa.func.max(Heartbeat.seen_at)).where(Heartbeat.worker != "purge"))
+
+
+def _is_silent(worker_seen: datetime | None, now: datetime) -> bool:
+    return worker_seen is None or now - worker_seen > WORKER_SILENCE
 
 
 def _count(session: Session, state: State) -> int:

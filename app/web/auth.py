@@ -9,15 +9,15 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
 
-from flask import Blueprint, Flask, abort, current_app, redirect, render_template, request, session, url_for
+from flask import Blueprint, Flask, abort, redirect, render_template, request, session, url_for
 from flask_login import UserMixin, current_user, login_required, login_user
 from werkzeug.wrappers import Response
 
 from app.extensions import login
 from app.inbox import accounts
-from app.inbox.context import Inbox
 from app.inbox.models import User
 from app.web import problems
+from app.web.present import present_inbox
 
 blueprint = Blueprint("auth", __name__)
 
@@ -59,12 +59,12 @@ def sign_in() -> Response | str | tuple[str, int]:
         return render_template("sign_in.html", failed=False)
     name, password = request.form.get("name", ""), request.form.get("password", "")
     origin = {"address": request.remote_addr or "", "request_id": problems.request_id()}
-    user = accounts.sign_in(_inbox(), name, password, **origin)
+    user = accounts.sign_in(present_inbox(), name, password, **origin)
     if user is None:
         return render_template("sign_in.html", failed=True), 401
     session.clear()  # a session from before the sign-in must not live on
     login_user(SignedIn(user))
-    session.update(generation=user.generation, signed_in_at=_inbox().clock.now().timestamp())
+    session.update(generation=user.generation, signed_in_at=present_inbox().clock.now().timestamp())
     return redirect(_own_path(request.args.get("next", "")) or url_for("events.index"))
 
 
@@ -73,13 +73,13 @@ def sign_in() -> Response | str | tuple[str, int]:
 def sign_out() -> Response:
     """End this session; with `everywhere`, every session of the user."""
     everywhere = "everywhere" in request.form
-    accounts.sign_out(_inbox(), int(current_user.id), everywhere=everywhere, request_id=problems.request_id())
+    accounts.sign_out(present_inbox(), int(current_user.id), everywhere=everywhere, request_id=problems.request_id())
     session.clear()
     return redirect(url_for("auth.sign_in"), 303)
 
 
 def _load(user_id: str) -> SignedIn | None:
-    inbox = _inbox()
+    inbox = present_inbox()
     if inbox.clock.now().timestamp() - session.get("signed_in_at", 0) >= SESSION_SECONDS:
         return None
     user = accounts.signed_in_user(inbox, int(user_id), generation=session.get("generation"))
@@ -95,7 +95,3 @@ def _own_path(target: str) -> str | None:
     """`next` is a stranger's word. Browsers read `//`, `/\\` and what remains of `/<tab>/` as another host."""
     own = target.startswith("/") and not target.startswith("//") and "\\" not in target and target.isprintable()
     return target if own else None
-
-
-def _inbox() -> Inbox:
-    return cast(Inbox, current_app.extensions["inbox"])

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import metrics as counted
 from app.inbox import queries
-from app.inbox.context import Inbox
+from app.web.present import present_inbox
 
 READY_DEADLINE_SECONDS = 1.5
 READY_CACHE_SECONDS = 5.0
@@ -44,7 +44,7 @@ def ready() -> tuple[Response, int]:
 @blueprint.get("/metrics")
 def metrics() -> Response:
     """Prometheus. As good as absent unless METRICS_TOKEN is set."""
-    inbox = cast(Inbox, current_app.extensions["inbox"])
+    inbox = present_inbox()
     token = inbox.settings.metrics_token
     if not token:
         abort(404)
@@ -55,7 +55,7 @@ def metrics() -> Response:
 
 
 def _problem() -> str | None:
-    inbox = cast(Inbox, current_app.extensions["inbox"])
+    inbox = present_inbox()
     pool = ThreadPoolExecutor(max_workers=1)
     try:
         check: Any = pool.submit(queries.takes_writes, inbox)

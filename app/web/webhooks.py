@@ -12,7 +12,7 @@ from functools import cache
 from typing import TypeVar, cast
 
 import structlog
-from flask import Blueprint, Response, current_app, g, jsonify, request
+from flask import Blueprint, Response, g, jsonify, request
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
@@ -27,6 +27,7 @@ from app.protocol.envelope import Event, parse_event
 from app.protocol.errors import InvalidSignature, StaleTimestamp, UnusablePayload
 from app.protocol.signatures import verify
 from app.web import problems
+from app.web.present import present_inbox
 
 COMMIT_DEADLINE_SECONDS = 2.5
 """The answer must be out within 3 s; a database that hangs keeps its thread, not the sender."""
@@ -43,7 +44,7 @@ blueprint = Blueprint("webhooks", __name__)
 @blueprint.route("/webhooks/senang", methods=["POST"], provide_automatic_options=False)
 def receive() -> Response:
     """Take one delivery."""
-    inbox = cast(Inbox, current_app.extensions["inbox"])
+    inbox = present_inbox()
     body = _bounded_body(inbox.settings.max_body_bytes)
     try:
         _verify(inbox, body)
@@ -57,7 +58,7 @@ def receive() -> Response:
 @blueprint.errorhandler(HTTPException)
 def refuse_unread(error: HTTPException) -> Response:
     """A delivery that is refused before anything of it is read leaves a trace like every other one (§6.4)."""
-    inbox = cast(Inbox, current_app.extensions["inbox"])
+    inbox = present_inbox()
     _record_rejection(inbox, UNREAD.get(error.code or 0, "unreadable_body"))
     return problems.http_error(error)
 
