@@ -1,6 +1,7 @@
 """What must never be stored, not even sealed: card verification codes, PINs and track data (PCI DSS 3.3.1)."""
 
 import re
+from collections.abc import Collection
 
 _KEYS = frozenset(
     [
@@ -29,22 +30,39 @@ _KEYS = frozenset(
         "magneticstripe",
     ]
 )
+SHORTEST_TRACK = 18
 _TRACK = re.compile(r"%B\d{12,19}\^[^^]{2,26}\^\d{4}|;\d{12,19}=\d{4}")
 
 
 def drop_authentication_data(payload: object) -> tuple[object, bool]:
     """The payload without such data at any depth, and whether there was any."""
+    if not _holds_any(payload):
+        return payload, False
+    return _without(payload), True
+
+
+def _holds_any(payload: object) -> bool:
+    if isinstance(payload, str):
+        return len(payload) >= SHORTEST_TRACK and _TRACK.search(payload) is not None
+    inner: Collection[object] = ()
     if isinstance(payload, dict):
-        kept = {key: drop_authentication_data(value) for key, value in payload.items() if not _forbidden(key)}
-        changed = len(kept) < len(payload) or any(dropped for _, dropped in kept.values())
-        return {key: value for key, (value, _) in kept.items()}, changed
+        inner = payload.values()
+        for key in payload:
+            if _forbidden(key):
+                return True
+    elif isinstance(payload, list):
+        inner = payload
+    return any(isinstance(value, str | dict | list) and _holds_any(value) for value in inner)
+
+
+def _without(payload: object) -> object:
+    if isinstance(payload, dict):
+        return {key: _without(value) for key, value in payload.items() if not _forbidden(key)}
     if isinstance(payload, list):
-        items = [drop_authentication_data(item) for item in payload]
-        return [value for value, _ in items], any(dropped for _, dropped in items)
-    if isinstance(payload, str) and _TRACK.search(payload):
-        return None, True
-    return payload, False
+        return [_without(item) for item in payload]
+    return None if isinstance(payload, str) and _holds_any(payload) else payload
 
 
 def _forbidden(key: str) -> bool:
-    return re.sub(r"[^a-z0-9]", "", key.lower()) in _KEYS
+    name = key.lower().replace("_", "")
+    return (name if name.isascii() and name.isalnum() else re.sub(r"[^a-z0-9]", "", name)) in _KEYS

@@ -16,11 +16,15 @@ _ISSUER = re.compile(r"3[0-9]|4|5[0-9]|6[0-9]|2[2-7]")
 
 @dataclass(frozen=True)
 class Detector:
-    """A shape, what stands in its place, and a synthetic sample that it must find."""
+    """A shape, what stands in its place, and a synthetic sample that it must find.
+
+    `hint` is what every find has in it, and most texts have not: they need no closer look.
+    """
 
     name: str
     pattern: re.Pattern[str]
     sample: str
+    hint: re.Pattern[str]
     confirm: Callable[[str], bool] = lambda _text: True
     rewrite: Callable[[str], str] | None = None  # masks a part of what the pattern found
     digits_only: bool = False  # would also match a plain reference number
@@ -65,15 +69,27 @@ DETECTORS = (
         "private key",
         re.compile(r"-----BEGIN [A-Z ]{3,40}-----[^-]*(?:-----END [A-Z ]{3,40}-----)?"),
         "-----BEGIN PRIVATE KEY-----\nMIIabc\n-----END PRIVATE KEY-----",
+        re.compile(r"-----BEGIN"),
     ),
-    Detector("jwt", re.compile(r"\beyJ[\w-]{5,}\.[\w-]{5,}\.[\w-]*"), "eyJhbGciOi.eyJzdWIiOi.c2lnbmF0dXJl"),
+    Detector(
+        "jwt",
+        re.compile(r"\beyJ[\w-]{5,}\.[\w-]{5,}\.[\w-]*"),
+        "eyJhbGciOi.eyJzdWIiOi.c2lnbmF0dXJl",
+        re.compile(r"eyJ"),
+    ),
     Detector(
         "credentials",
         re.compile(r"(?i)\b(?:bearer|basic|digest)\s+(?!\[)[\w.~+/=-]{6,}"),
         "Bearer abcdef0123456789",
+        re.compile(r"\s"),
     ),
-    Detector("url password", re.compile(r"(?<=://)[^\s/@\[]{1,256}@"), "postgres://user:pass@db/x"),
-    Detector("secret", re.compile(r"\b(?:whsec|whpk|sk|pk|rk)_(?!\[)[\w+/=-]{6,}"), "whsec_MfKQ9r8GKYqrTwjU"),
+    Detector("url password", re.compile(r"(?<=://)[^\s/@\[]{1,256}@"), "postgres://user:pass@db/x", re.compile(r"@")),
+    Detector(
+        "secret",
+        re.compile(r"\b(?:whsec|whpk|sk|pk|rk)_(?!\[)[\w+/=-]{6,}"),
+        "whsec_MfKQ9r8GKYqrTwjU",
+        re.compile(r"[ck]_"),
+    ),
     Detector(
         "secret",
         re.compile(
@@ -81,18 +97,23 @@ DETECTORS = (
             r"[\"']?(?!\[)[^\s\"',;&\[]{3,}"
         ),
         "password=hunter2",
+        re.compile(r"[A-Za-z][\"']?\s{0,3}[=:]"),
     ),
-    Detector("e-mail", re.compile(r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"), "siti@example.com"),
+    Detector(
+        "e-mail", re.compile(r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"), "siti@example.com", re.compile(r"@")
+    ),
     Detector(
         "nric",
         re.compile(r"(?<![0-9])[0-9]{2}[01][0-9][0-3][0-9][- ]?[0-9]{2}[- ]?[0-9]{4}(?![0-9])"),
         "900101-14-5678",
+        re.compile(r"[0-9]{6}"),
         _is_nric,
     ),
     Detector(
         "card",
         re.compile(r"(?<![0-9])[0-9](?:[ -]?[0-9]){11,99}(?![0-9])"),
         "4111 1111 1111 1111",
+        re.compile(r"[0-9](?:[ -]?[0-9]){7}"),
         rewrite=_mask_cards,
         digits_only=True,
     ),
@@ -100,19 +121,41 @@ DETECTORS = (
         "phone",
         re.compile(r"(?<![0-9+])\+?60[ -]?[0-9]{1,2}[ -]?[0-9]{3,4}[ -]?[0-9]{4}(?![0-9])"),
         "+60 12-345 6789",
+        re.compile(r"[0-9](?:[ -]?[0-9]){7}"),
         digits_only=True,
     ),
     Detector(
         "phone",
         re.compile(r"(?<![0-9+])0[0-9]{1,2}[ -]?[0-9]{3,4}[ -]?[0-9]{4}(?![0-9])"),
         "012-345 6789",
+        re.compile(r"[0-9](?:[ -]?[0-9]){7}"),
         digits_only=True,
     ),
-    Detector("ip", re.compile(r"(?<![0-9.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9.])"), "203.0.113.7"),
+    Detector(
+        "ip",
+        re.compile(r"(?<![0-9.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9.])"),
+        "203.0.113.7",
+        re.compile(r"\.[0-9]{1,3}\."),
+    ),
     Detector(
         "ip",
         re.compile(r"(?<![\w:])(?:[0-9A-Fa-f]{1,4}:){2,7}(?::?[0-9A-Fa-f]{1,4}){1,6}(?![\w:])"),
         "2001:db8::1",
+        re.compile(r":[0-9A-Fa-f]{0,4}:"),
         lambda text: not re.fullmatch(r"[0-9]{2}:[0-9]{2}:[0-9]{2}", text),
     ),
 )
+
+_ANY_HINT = re.compile("|".join(sorted({detector.hint.pattern for detector in DETECTORS})))
+
+_MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
+)
+"""The commonest text that looks like something else."""
+
+
+def suspects(text: str) -> list[Detector]:
+    """The detectors that might find something in the text: their hint is there."""
+    if text.isalpha() or not _ANY_HINT.search(text) or _MOMENT.fullmatch(text):
+        return []
+    return [detector for detector in DETECTORS if detector.hint.search(text)]

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Collection
 
-from app.privacy.detectors import DETECTORS
+from app.privacy.detectors import DETECTORS, suspects
 
 REFERENCE_KEYS = frozenset(
     {
@@ -38,7 +38,9 @@ def mask_payload(payload: object, *, references: Collection[str] = ()) -> object
     Never raises: on an error the whole value becomes `[unmaskable]`.
     """
     try:
-        return _mask(payload, "", "", frozenset(references), 0)
+        if isinstance(payload, dict):
+            return _mask_object(payload, frozenset(references), 1)
+        return _mask(payload, "", frozenset(), 0)
     except Exception:
         return UNMASKABLE
 
@@ -68,20 +70,29 @@ def masking_self_test() -> list[str]:
     return [d.name for d in DETECTORS if d.sample in mask_text(f"before {d.sample} after")]
 
 
-def _mask(value: object, key: str, path: str, references: frozenset[str], depth: int) -> object:
-    if depth > MOST_DEPTH:
-        return UNMASKABLE
+def _mask(value: object, key: str, references: frozenset[str], depth: int) -> object:
+    """What stands under a key; `references` are paths from the object that holds the key."""
     if isinstance(value, dict):
-        masked: dict[str, object] = {}
-        for name, item in value.items():
-            inner = f"{path}.{name}" if path else str(name)
-            masked[_unused(mask_text(str(name)), masked)] = _mask(item, str(name), inner, references, depth + 1)
-        return masked
+        return UNMASKABLE if depth > MOST_DEPTH else _mask_object(value, _below(key, references), depth + 1)
     if isinstance(value, list):
-        return [_mask(item, key, path, references, depth + 1) for item in value]
+        return UNMASKABLE if depth > MOST_DEPTH else [_mask(item, key, references, depth + 1) for item in value]
     if value is None:
         return None
-    return _mask_leaf(value, _canonical(key), path in references)
+    return _mask_leaf(value, _canonical(key), key in references)
+
+
+def _mask_object(value: dict[str, object], references: frozenset[str], depth: int) -> dict[str, object]:
+    masked: dict[str, object] = {}
+    for name, item in value.items():
+        shown = mask_text(name) if suspects(name) or not name.isascii() else name
+        if shown in masked:
+            shown = _unused(shown, masked)
+        masked[shown] = _mask(item, name, references, depth)
+    return masked
+
+
+def _below(key: str, references: frozenset[str]) -> frozenset[str]:
+    return frozenset(path[len(key) + 1 :] for path in references if path.startswith(f"{key}."))
 
 
 def _mask_leaf(value: object, key: str, is_reference: bool) -> object:
@@ -90,7 +101,7 @@ def _mask_leaf(value: object, key: str, is_reference: bool) -> object:
         return _kind(value)
     if isinstance(value, bool):
         return value
-    text = str(value)
+    text = value if isinstance(value, str) else str(value)
     if len(text) > MOST_SAFE_TEXT:
         return _kind(value)
     detected = _detect(text, reference=is_reference)
@@ -110,27 +121,30 @@ def _hidden_under(key: str, value: object) -> set[str]:
 
 
 def _kind(value: object) -> str:
+    if isinstance(value, str):
+        return value if value[:1] == "[" and _MASKED.fullmatch(value) else f"[text {len(value)}]"
     if isinstance(value, bool):
         return "[boolean]"
-    if isinstance(value, str):
-        return value if _MASKED.fullmatch(value) else f"[text {len(value)}]"
     return f"[number {len(str(value))}]"
 
 
 def _detect(text: str, *, reference: bool) -> str:
     """Look at the text as a person reads it: full-width digits are digits, and what can't be seen isn't there."""
-    plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
-    found, before = plain, None
-    while found != before:  # what one detector replaced may have hidden something from an earlier one
+    plain = text if text.isascii() else _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+    found, looking = plain, suspects(plain)
+    while looking:
         before = found
-        for detector in DETECTORS:
+        for detector in looking:
             if not (reference and detector.digits_only):
                 found = detector.mask(found)
+        # What one detector replaced may have hidden something from another one.
+        looking = suspects(found) if found != before else []
     return text if found == plain else found
 
 
 def _canonical(key: str) -> str:
-    return key.lower().replace("_", "").replace("-", "")
+    name = key.lower()
+    return name if name.isalpha() else name.replace("_", "").replace("-", "")
 
 
 def _unused(key: str, taken: dict[str, object]) -> str:

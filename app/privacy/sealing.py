@@ -15,6 +15,7 @@ import hmac
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -42,12 +43,22 @@ class CannotUnseal(SealingError):
     """The payload can't be opened with these keys for this row."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SealingKey:
     """A key and the ID that is derived from it, so that nobody has to number keys."""
 
     id: str
     secret: bytes = field(repr=False)
+
+    @cached_property
+    def cipher(self) -> AESGCM:
+        """What seals and unseals under this key."""
+        return AESGCM(self.secret)
+
+    @cached_property
+    def digest_key(self) -> bytes:
+        """A key of its own for digests, so that no two uses share one."""
+        return hmac.digest(self.secret, b"senang body digest", "sha256")
 
 
 def parse_keys(text: str) -> tuple[SealingKey, ...]:
@@ -63,7 +74,7 @@ def seal(plaintext: bytes, *, row: UUID, keys: Sequence[SealingKey]) -> bytes:
     key = keys[0]
     nonce = os.urandom(_NONCE_LENGTH)
     prefix = _VERSION + key.id.encode()
-    return prefix + nonce + AESGCM(key.secret).encrypt(nonce, plaintext, prefix + row.bytes)
+    return prefix + nonce + key.cipher.encrypt(nonce, plaintext, prefix + row.bytes)
 
 
 def unseal(sealed: bytes, *, row: UUID, keys: Sequence[SealingKey]) -> bytes:
@@ -75,7 +86,7 @@ def unseal(sealed: bytes, *, row: UUID, keys: Sequence[SealingKey]) -> bytes:
     if key is None:
         raise CannotUnseal("unknown_key")
     try:
-        return AESGCM(key.secret).decrypt(nonce, sealed[_HEADER_LENGTH:], prefix + row.bytes)
+        return key.cipher.decrypt(nonce, sealed[_HEADER_LENGTH:], prefix + row.bytes)
     except InvalidTag:
         raise CannotUnseal("tampered") from None
 
@@ -93,8 +104,7 @@ def digest_matches(digest: str, body: bytes, keys: Sequence[SealingKey]) -> bool
 
 
 def _digest(key: SealingKey, body: bytes) -> str:
-    derived = hmac.new(key.secret, b"senang body digest", hashlib.sha256).digest()
-    return hmac.new(derived, body, hashlib.sha256).hexdigest()
+    return hmac.digest(key.digest_key, body, "sha256").hex()
 
 
 def _find(keys: Sequence[SealingKey], key_id: str) -> SealingKey | None:

@@ -64,7 +64,7 @@ def parse_event(body: bytes, mapping: Mapping[str, str]) -> Event:
     payload = parse_object(body)
     found = {name: value for name in DEFAULT_FIELDS if (value := at(payload, mapping[name])) is not None}
     try:
-        loaded = _SCHEMA.load(found)
+        loaded = _SCHEMA.take(found)
     except ValidationError as error:
         raise UnusablePayload(_reasons(error), payload) from None
     return Event(
@@ -147,8 +147,19 @@ class EventSchema(Schema):
     status = _Text()
     data = _Object()
 
+    def take(self, found: dict[str, Any]) -> dict[str, Any]:
+        """What `load()` returns, field by field, which is faster. Raises ValidationError with all reasons."""
+        try:
+            if found.keys() >= REQUIRED:
+                return {name: self.fields[name].deserialize(value) for name, value in found.items()}
+        except ValidationError:
+            pass
+        loaded: dict[str, Any] = self.load(found)
+        return loaded
+
 
 _SCHEMA = EventSchema()
+REQUIRED = frozenset(name for name, field in _SCHEMA.fields.items() if field.required)
 
 
 def _reasons(error: ValidationError) -> dict[str, list[str]]:

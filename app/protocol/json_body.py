@@ -20,10 +20,7 @@ def parse_object(body: bytes, *, literal_numbers: bool = False) -> dict[str, Any
     except UnicodeDecodeError:
         raise UnusablePayload({"body": ["not_utf8"]}) from None
     try:
-        numbers: dict[str, Any] = (
-            {"parse_int": str, "parse_float": str} if literal_numbers else {"parse_float": _finite}
-        )
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_not_json, **numbers)
+        value = (_LITERAL if literal_numbers else _STRICT).decode(text)
     except _Refused as error:
         raise UnusablePayload({"body": [str(error)]}) from None
     except RecursionError:
@@ -32,7 +29,7 @@ def parse_object(body: bytes, *, literal_numbers: bool = False) -> dict[str, Any
         raise UnusablePayload({"body": ["not_json"]}) from None
     if not isinstance(value, dict):
         raise UnusablePayload({"body": ["not_an_object"]})
-    if _depth(value) > MOST_DEPTH:
+    if text.count("{") + text.count("[") > MOST_DEPTH and _depth(value) > MOST_DEPTH:
         raise UnusablePayload({"body": ["too_deep"]})
     return value
 
@@ -57,6 +54,10 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise _Refused("not_a_finite_number")
     return number
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_not_json, parse_float=_finite)
+_LITERAL = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_not_json, parse_int=str, parse_float=str)
 
 
 def _depth(value: Any) -> int:

@@ -9,6 +9,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -41,6 +42,7 @@ _PLACEHOLDERS = (
     "example",
     "secret-here",
 )
+_PARTS = re.compile(r"(\{[a-z]+\})")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -71,6 +73,24 @@ class SignatureScheme:
     secret_prefix: str = ""  # taken off before the secret is decoded
     secret_encoding: str = "utf-8"  # noqa: S105 - no secret: utf-8, hex or base64
     minimum_key_bytes: int = 16
+
+    @cached_property
+    def headers(self) -> tuple[str, ...]:
+        """The headers that a signature needs, in lower case."""
+        return tuple(name.lower() for name in (self.header, self.id_header, self.timestamp_header) if name)
+
+    @cached_property
+    def content_parts(self) -> tuple[str, ...]:
+        """The template of what is signed: placeholders, and the texts between them."""
+        return tuple(_PARTS.split(self.content))
+
+    @cached_property
+    def id_joins(self) -> tuple[str, ...]:
+        """The texts that stand between `{id}` and another part of the template."""
+        _leading, *parts, _trailing = self.content_parts
+        parts = ["", *parts, ""]
+        place = parts.index("{id}")
+        return tuple(part for part in (parts[place - 1], parts[place + 1]) if part)
 
 
 _STANDARD = SignatureScheme(

@@ -17,7 +17,6 @@ from app.protocol.json_body import at, leaves, parse_object
 from app.protocol.schemes import TIMESTAMP_FORMATS, SignatureScheme
 
 MOST_ENTRIES = 16
-_PARTS = re.compile(r"(\{[a-z]+\})")
 _MESSAGE_ID = re.compile(r"[!-~]{1,200}")
 
 
@@ -89,7 +88,7 @@ def signed_content(scheme: SignatureScheme, message_id: str, timestamp: str, bod
     """The bytes that are signed. Raises UnusablePayload when `{fields}` are to be read and the body is no object."""
     values = {"{id}": message_id, "{timestamp}": timestamp, "{url}": scheme.url}
     parts = []
-    for part in _PARTS.split(scheme.content):  # the body may itself contain `{id}`: nothing is filled in twice
+    for part in scheme.content_parts:  # the body may itself contain `{id}`: nothing is filled in twice
         if part == "{body}":
             parts.append(body)
         elif part == "{fields}":
@@ -174,7 +173,7 @@ def _message_id(scheme: SignatureScheme, headers: Mapping[str, str]) -> str:
     if not value:
         raise InvalidSignature("missing_id")
     # An ID that contains what joins the parts would let two different messages have one signature.
-    if not _MESSAGE_ID.fullmatch(value) or any(join in value for join in _joins(scheme)):
+    if not _MESSAGE_ID.fullmatch(value) or any(join in value for join in scheme.id_joins):
         raise InvalidSignature("malformed_id")
     return value
 
@@ -217,14 +216,6 @@ def _timestamp_text(scheme: SignatureScheme, timestamp: datetime) -> str:
         return timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     unit = 1000 if scheme.timestamp_format == "milliseconds" else 1
     return str(int(timestamp.timestamp() * unit))
-
-
-def _joins(scheme: SignatureScheme) -> Sequence[str]:
-    """The texts that stand between `{id}` and another part of the template."""
-    _leading, *parts, _trailing = _PARTS.split(scheme.content)
-    parts = ["", *parts, ""]
-    place = parts.index("{id}")
-    return [part for part in (parts[place - 1], parts[place + 1]) if part]
 
 
 def _field_text(value: object) -> str:

@@ -1,12 +1,14 @@
 """What people and logs may see (§9.3)."""
 
 import json
+from datetime import UTC
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.privacy.card_data import drop_authentication_data
+from app.privacy.detectors import DETECTORS, suspects
 from app.privacy.masking import hidden_values, mask_payload, mask_text, masking_self_test
 
 SECRETS = [
@@ -87,6 +89,20 @@ def test_digits_behind_a_card_do_not_hide_it():
 
 def test_every_detector_finds_its_own_sample():
     assert masking_self_test() == []
+
+
+@pytest.mark.parametrize("detector", DETECTORS, ids=lambda detector: detector.sample)
+@given(st.data())
+def test_no_find_goes_without_the_hint_that_makes_one_look(detector, data):
+    text = data.draw(st.from_regex(detector.pattern))
+
+    assert detector.hint.search(text)
+    assert detector in suspects(text)
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_a_moment_is_no_secret(moment):
+    assert mask_text(moment.isoformat()) == moment.isoformat()
 
 
 @given(st.lists(st.sampled_from(["data", "note", "status", "type", "amount"]), min_size=1, max_size=5), secrets, WORDS)
