@@ -15,6 +15,7 @@ from app.inbox import replay as replays
 from app.inbox.context import Inbox
 from app.inbox.filters import Filter
 from app.inbox.lifecycle import REPLAYABLE, State
+from app.inbox.masked import visible_payload
 from app.inbox.models import StoredEvent
 from app.inbox.search import PAGE, Row, page, stream
 from app.inbox.support import request_for_event, request_for_time
@@ -45,12 +46,13 @@ def list_(state: str | None, event_type: str | None, limit: int, as_json: bool) 
 @as_json
 def show_(reference: str, as_json: bool) -> None:
     """One event by its ID, or by # and its number: envelope, masked payload and audit trail."""
-    with reading(present_inbox().engine) as session:
+    inbox = present_inbox()
+    with reading(inbox.engine) as session:
         row = _found(queries.find_event(session, reference))
         trail = queries.audit_trail(session, row)
     document = _summary(row) | {
         "last_error": row.last_error,
-        "masked_payload": json.loads(row.masked_payload) if row.masked_payload else None,
+        "masked_payload": visible_payload(inbox.settings, row),
         "audit": [
             f"{e.at:%Y-%m-%d %H:%M:%S}Z {e.action} {e.result}" + (f" ({e.detail})" if e.detail else "") for e in trail
         ],

@@ -15,6 +15,7 @@ from app.inbox.audit import record
 from app.inbox.context import Inbox
 from app.inbox.lifecycle import State
 from app.inbox.models import AuditEntry, CapturedDelivery, Heartbeat, HourlySum, StoredEvent
+from app.inbox.rewrite import mask_missing
 
 BATCH = 500
 UNPARSED_DAYS = 7  # PCI DSS 3.3.1: what can't be parsed can't be freed of card authentication data
@@ -38,6 +39,7 @@ def purge(inbox: Inbox, *, actor: str) -> Purged:
     settings = inbox.settings
     sealed = StoredEvent.sealed_payload.is_not(None)
     unparsed = sealed & StoredEvent.parsed.is_(False)
+    mask_missing(inbox, sealed & _older(inbox, settings.payload_retention_days))
     done = Purged(
         sealed=_erase(inbox, sealed, settings.payload_retention_days, _WITHOUT_SEALED)
         + _erase(inbox, unparsed, UNPARSED_DAYS, _WITHOUT_SEALED),
@@ -69,21 +71,22 @@ _WITHOUT_MASKED: dict[str, Any] = {"masked_payload": None}
 
 def _erase(inbox: Inbox, which: sa.ColumnElement[bool], days: int, values: dict[str, Any]) -> int:
     """Pending events are kept whole, however old: they still have work to do."""
-    old = which & (StoredEvent.received_at < inbox.now(plus=-days * DAY))
+    old = which & _older(inbox, days)
     total = 0
     while True:
         with writing(inbox.engine) as session:
             ids = session.scalars(
-                sa.select(StoredEvent.id)
-                .where(old, StoredEvent.state != State.PENDING)
-                .order_by(StoredEvent.received_at, StoredEvent.id)
-                .limit(BATCH)
+                sa.select(StoredEvent.id).where(old).order_by(StoredEvent.received_at, StoredEvent.id).limit(BATCH)
             ).all()
             if ids:
                 session.execute(sa.update(StoredEvent).where(StoredEvent.id.in_(ids)).values(values))
         total += len(ids)
         if len(ids) < BATCH:
             return total
+
+
+def _older(inbox: Inbox, days: int) -> sa.ColumnElement[bool]:
+    return (StoredEvent.received_at < inbox.now(plus=-days * DAY)) & (StoredEvent.state != State.PENDING)
 
 
 def _delete_audit(inbox: Inbox, days: int) -> int:

@@ -4,7 +4,6 @@ Row by row in bounded batches, each its own transaction, so that it can be stopp
 rewriting: a function that changes one row, given its clear text.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from app.database import writing
 from app.inbox.context import Inbox
+from app.inbox.masked import masked_body
 from app.inbox.models import StoredEvent
-from app.inbox.receive import masked_body
 from app.privacy.sealing import CannotUnseal, seal, unseal
 
 BATCH = 500
@@ -40,11 +39,19 @@ def reseal(inbox: Inbox) -> Rewritten:
 
 def remask(inbox: Inbox) -> Rewritten:
     """Mask every payload that is still sealed by today's rules."""
+    return _rewrite(inbox, StoredEvent.sealed_payload.is_not(None), _masking(inbox))
 
-    def mask_again(row: StoredEvent, body: bytes) -> None:
-        row.masked_payload = json.dumps(masked_body(inbox, body))
 
-    return _rewrite(inbox, StoredEvent.sealed_payload.is_not(None), mask_again)
+def mask_missing(inbox: Inbox, which: sa.ColumnElement[bool]) -> Rewritten:
+    """Mask what was never masked: no attempt of it came to an end."""
+    return _rewrite(inbox, which & StoredEvent.masked_payload.is_(None), _masking(inbox))
+
+
+def _masking(inbox: Inbox) -> Callable[[StoredEvent, bytes], None]:
+    def mask(row: StoredEvent, body: bytes) -> None:
+        row.masked_payload = masked_body(inbox.settings, body)
+
+    return mask
 
 
 def _rewrite(inbox: Inbox, which: sa.ColumnElement[bool], change: Callable[[StoredEvent, bytes], None]) -> Rewritten:

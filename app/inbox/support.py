@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from app.database import reading
 from app.inbox.context import Inbox
+from app.inbox.masked import visible_payload
 from app.inbox.models import AuditEntry, StoredEvent
 from app.inbox.queries import audit_trail
 
@@ -28,6 +29,7 @@ def request_for_event(inbox: Inbox, row: StoredEvent) -> str:
     """The text for one event, or for an authentic body that is none."""
     with reading(inbox.engine) as session:
         trail = audit_trail(session, row)
+    payload = visible_payload(inbox.settings, row)
     lines = [
         *_heading(inbox),
         f"Event ID: {row.event_id or row.claimed_event_id or 'none could be read'}",
@@ -42,7 +44,7 @@ def request_for_event(inbox: Inbox, row: StoredEvent) -> str:
         *(_line(entry) for entry in trail),
         "",
         "Payload, sensitive data masked:",
-        json.dumps(json.loads(row.masked_payload), indent=2) if row.masked_payload else "erased by retention",
+        "erased by retention" if payload is None else json.dumps(payload, indent=2),
     ]
     return "\n".join(lines)
 

@@ -1,6 +1,5 @@
 """The events pages: find, look at one, run it again. Filters live in the address, so that a view can be shared."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from app.inbox import queries
 from app.inbox.audit import record
 from app.inbox.filters import BadFilter, Filter, Position, from_cursor, to_cursor
 from app.inbox.lifecycle import REPLAYABLE, State
+from app.inbox.masked import visible_payload
 from app.inbox.models import StoredEvent
 from app.inbox.replay import CannotReplay
 from app.inbox.replay import replay as replay_event
@@ -87,7 +87,7 @@ def show(inbox_id: int) -> str:
         trail=trail,
         beside=beside,
         parameters=chosen.parameters(),
-        masked=json.loads(row.masked_payload) if row.masked_payload else None,
+        masked=visible_payload(inbox.settings, row),
         replayable=row.state in REPLAYABLE,
         seen=seen.isoformat() if seen else "",
     )
