@@ -10,9 +10,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from dotenv import load_dotenv
 
-from app.cli.embedded import embedded_worker
 from app.config import EXIT_CONFIGURATION, ConfigurationError, load_settings
 from app.logs import configure_logging
+from app.server.embedded import embedded_worker
 
 load_dotenv(Path(__file__).resolve().parent / ".env")
 try:
@@ -25,11 +25,10 @@ configure_logging(settings.environment, settings.log_level)
 bind = f"0.0.0.0:{os.environ['PORT']}" if "PORT" in os.environ else "127.0.0.1:8000"
 # SQLite has one writer: a second web process would only wait for it.
 workers = int(os.environ.get("WEB_CONCURRENCY") or (1 if settings.database_url.startswith("sqlite") else 2))
-worker_class = "gthread"
-threads = 16
+worker_class = "app.server.web_worker.WebWorker"
+worker_connections = 1000  # open connections of one process; more wait in the kernel
 timeout = 30  # a worker whose main loop is silent for so long is replaced
 graceful_timeout = 10  # running requests get this long to finish after SIGTERM
-keepalive = 5
 control_socket_disable = True
 logconfig_dict = {  # through the application's chain: JSON, masked
     "version": 1,
@@ -91,3 +90,4 @@ def worker_exit(_server, worker):
         inbox = worker.wsgi.extensions["inbox"]
         write_remaining_sums(inbox)
         inbox.latencies.write(inbox.engine)
+        inbox.close()

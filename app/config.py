@@ -15,7 +15,7 @@ from marshmallow.validate import OneOf, Range
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from app.database import normalise_url
+from app.database import normalise_url, through_pooler
 from app.privacy.sealing import SealingKey, UnusableKey, parse_keys
 from app.protocol.envelope import fields_from
 from app.protocol.errors import InvalidScheme, UnusableSecret
@@ -40,7 +40,9 @@ class ConfigurationError(Exception):
 class Settings:
     """What the environment says, checked and ready to use. It does not show itself: it holds every secret."""
 
-    database_url: str  # DATABASE_URL: SQLite or PostgreSQL
+    # DATABASE_URL: SQLite or PostgreSQL. It carries DATABASE_POOLER, that a pooler in transaction mode is in between,
+    # and DATABASE_DIRECT_URL, the address past that pooler.
+    database_url: str
     log_level: str  # LOG_LEVEL: INFO has a line per delivery and attempt
     environment: str  # SENANG_ENVIRONMENT: sandbox or live (§8.3)
     scheme: SignatureScheme  # SENANG_SIGNATURE_SCHEME and its overrides, one per axis
@@ -59,6 +61,7 @@ class Settings:
     worker_batch: int  # WORKER_BATCH: events claimed at once
     handler_timeout: float  # HANDLER_TIMEOUT: seconds that one attempt may take
     max_attempts: int  # MAX_ATTEMPTS: attempts before an event is dead
+    fast_lane: bool  # FAST_LANE: plain deliveries skip Flask's routing, contexts and hooks
     max_body_bytes: int  # MAX_BODY_BYTES: larger deliveries are answered 413
     payload_retention_days: int  # PAYLOAD_RETENTION_DAYS: then sealed payloads are erased
     masked_retention_days: int  # MASKED_RETENTION_DAYS: then masked payloads are erased
@@ -112,7 +115,7 @@ def _read(env: _Environment, *, on_platform: bool) -> dict[str, Any]:
     environment = env.str("SENANG_ENVIRONMENT", "sandbox", validate=OneOf(["sandbox", "live"]))
     scheme = env.parsed("SENANG_SIGNATURE_SCHEME", lambda preset: _scheme(preset, env), "standard-webhooks")
     return {
-        "database_url": env.parsed("DATABASE_URL", normalise_url, DEFAULT_DATABASE),
+        "database_url": _database(env),
         "environment": environment,
         "log_level": env.str("LOG_LEVEL", "INFO", validate=OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])),
         "scheme": scheme,
@@ -128,14 +131,29 @@ def _read(env: _Environment, *, on_platform: bool) -> dict[str, Any]:
         "require_https": env.bool("REQUIRE_HTTPS", on_platform or environment == "live"),
         "embedded_worker": env.bool("EMBEDDED_WORKER", True),
         "worker_processes": _whole(env, "WORKER_PROCESSES", 1, 1, 64),
-        "worker_batch": _whole(env, "WORKER_BATCH", 10, 1, 1000),
+        "worker_batch": _whole(env, "WORKER_BATCH", 64, 1, 1000),
         "handler_timeout": env.float("HANDLER_TIMEOUT", 30.0, validate=Range(0.1, 3600)) or 30.0,
         "max_attempts": _whole(env, "MAX_ATTEMPTS", 8, 1, 100),
+        "fast_lane": env.bool("FAST_LANE", True),
         "max_body_bytes": _whole(env, "MAX_BODY_BYTES", 1024 * 1024, 1024, 64 * 1024 * 1024),
         "payload_retention_days": _whole(env, "PAYLOAD_RETENTION_DAYS", 90, 7, 3650),
         "masked_retention_days": _whole(env, "MASKED_RETENTION_DAYS", 365, 7, 3650),
         "audit_retention_days": _whole(env, "AUDIT_RETENTION_DAYS", 730, AUDIT_HORIZON_DAYS, 36500),
     }
+
+
+def _database(env: _Environment) -> str | None:
+    url: str | None = env.parsed("DATABASE_URL", normalise_url, DEFAULT_DATABASE)
+    direct_url = env.parsed("DATABASE_DIRECT_URL", _postgresql, "")
+    pooler = env.bool("DATABASE_POOLER", False)
+    return through_pooler(url, direct_url) if pooler and url and not url.startswith("sqlite") else url
+
+
+def _postgresql(text: str) -> str:
+    url = normalise_url(text) if text else ""
+    if url and make_url(url).get_backend_name() != "postgresql":
+        raise ArgumentError("only PostgreSQL has poolers")
+    return url
 
 
 def _whole(env: _Environment, name: str, default: int, low: int, high: int) -> int:

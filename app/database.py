@@ -1,7 +1,8 @@
 """How SQLite and PostgreSQL are made to keep the same promises. A leaf: it knows no table.
 
 - An acknowledged transaction survives a power loss: `synchronous=FULL` and `synchronous_commit=on`, whatever
-  the server's own default says.
+  the server's own default says. A session gets its settings when it begins. Behind a pooler in transaction mode no
+  session is ours, so there each transaction sets them for itself.
 - A transaction begins when SQLAlchemy says so. SQLite's driver is told to keep its hands off, because its
   own transaction handling makes savepoints lie. `writing()` takes SQLite's write lock at BEGIN: a transaction
   that reads first and asks for the lock later can only fail.
@@ -10,13 +11,13 @@
 """
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect, Engine, make_url
 from sqlalchemy.ext.compiler import compiles
@@ -25,7 +26,22 @@ from sqlalchemy.pool import Pool
 from sqlalchemy.sql.functions import FunctionElement
 
 LOCK_TIMEOUT_SECONDS = 2.0
+LOCK_RETRY_SECONDS = 0.005
 STATEMENT_TIMEOUT_SECONDS = 30.0
+SESSION_SETTINGS = {
+    "synchronous_commit": "on",
+    "lock_timeout": f"{int(LOCK_TIMEOUT_SECONDS * 1000)}ms",
+    "idle_in_transaction_session_timeout": "0",
+    "statement_timeout": f"{int(STATEMENT_TIMEOUT_SECONDS * 1000)}ms",
+    "timezone": "UTC",
+    "client_connection_check_interval": "1s",  # a killed worker's statement ends with it
+}
+"""What holds in every transaction on PostgreSQL."""
+SETTINGS_OF_THIS_TRANSACTION = "SELECT " + ", ".join(
+    f"set_config('{name}', '{value}', true)" for name, value in SESSION_SETTINGS.items()
+)
+_POOLER = "pooler"
+_NO_WAY_PAST = "none"
 ROOT = Path(__file__).resolve().parent.parent
 
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -65,17 +81,17 @@ class database_now(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL 
         super().__init__(sa.bindparam(None, float(seconds), sa.Float(), unique=True))
 
 
-@compiles(database_now, "sqlite")
-def _sqlite_now(element: database_now, compiler: Any, **kw: Any) -> str:
-    seconds = compiler.process(element.clauses, **kw)
-    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', ({seconds}) || ' seconds') || '000')"
-
-
-@compiles(database_now, "postgresql")
-def _postgresql_now(element: database_now, compiler: Any, **kw: Any) -> str:
-    seconds = compiler.process(element.clauses, **kw)
+def database_now_sql(dialect: str, seconds: str) -> str:
+    """The same as SQL text; `seconds` is an expression of a number."""
+    if dialect == "sqlite":
+        return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', ({seconds}) || ' seconds') || '000')"
     # As a subquery it is asked once: compared with a volatile function itself, no index could bound the rows.
     return f"(SELECT clock_timestamp() + ({seconds}) * interval '1 second')"
+
+
+@compiles(database_now)
+def _compiled_now(element: database_now, compiler: Any, **kw: Any) -> str:
+    return database_now_sql(compiler.dialect.name, compiler.process(element.clauses, **kw))
 
 
 def normalise_url(text: str) -> str:
@@ -94,6 +110,14 @@ def normalise_url(text: str) -> str:
     return text
 
 
+def through_pooler(url: str, direct_url: str) -> str:
+    """The URL with a note that it leads through a pooler in transaction mode, and which way leads past it, if any.
+
+    `engine_options()` takes the note off again, so whoever makes an engine of the URL makes the right one.
+    """
+    return make_url(url).update_query_dict({_POOLER: direct_url or _NO_WAY_PAST}).render_as_string(hide_password=False)
+
+
 def engine_options(url: str) -> dict[str, Any]:
     """What `create_engine` is told for this URL. Error messages never quote values."""
     if make_url(url).get_backend_name() == "sqlite":
@@ -104,20 +128,24 @@ def engine_options(url: str) -> dict[str, Any]:
             "connect_args": {"timeout": LOCK_TIMEOUT_SECONDS, "check_same_thread": False},
             "pool_timeout": LOCK_TIMEOUT_SECONDS,
         }
-    options = (
-        f"-c synchronous_commit=on -c lock_timeout={int(LOCK_TIMEOUT_SECONDS * 1000)}"
-        f" -c idle_in_transaction_session_timeout=0 -c statement_timeout={int(STATEMENT_TIMEOUT_SECONDS * 1000)}"
-        " -c timezone=UTC -c client_connection_check_interval=1000"  # a killed worker's statement ends with it
-    )
+    address = make_url(url)
+    way_past = address.query.get(_POOLER)
+    if way_past is None:
+        options = " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items())
+        session: dict[str, Any] = {"options": options}
+    else:
+        session = {"prepare_threshold": None}  # a statement's name is known to one session alone
     return {
-        "url": url,
+        "url": address.difference_update_query([_POOLER]),
         "hide_parameters": True,
+        "execution_options": {_POOLER: way_past},
         "pool_pre_ping": True,
         "pool_timeout": LOCK_TIMEOUT_SECONDS,
         # A peer that went away without a word is given up after a quarter of a minute, even within a COMMIT.
         "connect_args": {
             "connect_timeout": 2,
-            "options": options,
+            "client_encoding": "utf8",
+            **session,
             "keepalives_idle": 5,
             "keepalives_interval": 3,
             "keepalives_count": 3,
@@ -126,9 +154,25 @@ def engine_options(url: str) -> dict[str, Any]:
     }
 
 
+def lighten_savepoints(engine: Engine) -> None:
+    """Let a savepoint cost one statement of the driver, and its release none: the end of its transaction releases it.
+
+    Every attempt of a handler stands behind one. By default each costs two statements, compiled like any other.
+    """
+
+    def set_savepoint(connection: Connection, name: str) -> None:
+        driver: Any = connection.connection.dbapi_connection
+        driver.execute(f"SAVEPOINT {name}")
+
+    dialect: Any = engine.dialect
+    dialect.do_savepoint = set_savepoint
+    dialect.do_release_savepoint = lambda _connection, _name: None
+
+
 @sa.event.listens_for(Engine, "connect")
 def _on_connect(connection: Any, _record: Any) -> None:
     if not isinstance(connection, sqlite3.Connection):
+        _check_settings(connection)
         return
     connection.isolation_level = None
     for pragma in (
@@ -141,20 +185,73 @@ def _on_connect(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
+def _check_settings(connection: Any) -> None:
+    """A pooler may be told to swallow what a session is to begin with. Then nothing that we promise would hold."""
+    if connection.info.options:
+        connection.autocommit = True
+        wanted = f"interval '{SESSION_SETTINGS['lock_timeout']}'"
+        (holds,) = connection.execute(f"SELECT current_setting('lock_timeout')::interval = {wanted}").fetchone()
+        connection.autocommit = False
+        if not holds:
+            raise sa.exc.InvalidRequestError("DATABASE_URL leads through a pooler: say so with DATABASE_POOLER=1.")
+
+
 @sa.event.listens_for(Engine, "begin")
 def _on_begin(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":
-        mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
-        connection.exec_driver_sql(f"BEGIN {mode}")
+        _begin_sqlite(connection, connection.get_execution_options().get("sqlite_begin", "DEFERRED"))
+    elif is_pooled(connection.engine):
+        connection.exec_driver_sql(SETTINGS_OF_THIS_TRANSACTION).close()
+
+
+def _begin_sqlite(connection: Connection, mode: str) -> None:
+    """Take the lock, asking again and again: SQLite's own waiting would stop everything that gevent runs beside it."""
+    ends_at = time.monotonic() + LOCK_TIMEOUT_SECONDS
+    connection.exec_driver_sql("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql(f"BEGIN {mode}")
+                return
+            except sa.exc.OperationalError as error:
+                if not is_lock_conflict(error) or time.monotonic() > ends_at:
+                    raise
+            time.sleep(LOCK_RETRY_SECONDS)
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={int(LOCK_TIMEOUT_SECONDS * 1000)}")
 
 
 @sa.event.listens_for(Pool, "invalidate")
 def _on_invalidate(connection: Any, _record: Any, error: BaseException | None) -> None:
     """A statement that a time limit interrupts goes on at the server, with its locks, unless the server is told."""
     interrupted = error is not None and not isinstance(error, Exception)
-    if interrupted and isinstance(connection, psycopg.Connection):
-        with suppress(psycopg.Error):
+    if interrupted and not isinstance(connection, sqlite3.Connection):
+        with suppress(Exception):
             connection.cancel_safe(timeout=LOCK_TIMEOUT_SECONDS)
+
+
+def is_pooled(engine: Engine) -> bool:
+    """Whether its connections lead through a pooler in transaction mode."""
+    return engine.get_execution_options().get(_POOLER) is not None
+
+
+def past_the_pooler(engine: Engine) -> Engine | None:
+    """An engine whose sessions are ours alone: this one, or the one past the pooler. None when no way is known."""
+    way_past = engine.get_execution_options().get(_POOLER)
+    if way_past is None:
+        return engine
+    return None if way_past == _NO_WAY_PAST else sa.create_engine(**engine_options(way_past))
+
+
+def own_connection(engine: Engine) -> Any:
+    """A connection of the driver, set up like all others, which no pool knows: whoever takes it closes it.
+
+    Where `is_pooled()`, whoever takes it also begins each transaction with SETTINGS_OF_THIS_TRANSACTION.
+    """
+    pooled = engine.raw_connection()
+    connection = pooled.dbapi_connection
+    pooled.detach()
+    return connection
 
 
 @contextmanager

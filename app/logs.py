@@ -4,8 +4,10 @@ Everything passes `_mask`, the libraries' own lines and tracebacks too. Values u
 from the detectors: an event ID of sixteen digits is not a card.
 """
 
+import json
 import logging
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -13,29 +15,35 @@ from structlog.types import EventDict, WrappedLogger
 
 from app.privacy.masking import mask_text
 
+_environment = ""  # of the process, on every line (§8.3)
+LOGGED = "senang.logged"
+"""In the WSGI environment of a request that has a line of its own, so that the server writes no other."""
 REFERENCE_KEYS = frozenset({"event_id", "request_id", "timestamp", "level", "environment"})
 
 
 def configure_logging(environment: str, level: str = "INFO") -> None:
-    """Send structlog's and the standard library's lines through one chain."""
+    """Send our own lines and the standard library's through one chain."""
+    global _environment
+    _environment = environment
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _badge(environment),
+        _badge,
         structlog.processors.format_exc_info,
         _mask,
     ]
+    render = structlog.processors.JSONRenderer(serializer=_json)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=lambda *_names: _printer,
         cache_logger_on_first_use=False,
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.JSONRenderer(),
+            render,
         ],
     )
     handler = _Stdout()
@@ -43,6 +51,56 @@ def configure_logging(environment: str, level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers = [h for h in root.handlers if not isinstance(h, _Stdout)] + [handler]
     root.setLevel(level)
+
+
+def log_delivery(
+    result: str, event_id: str | None, event_type: str | None, *, request_id: str, duration_ms: int, reason: str = ""
+) -> None:
+    """The line of one delivery (§9.2)."""
+    more = {"request_id": request_id, "duration_ms": duration_ms} | ({"reason": reason} if reason else {})
+    _write("delivery", logging.INFO, event_id, event_type, result, more)
+
+
+def log_attempt(
+    result: str, event_id: str, event_type: str, *, attempt: int, duration_ms: int, exception: str | None = None
+) -> None:
+    """The line of one attempt (§9.2). The exception's text is masked already."""
+    more: dict[str, Any] = {"attempt": attempt, "duration_ms": duration_ms}
+    level = logging.INFO if exception is None else logging.WARNING
+    _write("attempt", level, event_id, event_type, result, more | ({"exception": exception} if exception else {}))
+
+
+def _write(
+    event: str, level: int, event_id: str | None, event_type: str | None, result: str, more: dict[str, Any]
+) -> None:
+    """A line without the chain above, since there is one for every delivery and attempt: all of it is known."""
+    if not logging.getLogger().isEnabledFor(level):
+        return
+    line = {
+        "event": event,
+        "level": logging.getLevelName(level).lower(),
+        "event_id": event_id,
+        "event_type": event_type and mask_text(event_type),
+        "processing_result": result,
+        **more,
+        "timestamp": datetime.now(UTC).isoformat(),
+        "environment": _environment,
+    }
+    _printer.write(_encode(line))
+
+
+class _Printer:
+    """Where our own lines go, without the standard library's detour: one is written for every delivery."""
+
+    def write(self, line: str) -> None:
+        """One line, in one piece: other processes write to the same place."""
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+    debug = info = warning = error = critical = write
+
+
+_printer = _Printer()
 
 
 class _Stdout(logging.StreamHandler[Any]):
@@ -56,12 +114,16 @@ class _Stdout(logging.StreamHandler[Any]):
         return sys.stdout
 
 
-def _badge(environment: str) -> Any:
-    def add(_logger: WrappedLogger, _name: str, line: EventDict) -> EventDict:
-        line["environment"] = environment
-        return line
+_encode = json.JSONEncoder(default=repr).encode
 
-    return add
+
+def _json(line: EventDict, **_options: Any) -> str:
+    return _encode(line)
+
+
+def _badge(_logger: WrappedLogger, _name: str, line: EventDict) -> EventDict:
+    line["environment"] = _environment
+    return line
 
 
 def _mask(_logger: WrappedLogger, _name: str, line: EventDict) -> EventDict:

@@ -26,7 +26,7 @@ def take_turn(connection: Connection) -> None:
 
 def run() -> None:
     """One transaction for everything: a migration that fails leaves nothing behind."""
-    engine = current_app.extensions["migrate"].db.engine.execution_options(sqlite_begin="IMMEDIATE")
+    engine = current_app.extensions["inbox"].engine.execution_options(sqlite_begin="IMMEDIATE")
     with engine.connect() as connection, connection.begin():
         take_turn(connection)
         context.configure(

@@ -25,7 +25,6 @@ from app import create_app, registry
 from app.clock import Clock
 from app.config import Settings, load_settings
 from app.database import reading
-from app.extensions import db
 from app.inbox.context import Inbox
 from app.inbox.models import StoredEvent
 from app.inbox.replay import replay
@@ -90,7 +89,7 @@ def app(database: str, environment: dict[str, str]) -> Iterator[Flask]:
     """The receiver, as `create_app()` assembles it."""
     app = create_app(load_settings(environment | {"DATABASE_URL": database}), Clock())
     yield app  # without a context of its own: each request must get a fresh one, as in life
-    app.extensions["inbox"].engine.dispose()
+    app.extensions["inbox"].close()
 
 
 @pytest.fixture
@@ -244,7 +243,7 @@ def _migrate(settings: Settings) -> None:
     app = create_app(settings)
     with app.app_context():
         upgrade(str(Path(__file__).parent.parent / "migrations"))
-        db.engine.dispose()
+        app.extensions["inbox"].close()
 
 
 os.environ.pop("DATABASE_URL", None)

@@ -12,7 +12,16 @@ from app.config import PLATFORMS, Settings
 from app.protocol.schemes import SignatureScheme
 
 LEAST_HANDLER_SECONDS = 10.0  # longer than the slow handler takes
-NOT_TAKEN_OVER = (*PLATFORMS, "GUNICORN_CMD_ARGS", "METRICS_TOKEN", "TLS_CERTFILE", "TLS_KEYFILE", "TRUSTED_PROXIES")
+NOT_TAKEN_OVER = (
+    *PLATFORMS,
+    "DATABASE_DIRECT_URL",
+    "DATABASE_POOLER",
+    "GUNICORN_CMD_ARGS",
+    "METRICS_TOKEN",
+    "TLS_CERTFILE",
+    "TLS_KEYFILE",
+    "TRUSTED_PROXIES",
+)
 """What belongs to the place where this installation runs."""
 
 

@@ -28,6 +28,7 @@ from app.inbox import bulk_replay
 from app.inbox.claims import recover
 from app.inbox.context import Inbox
 from app.inbox.models import Heartbeat
+from app.inbox.pace import OnceASecond
 from app.inbox.retention import purge_if_due
 from app.inbox.rollup import roll_up_if_due
 from app.inbox.time_limit import HandBack, TimeLimit
@@ -64,6 +65,7 @@ class Worker:
         self._listener = Listener(inbox.engine)
         self._lost_database, self._begun = False, 0
         self._beat_at = self._purge_at = 0.0
+        self._replays = OnceASecond()
 
     def run(self, *, drain: bool = False) -> None:
         """Work until stopped, or with `drain` until nothing is due."""
@@ -84,7 +86,9 @@ class Worker:
                 recover(self.inbox, self.name, begun=self._begun, died=False)
                 self._lost_database, self._begun = False, 0
             self._keep_house()
-            replaying = bulk_replay.step(self.inbox)
+            replaying = bulk_replay.step(self.inbox) if self._replays.is_due(self.inbox.clock.now()) else 0
+            if replaying:
+                self._replays.again()
             return process_next(self.inbox, self.name, self._limit) + replaying
         except (SQLAlchemyError, BatchInterrupted) as error:
             log.error("database_unavailable", worker=self.name, error=type(error.__cause__ or error).__name__)

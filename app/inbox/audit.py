@@ -67,6 +67,17 @@ def record_rejection(inbox: Inbox, reason: str, request_id: str) -> None:
         log.warning("rejection_not_recorded", error=type(error).__name__)
 
 
+def write_finished_sums(inbox: Inbox) -> None:
+    """Write the counts of minutes that are over. Best effort: what could not be written is kept for the next time."""
+    try:
+        with inbox.tally.finished_sums(inbox.clock.now()) as sums:
+            if sums:
+                with writing(inbox.engine) as session:
+                    write_sums(session, inbox, sums)
+    except SQLAlchemyError as error:
+        log.warning("sums_not_recorded", error=type(error).__name__)
+
+
 def write_remaining_sums(inbox: Inbox) -> None:
     """Write every count that is still in memory, when the process is about to end."""
     try:

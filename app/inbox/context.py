@@ -1,15 +1,25 @@
 """What every inbox operation needs, bound once by `create_app()`: the database, the settings, the clock."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import cached_property
 from random import Random
 
 from sqlalchemy.engine import Engine
 
 from app.clock import Clock
 from app.config import Settings
-from app.database import database_now
+from app.database import database_now, is_pooled
+from app.inbox.arrivals import Arrival
+from app.inbox.group_commit import GroupCommit, Store
 from app.inbox.latency import Latencies
+from app.inbox.pace import OnceASecond, Paces
+from app.inbox.postgresql_arrivals import PooledArrivals, PostgresqlArrivals
+from app.inbox.sqlite_arrivals import SqliteArrivals
 from app.inbox.tally import Tally
+
+COMMIT_DEADLINE_SECONDS = 2.5
+"""The answer must be out within 3 s; a database that hangs keeps its connection waiting, not the sender."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +31,30 @@ class Inbox:
     clock: Clock
     tally: Tally = field(default_factory=Tally)
     latencies: Latencies = field(default_factory=Latencies)
+    paces: Paces = field(default_factory=Paces)
+    lost_leases: OnceASecond = field(default_factory=OnceASecond)
+    observed: set[Hashable] = field(default_factory=set)  # the shapes of events that were noted
     random: Random = field(default_factory=Random)
+
+    @cached_property
+    def committer(self) -> GroupCommit[Arrival]:
+        """What stores new events for every request of this process."""
+        store = arrival_store(self.engine, self.settings, self.clock)
+        return GroupCommit(store, patience=COMMIT_DEADLINE_SECONDS)
+
+    def close(self) -> None:
+        """Give the connections up, when everything that waits is stored."""
+        self.committer.close()
+        self.engine.dispose()
 
     def now(self, *, plus: float = 0.0) -> database_now:
         """The database's clock, moved by the test's offset and by `plus` seconds, as an SQL expression."""
         return database_now(self.clock.offset.total_seconds() + plus)
+
+
+def arrival_store(engine: Engine, settings: Settings, clock: Clock) -> Store[Arrival]:
+    """What writes new events to this database."""
+    kind: type[SqliteArrivals] | type[PostgresqlArrivals] = SqliteArrivals
+    if engine.dialect.name == "postgresql":
+        kind = PooledArrivals if is_pooled(engine) else PostgresqlArrivals
+    return kind(engine, clock, settings.environment, settings.payload_keys[0].id)

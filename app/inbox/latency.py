@@ -5,6 +5,7 @@ written every few seconds, beside the deliveries: a process that is killed loses
 """
 
 import time
+from bisect import bisect_left
 from collections import Counter
 from datetime import datetime
 from threading import Lock
@@ -20,6 +21,7 @@ from app.inbox.models import HourlySum
 BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 """Upper bounds in milliseconds; what is longer counts as `BEYOND`."""
 BEYOND = "more"
+_NAMES = [*map(str, BUCKETS), BEYOND]
 KIND = "latency"
 WRITE_SECONDS = 5.0
 
@@ -37,7 +39,7 @@ class Latencies:
     def note(self, now: datetime, milliseconds: float) -> bool:
         """Count one delivery. Says whether it is time to write."""
         hour = now.replace(minute=0, second=0, microsecond=0)
-        bucket = next((str(bound) for bound in BUCKETS if milliseconds <= bound), BEYOND)
+        bucket = _NAMES[bisect_left(BUCKETS, milliseconds)]
         with self._lock:
             self._counts[hour, bucket] += 1
             return time.monotonic() - self._written_at > WRITE_SECONDS

@@ -1,36 +1,35 @@
-"""Makes an authentic delivery durable, exactly once per event ID. When `receive()` returns, it is committed.
+"""Makes an authentic delivery durable, exactly once per event ID. What is returned is committed.
 
-One transaction holds the event, its audit row and the wake-up call for the workers. Twins are told apart by
-the unique index alone: whoever inserts first wins, and everyone else finds the row that won.
+Whoever inserts first wins, by the unique index alone. `accept()` stores what is new, many deliveries to a transaction
+(group_commit.py); whatever else an authentic delivery may be is rarer, and has a transaction to itself.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-from uuid import UUID, uuid4
+from typing import Any, NamedTuple
+from uuid import uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.database import writing
-from app.inbox.audit import record, write_sums
+from app.inbox.arrivals import Arrival
+from app.inbox.audit import record
 from app.inbox.context import Inbox
 from app.inbox.lifecycle import REVIVAL_INTERVAL, REVIVED_BY_REDELIVERY, State
+from app.inbox.masked import masked_text
 from app.inbox.models import StoredEvent
 from app.inbox.wakeup import notify
 from app.privacy.card_data import drop_authentication_data
-from app.privacy.masking import mask_payload
 from app.privacy.sealing import body_digest, digest_matches, seal
-from app.protocol.envelope import Event, parse_event
+from app.protocol.envelope import Event
 from app.protocol.errors import UnusablePayload
 
 Errors = dict[str, list[str]]
 
 
-@dataclass(frozen=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One POST whose signature was right."""
 
     body: bytes
@@ -38,8 +37,7 @@ class Delivery:
     duration_ms: int = 0
 
 
-@dataclass(frozen=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What became of a delivery: accepted, duplicate or quarantined."""
 
     status: str
@@ -48,22 +46,17 @@ class Receipt:
     errors: Errors | None = None
 
 
-def receive(inbox: Inbox, event: Event, delivery: Delivery) -> Receipt:
-    """Keep the event unless its ID is known already.
+def accept(inbox: Inbox, event: Event, delivery: Delivery) -> Receipt | None:
+    """Keep an event that is new. None when its ID is known already. Raises NotStored."""
+    is_new = inbox.committer.submit(_arrival(inbox, event, delivery))
+    return Receipt("accepted", event.id, event.type) if is_new else None
 
-    Raises SQLAlchemyError when the database does not commit; then nothing is half-stored.
-    """
-    with inbox.tally.finished_sums(inbox.clock.now()) as sums, writing(inbox.engine) as session:
-        inbox_id = insert_event(session, _accepted(inbox, event, delivery))
-        if inbox_id is not None:
-            status = "accepted"
-            notify(session)
-            _audit(session, inbox, delivery, status, event, inbox_id)
-        else:
-            status = "duplicate"
-            _receive_again(session, inbox, event, delivery)
-        write_sums(session, inbox, sums)
-    return Receipt(status, event.id, event.type)
+
+def receive_again(inbox: Inbox, event: Event, delivery: Delivery) -> Receipt:
+    """Count another delivery of an event that is known. Raises SQLAlchemyError when that does not commit."""
+    with writing(inbox.engine) as session:
+        _receive_again(session, inbox, event, delivery)
+    return Receipt("duplicate", event.id, event.type)
 
 
 def quarantine_unusable(inbox: Inbox, error: UnusablePayload, delivery: Delivery) -> Receipt:
@@ -133,7 +126,8 @@ def _receive_again(session: Session, inbox: Inbox, event: Event, delivery: Deliv
 
 def _revive(session: Session, inbox: Inbox, event: Event, delivery: Delivery, known: Any) -> None:
     """Make a dead or unhandled event due again. The redelivered body serves where retention erased the first."""
-    sealed = _sealed(inbox, delivery.body, event.payload, known.seal_id)
+    keys = inbox.settings.payload_keys
+    sealed = seal(_without_card_data(delivery.body, event.payload), row=known.seal_id, keys=keys)
     session.execute(
         sa.update(StoredEvent)
         .where(StoredEvent.id == known.id)
@@ -143,7 +137,8 @@ def _revive(session: Session, inbox: Inbox, event: Event, delivery: Delivery, kn
             due_at=inbox.now(),
             finished_at=None,
             revived_at=inbox.now(),
-            **sealed,
+            sealed_payload=sealed,
+            sealing_key=keys[0].id,
         )
     )
     notify(session)
@@ -193,55 +188,47 @@ def _quarantine(
         )
 
 
-def _accepted(inbox: Inbox, event: Event, delivery: Delivery) -> dict[str, Any]:
-    return {
-        **_stored(inbox, delivery, event.payload),
-        **envelope_columns(event),
-        "event_id": event.id,
-        "state": State.PENDING,
-        "due_at": inbox.now(),
-    }
+def _arrival(inbox: Inbox, event: Event, delivery: Delivery) -> Arrival:
+    seal_id, keys = uuid4(), inbox.settings.payload_keys
+    return Arrival(
+        seal_id,
+        body_digest(delivery.body, keys),
+        seal(_without_card_data(delivery.body, event.payload), row=seal_id, keys=keys),
+        event.id,
+        event.type,
+        event.occurred_at,
+        event.transaction_id,
+        event.policy_id,
+        event.claim_id,
+        event.status,
+        delivery.request_id,
+        delivery.duration_ms,
+    )
 
 
 def _quarantined_event(inbox: Inbox, event: Event, delivery: Delivery) -> dict[str, Any]:
-    row = _accepted(inbox, event, delivery)
-    return row | {"event_id": None, "claimed_event_id": event.id}
+    return _stored(inbox, delivery, event.payload) | envelope_columns(event) | {"claimed_event_id": event.id}
 
 
 def _stored(inbox: Inbox, delivery: Delivery, payload: Mapping[str, Any] | None) -> dict[str, Any]:
-    seal_id = uuid4()
+    """What is kept of a body that no handler will open soon, so it is masked at once."""
+    seal_id, settings = uuid4(), inbox.settings
+    sealed = seal(_without_card_data(delivery.body, payload), row=seal_id, keys=settings.payload_keys)
     return {
         "seal_id": seal_id,
+        "body_digest": body_digest(delivery.body, settings.payload_keys),
+        "sealed_payload": sealed,
+        "sealing_key": settings.payload_keys[0].id,
+        "masked_payload": masked_text(settings, payload, delivery.body),
         "received_at": inbox.now(),
-        "environment": inbox.settings.environment,
-        "body_digest": body_digest(delivery.body, inbox.settings.payload_keys),
-        "masked_payload": json.dumps(_masked(inbox, payload, delivery.body)),
-        **_sealed(inbox, delivery.body, payload, seal_id),
+        "environment": settings.environment,
     }
 
 
-def _sealed(inbox: Inbox, body: bytes, payload: Mapping[str, Any] | None, seal_id: UUID) -> dict[str, Any]:
-    """The sealed body, without card authentication data (PCI DSS 3.3.1)."""
+def _without_card_data(body: bytes, payload: Mapping[str, Any] | None) -> bytes:
+    """The body without card authentication data (PCI DSS 3.3.1)."""
     kept, dropped = drop_authentication_data(payload)
-    plaintext = json.dumps(kept).encode() if dropped else body
-    keys = inbox.settings.payload_keys
-    return {"sealed_payload": seal(plaintext, row=seal_id, keys=keys), "sealing_key": keys[0].id}
-
-
-def masked_body(inbox: Inbox, body: bytes) -> object:
-    """What people may see of a stored body, by today's rules."""
-    try:
-        return _masked(inbox, parse_event(body, inbox.settings.payload_fields).payload, body)
-    except UnusablePayload as error:
-        return _masked(inbox, error.payload, body)
-
-
-def _masked(inbox: Inbox, payload: Mapping[str, Any] | None, body: bytes) -> object:
-    """The masked payload. A reference number may pass wherever the partner's mapping finds one."""
-    if payload is None:
-        return f"[unparsed body, {len(body)} bytes]"
-    names = ("event_id", "transaction_id", "policy_id", "claim_id")
-    return mask_payload(dict(payload), references=[inbox.settings.payload_fields[name] for name in names])
+    return json.dumps(kept).encode() if dropped else body
 
 
 def _audit_repeated(
@@ -249,18 +236,14 @@ def _audit_repeated(
 ) -> None:
     """What can be repeated without end must not fill the disk."""
     if inbox.tally.admits((result, event.id, event.type), inbox.clock.now()):
-        _audit(session, inbox, delivery, result, event, inbox_id)
-
-
-def _audit(session: Session, inbox: Inbox, delivery: Delivery, result: str, event: Event, inbox_id: int) -> None:
-    record(
-        session,
-        inbox,
-        "delivery",
-        result,
-        event_id=event.id,
-        event_type=event.type,
-        request_id=delivery.request_id,
-        duration_ms=delivery.duration_ms,
-        inbox_id=inbox_id,
-    )
+        record(
+            session,
+            inbox,
+            "delivery",
+            result,
+            event_id=event.id,
+            event_type=event.type,
+            request_id=delivery.request_id,
+            duration_ms=delivery.duration_ms,
+            inbox_id=inbox_id,
+        )

@@ -42,6 +42,10 @@ class Tally:
             self._summed[key] += 1
             return False
 
+    def has_finished(self, now: datetime) -> bool:
+        """Whether a minute is over whose sums nobody has written yet."""
+        return bool(self._finished) or (bool(self._summed) and now.replace(second=0, microsecond=0) != self._minute)
+
     @contextmanager
     def finished_sums(self, now: datetime) -> Iterator[Sums]:
         """The sums of minutes that are over, each handed out once; taken back when the block could not write them.

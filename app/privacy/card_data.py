@@ -1,7 +1,6 @@
 """What must never be stored, not even sealed: card verification codes, PINs and track data (PCI DSS 3.3.1)."""
 
 import re
-from collections.abc import Collection
 
 _KEYS = frozenset(
     [
@@ -31,6 +30,7 @@ _KEYS = frozenset(
     ]
 )
 SHORTEST_TRACK = 18
+_MAY_HOLD = (str, dict, list)
 _TRACK = re.compile(r"%B\d{12,19}\^[^^]{2,26}\^\d{4}|;\d{12,19}=\d{4}")
 
 
@@ -44,15 +44,12 @@ def drop_authentication_data(payload: object) -> tuple[object, bool]:
 def _holds_any(payload: object) -> bool:
     if isinstance(payload, str):
         return len(payload) >= SHORTEST_TRACK and _TRACK.search(payload) is not None
-    inner: Collection[object] = ()
     if isinstance(payload, dict):
-        inner = payload.values()
-        for key in payload:
-            if _forbidden(key):
+        for key, value in payload.items():
+            if _forbidden(key) or (isinstance(value, _MAY_HOLD) and _holds_any(value)):
                 return True
-    elif isinstance(payload, list):
-        inner = payload
-    return any(isinstance(value, str | dict | list) and _holds_any(value) for value in inner)
+        return False
+    return isinstance(payload, list) and any(_holds_any(item) for item in payload)
 
 
 def _without(payload: object) -> object:

@@ -3,7 +3,8 @@
 To add a route: register it here and say in `ACCESS` who may use it; a test fails until both are done.
 """
 
-from flask import Flask, Response
+from flask import Flask, Request, Response
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from secure import ContentSecurityPolicy, ReferrerPolicy, Secure, StrictTransportSecurity, XFrameOptions
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -23,6 +24,7 @@ from app.web import (
     webhooks,
     words,
 )
+from app.web.fast_lane import FastLane
 
 ACCESS = {
     "webhooks.receive": "signature",
@@ -67,12 +69,9 @@ _CSP = (
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Register the blueprints and what every answer has in common."""
-    if settings.trusted_proxies:
-        hops = settings.trusted_proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]  # Flask's documented way
     app.register_blueprint(webhooks.blueprint)
-    for page in (health, auth, overview, events, replays, subjects, audit, support, captures):
-        app.register_blueprint(page.blueprint)
+    for room in (health, auth, overview, events, replays, subjects, audit, support, captures):
+        app.register_blueprint(room.blueprint)
     csrf.exempt(webhooks.blueprint)
     words.init_app(app)
     problems.init_app(app)
@@ -80,17 +79,30 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.before_request(problems.start_request)
     if settings.require_https:
         app.before_request(problems.refuse_plain_http)
-    headers = Secure(
-        csp=_CSP,
-        hsts=StrictTransportSecurity().max_age(31536000) if settings.require_https else None,
-        referrer=ReferrerPolicy().no_referrer(),
-        xfo=XFrameOptions().deny(),
-    )
+    app.session_interface = _PageSessions()
+    page = Secure(csp=_CSP, referrer=ReferrerPolicy().no_referrer(), xfo=XFrameOptions().deny())
+    every = [("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store")]
+    if settings.require_https:
+        hsts = StrictTransportSecurity().max_age(31536000)
+        every.append((hsts.header_name, hsts.header_value))
+    if settings.fast_lane:
+        app.wsgi_app = FastLane(app.wsgi_app, app.extensions["inbox"], every)  # type: ignore[method-assign]
+    if hops := settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
 
     @app.after_request
     def add_headers(response: Response) -> Response:
-        response.headers.update(headers.headers)
-        response.headers["X-Content-Type-Options"] = "nosniff"
+        if response.mimetype == "text/html":
+            response.headers.extend(page.headers)
+        response.headers.extend({name: value for name, value in every if name not in response.headers})
         response.headers["X-Request-ID"] = problems.request_id()
-        response.headers.setdefault("Cache-Control", "no-store")
         return response
+
+
+class _PageSessions(SecureCookieSessionInterface):
+    """Pages have sessions; whoever delivers has none, whatever cookies it sends."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if request.path.startswith("/webhooks/"):
+            return self.make_null_session(app)
+        return super().open_session(app, request)

@@ -10,6 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import Forbidden, HTTPException
 
 RETRY_AFTER_SECONDS = "5"
+UNEXPECTED_ERROR = ("Internal Server Error", "Something went wrong; the log has the request ID.")
+PROBLEM = "application/problem+json"
 
 log = structlog.get_logger()
 
@@ -38,22 +40,14 @@ def refuse_plain_http() -> None:
         raise Forbidden("This endpoint is served over HTTPS only.")
 
 
-def problem(status: int, title: str, detail: str, **headers: str) -> Response:
-    """A problem document. Its fields never quote the request."""
-    document = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    response = Response(json.dumps(document), status, mimetype="application/problem+json")
-    response.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
-    return response
+def problem_text(status: int, title: str, detail: str) -> str:
+    """The text of a problem document. Its fields never quote the request."""
+    return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail})
 
 
-def unavailable() -> Response:
-    """The database did not commit in time: the sender shall come again (§6.1)."""
-    return problem(
-        503,
-        "Service Unavailable",
-        "The event could not be stored. Please retry.",
-        Retry_After=RETRY_AFTER_SECONDS,
-    )
+def problem(status: int, title: str, detail: str) -> Response:
+    """A problem document as an answer."""
+    return Response(problem_text(status, title, detail), status, mimetype=PROBLEM)
 
 
 def http_error(error: HTTPException) -> Response:
@@ -67,9 +61,11 @@ def http_error(error: HTTPException) -> Response:
 
 def _database_error(error: SQLAlchemyError) -> Response:
     log.error("database_unavailable", error=type(error).__name__)
-    return unavailable()
+    response = problem(503, "Service Unavailable", "The database does not answer. Please try again.")
+    response.headers["Retry-After"] = RETRY_AFTER_SECONDS
+    return response
 
 
 def _unexpected_error(error: Exception) -> Response:
     log.error("unexpected_error", exc_info=error)
-    return problem(500, "Internal Server Error", "Something went wrong; the log has the request ID.")
+    return problem(500, *UNEXPECTED_ERROR)

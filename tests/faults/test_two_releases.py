@@ -1,7 +1,7 @@
 """A rolling deploy: the previous release's processes beside the new one's, on one database.
 
 The previous release is this checkout. The new one is a copy of it that expands the schema as a migration may: a column
-that may be null, a column with a default in the database, and a table. Its code writes the new columns.
+that may be null, a column with a default in the database, and a table. Its code writes the first of the new columns.
 """
 
 import shutil
@@ -47,7 +47,7 @@ def downgrade() -> None:
 EVENTS = '    __tablename__ = "events"\n'
 
 COLUMNS = """
-    received_by: Mapped[str | None] = mapped_column(sa.String(20), default="the new release")
+    received_by: Mapped[str | None] = mapped_column(sa.String(20))
     priority: Mapped[int] = mapped_column(default=0, server_default="0")
 """
 
@@ -92,6 +92,13 @@ def build_next_release(folder: Path) -> Path:
     models = folder / "app" / "inbox" / "models.py"
     before, after = models.read_text().split(EVENTS)
     models.write_text(before + EVENTS + COLUMNS + after + TABLE)
+    for name, known, new in (
+        ("arrivals", 'SAME_FOR_ALL = "', 'SAME_FOR_ALL = "received_by, '),
+        ("postgresql_arrivals", "SELECT {KEPT}, ", "SELECT {KEPT}, 'the new release', "),
+        ("sqlite_arrivals", "SELECT {KEPT}, ", "SELECT {KEPT}, 'the new release', "),
+    ):
+        module = folder / "app" / "inbox" / f"{name}.py"
+        module.write_text(module.read_text().replace(known, new))
     return folder
 
 

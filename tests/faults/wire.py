@@ -2,7 +2,8 @@
 
 Whoever sends COMMIT and hears nothing can't know whether it arrived. `cutting_proxy()` plays both answers for real: it
 passes every byte between a client and the server, and understands just enough of PostgreSQL's protocol to notice the
-client's COMMIT: a client's first message is its length and its body, every later one has a letter before them.
+client's COMMIT: a client's first message is its length and its body, every later one has a letter before them. New
+events are stored by a prepared statement that is a transaction by itself: what commits it is the Sync that follows.
 """
 
 import select
@@ -19,7 +20,9 @@ Cut = Literal["before", "after"]
 """Before COMMIT reaches the server, or after it has committed and before its answer reaches the client."""
 
 COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"
-COMMITTED = b"C\x00\x00\x00\x0bCOMMIT\x00"
+SYNC = b"S\x00\x00\x00\x04"
+ARRIVALS = b"\x00arrivals_"  # in the message that binds the statement to its parameters
+ERROR = b"E\x00"
 READY = b"Z\x00\x00\x00\x05I"
 
 
@@ -69,6 +72,7 @@ class _Connection(BaseRequestHandler):
     def setup(self) -> None:
         self._unread = b""
         self._letters = 0  # in front of a message's length
+        self._storing = False
 
     def handle(self) -> None:
         with suppress(OSError), self.server.connect() as postgres:
@@ -85,7 +89,8 @@ class _Connection(BaseRequestHandler):
     def _pass_on(self, data: bytes, postgres: socket.socket) -> bool:
         """False when the connection is to be cut."""
         for message in self._messages(data):
-            cut = self.server.take_cut() if message == COMMIT else None
+            self._storing = self._storing or (message[:1] == b"B" and ARRIVALS in message)
+            cut = self.server.take_cut() if message == COMMIT or (self._storing and message == SYNC) else None
             if cut != "before":
                 postgres.sendall(message)
             if cut == "after":
@@ -114,7 +119,8 @@ def _wait_until_committed(postgres: socket.socket) -> None:
         if not data:
             break
         answer += data
-    assert COMMITTED in answer, answer
+    assert answer.endswith(READY), answer
+    assert ERROR not in answer, answer
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.web.webhooks import COMMIT_DEADLINE_SECONDS
+from app.inbox.context import COMMIT_DEADLINE_SECONDS
 from tests.databases import both_databases
 
 clause = pytest.mark.clause

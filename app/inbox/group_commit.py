@@ -1,0 +1,204 @@
+"""Group commit: whoever waits to be stored shares one transaction, for it is the COMMIT that costs.
+
+A database acknowledges a transaction when its log is on the disk, and a disk takes about as long to write one line as
+to write fifty. Deliveries that each commit for themselves therefore queue up before the disk. Here they queue up before
+one *committer* instead: it takes everyone who waits at the moment, up to `MOST_AT_ONCE`, stores them in one
+transaction, and lets each go on when that transaction is durable, never before. While it is under way the next group
+gathers by itself, so nobody is kept waiting for company: a lone delivery is stored alone, at once.
+
+What a group shares is the commit, not its fate: when it fails, each is tried again alone, so that one which can't be
+stored never fails its neighbours. Where the database itself is away, trying again would only keep everyone waiting:
+then all of them fail, and their senders come again.
+
+    NotStored
+    ├── Overloaded    too many wait already: turned away at once, before memory grows
+    ├── TooLate       no answer in time; it may be stored later all the same
+    ├── Unavailable   the database is away, or takes nothing: all of the group fail
+    └── Refused       the database takes others, but not this one
+
+Under gevent a "thread" is a greenlet, and the code is the same.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Generic, Protocol, TypeVar
+
+import structlog
+
+MOST_AT_ONCE = 64
+MOST_WAITING = 2_000
+ANNOUNCE_SECONDS = 0.05
+WATCH_SECONDS = 0.1
+
+Item = TypeVar("Item", contravariant=True)
+Kept = TypeVar("Kept")
+log = structlog.get_logger()
+
+
+class NotStored(Exception):
+    """The item is not known to be durable."""
+
+
+class Overloaded(NotStored):
+    """Too many are waiting already."""
+
+
+class TooLate(NotStored):
+    """It did not become durable in time."""
+
+
+class Unavailable(NotStored):
+    """Raised by a store: nothing that is tried now can succeed. The message names the cause, never a value."""
+
+
+class Refused(NotStored):
+    """Raised by a store: one of the items can't be stored. The message names the cause, never a value."""
+
+
+class Store(Protocol[Item]):
+    """Where the committer puts a group. Used by the committer alone, one call at a time."""
+
+    def store(self, items: Sequence[Item]) -> Sequence[bool]:
+        """Make all of them durable, or none. Says of each whether it is new. Raises Unavailable or Refused."""
+
+    def announce(self) -> None:
+        """Tell whoever waits for new items. Best effort."""
+
+    def close(self) -> None:
+        """Give the connection up. The next `store()` opens another."""
+
+
+class _Waiting(Generic[Kept]):
+    """One who waits for the committer. The lock is held until the outcome is there."""
+
+    __slots__ = ("ends_at", "error", "item", "new", "outcome", "settled")
+
+    def __init__(self, item: Kept, ends_at: float) -> None:
+        self.item = item
+        self.ends_at = ends_at
+        self.new = self.settled = False
+        self.error: NotStored | None = None
+        self.outcome = threading.Lock()
+        self.outcome.acquire()
+
+
+class GroupCommit(Generic[Kept]):
+    """The committer of one process. Its threads start with the first item, so after a server has forked.
+
+    One thread commits; the other sends those away whose time is up, whatever the first one is stuck in. (A timer for
+    each who waits would cost more than the rest of the waiting.)
+    """
+
+    def __init__(self, store: Store[Kept], *, patience: float, most_waiting: int = MOST_WAITING) -> None:
+        self._store, self._patience, self._most_waiting = store, patience, most_waiting
+        self._queue: SimpleQueue[_Waiting[Kept] | None] = SimpleQueue()
+        self._unsettled: deque[_Waiting[Kept]] = deque()  # in the order of their coming, and so of their time
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._closing = threading.Event()
+        self._announced_at, self._to_announce = 0.0, False
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a group."""
+        return self._queue.qsize()
+
+    def submit(self, item: Kept) -> bool:
+        """Make the item durable. Whether it is new; what is not has been stored before.
+
+        Raises NotStored, after `patience` seconds at the latest.
+        """
+        if self.waiting >= self._most_waiting:
+            raise Overloaded
+        if not self._threads:
+            self._start()
+        waiting = _Waiting(item, time.monotonic() + self._patience)
+        self._unsettled.append(waiting)
+        self._queue.put(waiting)
+        waiting.outcome.acquire()
+        if waiting.error is not None:
+            raise waiting.error
+        return waiting.new
+
+    def close(self) -> None:
+        """Store who still waits, then end the threads."""
+        self._queue.put(None)
+        self._closing.set()
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+
+    def _start(self) -> None:
+        with self._lock:
+            if not self._threads:
+                self._threads = [threading.Thread(target=work, daemon=True) for work in (self._run, self._watch)]
+                for thread in self._threads:
+                    thread.start()
+
+    def _run(self) -> None:
+        ending = False
+        while not ending:
+            group = self._next_group()
+            ending = None in group
+            self._commit([waiting for waiting in group if waiting is not None])
+            self._announce()
+        self._store.close()
+
+    def _watch(self) -> None:
+        while not self._closing.wait(WATCH_SECONDS):
+            now = time.monotonic()
+            while self._unsettled and (self._unsettled[0].settled or self._unsettled[0].ends_at <= now):
+                self._settle([self._unsettled.popleft()], error=TooLate())
+
+    def _next_group(self) -> list[_Waiting[Kept] | None]:
+        """Whoever waits now, and whoever arrives at that very moment; with nobody there, whoever comes first."""
+        group: list[_Waiting[Kept] | None] = []
+        with suppress(Empty):
+            group.append(self._queue.get(timeout=ANNOUNCE_SECONDS if self._to_announce else None))
+            while len(group) < MOST_AT_ONCE:
+                if self._queue.empty():
+                    time.sleep(0)  # a request that has been read, but not looked at yet, has its turn
+                group.append(self._queue.get_nowait())
+        return group
+
+    def _commit(self, group: Sequence[_Waiting[Kept]]) -> None:
+        group = [waiting for waiting in group if not waiting.settled]
+        if not group:
+            return
+        try:
+            news = self._store.store([waiting.item for waiting in group])
+        except Refused as error:
+            if len(group) == 1:
+                self._settle(group, error=error)
+            else:
+                for waiting in group:
+                    self._commit([waiting])
+        except Exception as error:
+            log.error("group_not_stored", error=type(error).__name__, cause=str(error), waiting=len(group))
+            self._settle(group, error=error if isinstance(error, NotStored) else Unavailable(type(error).__name__))
+        else:
+            for waiting, new in zip(group, news, strict=True):
+                waiting.new = new
+            self._to_announce = self._to_announce or any(news)
+            self._settle(group)
+
+    def _settle(self, group: Sequence[_Waiting[Kept]], *, error: NotStored | None = None) -> None:
+        """Let them go on, each once: whoever comes second finds it settled."""
+        with self._lock:
+            group = [waiting for waiting in group if not waiting.settled]
+            for waiting in group:
+                waiting.settled, waiting.error = True, error
+        for waiting in group:
+            waiting.outcome.release()
+
+    def _announce(self) -> None:
+        """Not after every group: an announcement wakes every worker, and they look by themselves once a second."""
+        now = time.monotonic()
+        if self._to_announce and now - self._announced_at >= ANNOUNCE_SECONDS:
+            self._announced_at, self._to_announce = now, False
+            with suppress(Exception):
+                self._store.announce()

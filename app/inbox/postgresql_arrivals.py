@@ -1,0 +1,169 @@
+"""Stores new events on PostgreSQL: a group is one prepared statement, which is a transaction by itself.
+
+A group is filled up with empty rows to the next of `SHAPES`, so that a handful of statements serve every size. What is
+sent is text and bytes, by libpq itself: nothing about a row has to be found out again each time.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
+from operator import attrgetter
+from typing import Any
+
+import psycopg
+from psycopg import generators, pq
+from psycopg.errors import error_from_result
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.clock import Clock
+from app.database import SETTINGS_OF_THIS_TRANSACTION, own_connection
+from app.inbox.arrivals import ARRIVED, AUDIT, FIELDS, KEPT, SAME_FOR_ALL, Arrival
+from app.inbox.group_commit import NotStored, Refused, Unavailable
+from app.inbox.wakeup import CHANNEL
+
+SHAPES = (1, 2, 4, 8, 16, 32, 64)
+OUT_OF_SERVICE = ("08", "25", "53", "57", "58", "XX")
+"""Errors of the server's own (PostgreSQL, appendix A): connection, read-only, full, shutting down, broken."""
+
+
+class PostgresqlArrivals:
+    """Writes on a connection of its own."""
+
+    def __init__(self, engine: Engine, clock: Clock, environment: str, sealing_key: str) -> None:
+        self._engine, self._clock = engine, clock
+        self._constant = [environment.encode(), sealing_key.encode()]
+        self._connection: psycopg.Connection[Any] | None = None
+        self._prepared: set[int] = set()
+
+    def store(self, items: Sequence[Arrival]) -> list[bool]:
+        """Insert what is new, in the order of event IDs, so that two committers can't wait for each other."""
+        shape = next(shape for shape in SHAPES if shape >= len(items))
+        parameters: list[bytes | None] = [*self._constant, str(self._clock.offset.total_seconds()).encode()]
+        for item in sorted(items, key=attrgetter("event_id")):
+            parameters += _parameters(item)
+        parameters += [None] * (len(FIELDS) * (shape - len(items)))
+        try:
+            result = self._execute(shape, parameters)
+        except Exception as error:
+            raise self._judged(error) from error
+        new = {result.get_value(row, 0) for row in range(result.ntuples)}
+        return [item.seal_id.bytes in new for item in items]
+
+    def announce(self) -> None:
+        """A transaction of its own: within the group's, all committers would wait for each other's COMMIT."""
+        if self._connection is not None:
+            self._connection.execute(f"NOTIFY {CHANNEL}")
+
+    def close(self) -> None:
+        """Give the connection up."""
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                self._connection.close()
+        self._connection = None
+        self._prepared.clear()
+
+    def _execute(self, shape: int, parameters: list[bytes | None]) -> pq.abc.PGresult:
+        connection = self._connected()
+        name = b"arrivals_%d" % shape
+        if shape not in self._prepared:
+            connection.pgconn.send_prepare(name, _statement(shape))
+            _result(connection)
+            self._prepared.add(shape)
+        connection.pgconn.send_query_prepared(name, parameters, _formats(shape), pq.Format.BINARY)
+        return _result(connection)
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        if self._connection is None:
+            connection: psycopg.Connection[Any] = own_connection(self._engine)
+            connection.autocommit = True
+            self._connection = connection
+        return self._connection
+
+    def _judged(self, error: Exception) -> NotStored:
+        state = getattr(error, "sqlstate", None) or "08"
+        if isinstance(error, psycopg.Error | SQLAlchemyError) and state.startswith(OUT_OF_SERVICE):
+            self.close()
+            return Unavailable(type(error).__name__)
+        return Refused(type(error).__name__)
+
+
+class PooledArrivals(PostgresqlArrivals):
+    """The same behind a pooler, where a statement can have no name and a session no settings: both go along."""
+
+    def _execute(self, shape: int, parameters: list[bytes | None]) -> pq.abc.PGresult:
+        connection = self._connected()
+        pgconn = connection.pgconn
+        pgconn.enter_pipeline_mode()
+        try:
+            pgconn.send_query_params(SETTINGS_OF_THIS_TRANSACTION.encode(), None)
+            pgconn.send_query_params(_statement(shape), parameters, None, _formats(shape), pq.Format.BINARY)
+            pgconn.pipeline_sync()
+            connection.wait(generators.send(pgconn))
+            answers: list[pq.abc.PGresult] = [connection.wait(generators.fetch_many(pgconn))[0] for _ in range(3)]
+        finally:
+            pgconn.exit_pipeline_mode()
+        for answer in answers:
+            if answer.status in (pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE):
+                raise error_from_result(answer)
+        return answers[1]
+
+
+def _result(connection: psycopg.Connection[Any]) -> pq.abc.PGresult:
+    """The answer to what was sent last. Raises psycopg.Error."""
+    results: list[pq.abc.PGresult] = connection.wait(generators.execute(connection.pgconn))
+    result = results[-1]
+    if result.status not in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):
+        raise error_from_result(result)
+    return result
+
+
+def _parameters(arrival: Arrival) -> list[bytes | None]:
+    """What libpq sends: bytes as they are, everything else as text."""
+    return [
+        arrival.seal_id.bytes,
+        arrival.body_digest.encode(),
+        arrival.sealed_payload,
+        arrival.event_id.encode(),
+        arrival.event_type.encode(),
+        arrival.occurred_at.isoformat().encode(),
+        _encoded(arrival.transaction_id),
+        _encoded(arrival.policy_id),
+        _encoded(arrival.claim_id),
+        _encoded(arrival.reported_status),
+        arrival.request_id.encode(),
+        b"%d" % arrival.duration_ms,
+    ]
+
+
+def _encoded(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
+
+
+@cache
+def _formats(shape: int) -> Sequence[int]:
+    binary = ("uuid", "bytea")
+    row = [pq.Format.BINARY if kind in binary else pq.Format.TEXT for kind in FIELDS.values()]
+    return [pq.Format.TEXT] * 3 + row * shape
+
+
+@cache
+def _statement(shape: int) -> bytes:
+    """The events that are new and their audit rows, in one statement."""
+    numbers = iter(range(4, 4 + shape * len(FIELDS)))
+    rows = ", ".join(f"({', '.join(f'${next(numbers)}::{kind}' for kind in FIELDS.values())})" for _ in range(shape))
+    return f"""
+        WITH arrived ({ARRIVED}) AS (VALUES {rows}),
+        moment (now) AS (SELECT clock_timestamp() + $3::float * interval '1 second'),
+        new AS (
+            INSERT INTO events ({KEPT}, {SAME_FOR_ALL})
+            SELECT {KEPT}, $1::text, $2::text, 'pending', now, now FROM arrived, moment WHERE event_id IS NOT NULL
+            ON CONFLICT DO NOTHING
+            RETURNING id, seal_id
+        ),
+        audited AS (
+            INSERT INTO audit_log ({AUDIT})
+            SELECT event_id, event_type, request_id, duration_ms, new.id, 'delivery', 'accepted', now
+            FROM new JOIN arrived USING (seal_id), moment
+        )
+        SELECT seal_id FROM new""".encode()  # noqa: S608 - made of names that stand in this file

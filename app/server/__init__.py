@@ -1,0 +1,1 @@
+"""How gunicorn serves the receiver: its workers, and a worker process beside them."""

@@ -1,0 +1,185 @@
+"""Who waits together is stored together, and nobody goes on before it is durable."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from app.inbox.group_commit import GroupCommit, Overloaded, Refused, TooLate, Unavailable
+from tests.processes import eventually
+
+
+class Shelf:
+    """A store that keeps what it is given. It can be made to wait, to refuse an item, or to be away."""
+
+    def __init__(self):
+        self.groups = []
+        self.kept = set()
+        self.away = False
+        self.open = threading.Event()
+        self.entered = threading.Event()
+        self.open.set()
+
+    def store(self, items):
+        self.entered.set()
+        self.open.wait()
+        if self.away:
+            raise Unavailable("away")
+        if "poison" in items:
+            raise Refused("poison")
+        self.groups.append(list(items))
+        news = [item not in self.kept for item in items]
+        self.kept.update(items)
+        return news
+
+    def announce(self):
+        pass
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def shelf():
+    return Shelf()
+
+
+@pytest.fixture
+def start(shelf):
+    """A committer on the shelf."""
+    started = []
+
+    def make(patience=30.0, **options):
+        started.append(GroupCommit(shelf, patience=patience, **options))
+        return started[-1]
+
+    yield make
+    shelf.open.set()
+    for committer in started:
+        committer.close()
+
+
+@pytest.fixture
+def pool(shelf):
+    with ThreadPoolExecutor(100) as pool:
+        yield pool
+        shelf.open.set()
+
+
+def occupy(shelf, committer, pool):
+    """Let the committer be busy with one item, so that the next ones have to wait."""
+    shelf.open.clear()
+    first = pool.submit(committer.submit, "first")
+    assert shelf.entered.wait(10)
+    return first
+
+
+def test_a_lone_item_is_stored_at_once(shelf, start):
+    assert start().submit("a") is True
+    assert shelf.groups == [["a"]]
+
+
+def test_what_was_stored_before_is_not_new(start):
+    committer = start()
+    committer.submit("a")
+
+    assert committer.submit("a") is False
+
+
+def test_all_who_wait_share_one_transaction(shelf, start, pool):
+    committer = start()
+    first = occupy(shelf, committer, pool)
+    waiting = [pool.submit(committer.submit, number) for number in range(50)]
+    eventually(lambda: committer.waiting == 50)
+
+    shelf.open.set()
+
+    assert [future.result(10) for future in [first, *waiting]] == [True] * 51
+    assert [len(group) for group in shelf.groups] == [1, 50]
+
+
+def test_a_group_has_a_bound(shelf, start, pool):
+    committer = start()
+    occupy(shelf, committer, pool)
+    waiting = [pool.submit(committer.submit, number) for number in range(80)]
+    eventually(lambda: committer.waiting == 80)
+
+    shelf.open.set()
+
+    assert all(future.result(10) for future in waiting)
+    assert [len(group) for group in shelf.groups] == [1, 64, 16]
+
+
+def test_nobody_goes_on_before_the_group_is_durable(shelf, start, pool):
+    first = occupy(shelf, start(), pool)
+
+    assert not first.done()
+
+    shelf.open.set()
+    assert first.result(10) is True
+
+
+def test_one_that_is_refused_fails_alone(shelf, start, pool):
+    committer = start()
+    occupy(shelf, committer, pool)
+    futures = {item: pool.submit(committer.submit, item) for item in ("a", "poison", "b")}
+    eventually(lambda: committer.waiting == 3)
+
+    shelf.open.set()
+
+    assert (futures["a"].result(10), futures["b"].result(10)) == (True, True)
+    with pytest.raises(Refused):
+        futures["poison"].result(10)
+
+
+def test_a_store_that_is_away_fails_all_of_the_group_and_none_of_the_next(shelf, start, pool):
+    committer = start()
+    occupy(shelf, committer, pool)
+    waiting = [pool.submit(committer.submit, number) for number in range(3)]
+    eventually(lambda: committer.waiting == 3)
+    shelf.away = True
+    shelf.open.set()
+    for future in waiting:
+        with pytest.raises(Unavailable):
+            future.result(10)
+
+    shelf.away = False
+
+    assert committer.submit("next") is True
+
+
+def test_too_many_who_wait_are_turned_away_at_once(shelf, start, pool):
+    committer = start(most_waiting=2)
+    occupy(shelf, committer, pool)
+    for number in range(2):
+        pool.submit(committer.submit, number)
+    eventually(lambda: committer.waiting == 2)
+
+    with pytest.raises(Overloaded):
+        committer.submit("one too many")
+
+
+def test_whoever_waits_too_long_is_sent_away_and_not_stored_later(shelf, start, pool):
+    committer = start(patience=0.2)
+    occupied = occupy(shelf, committer, pool)
+
+    with pytest.raises(TooLate):
+        committer.submit("late")
+
+    shelf.open.set()
+    with pytest.raises(TooLate):
+        occupied.result(10)
+    committer.submit("next")
+    assert shelf.groups == [["first"], ["next"]]
+
+
+def test_closing_stores_who_still_waits(shelf, start, pool):
+    committer = start()
+    occupy(shelf, committer, pool)
+    waiting = pool.submit(committer.submit, "a")
+    eventually(lambda: committer.waiting == 1)
+
+    shelf.open.set()
+    committer.close()
+
+    assert waiting.result(10) is True
