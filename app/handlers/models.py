@@ -5,9 +5,11 @@ newer one wins whatever comes first: later `occurred_at`, then the higher rank o
 """
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import Executable
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -68,7 +70,6 @@ def advance(
     """
     if reference is None:
         raise PermanentFailure(f"{event.type} without the reference that its handler needs")
-    dialect: Any = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     values = {
         "reference": reference,
         "status": status,
@@ -76,12 +77,20 @@ def advance(
         "occurred_at": _believable(event.occurred_at),
         "event_id": event.id,
     }
-    insert = dialect.insert(model).values(values)
-    columns = model.__table__.c
+    session.execute(_upsert(model, session.get_bind().dialect.name), values)
+
+
+@cache
+def _upsert(model: type[Base], dialect: str) -> Executable:
+    """Insert the row, or change it if what is inserted is newer."""
+    table = model.__table__
+    insert: Any = (postgresql if dialect == "postgresql" else sqlite).insert(table)
+    columns = table.c
     order = ("occurred_at", "rank", "event_id")
     newer = sa.tuple_(*(insert.excluded[name] for name in order)) > sa.tuple_(*(columns[name] for name in order))
-    changes = {name: insert.excluded[name] for name in values if name != "reference"}
-    session.execute(insert.on_conflict_do_update(index_elements=["reference"], set_=changes, where=newer))
+    changes = {name: insert.excluded[name] for name in ("status", *order)}
+    upsert: Executable = insert.on_conflict_do_update(index_elements=["reference"], set_=changes, where=newer)
+    return upsert
 
 
 def _believable(moment: datetime) -> datetime:

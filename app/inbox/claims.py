@@ -1,11 +1,10 @@
 """Who may run an event now: the claim, its lease and its token.
 
 A claim is charged as an attempt when it is taken, so an event that kills its worker runs out of attempts like any
-other. Only the holder of the token may settle, and a lost lease is never settled twice: `settle()` is the fence.
+other. Only the holder of the token may settle (settlement.py), or hand its claims back.
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -20,15 +19,13 @@ from app.inbox.lifecycle import State
 from app.inbox.models import StoredEvent
 
 LEASE_MARGIN_SECONDS = 15.0
+MOST_CLAIMED = 2_000
+"""More claims than all workers hold together; where they hold more, lost ones are found a little later."""
 WORKER_DIED = (
     "the worker died during every attempt: killed, out of memory, os._exit in the handler, or deaf to its time limit"
 )
 _PENDING = StoredEvent.state == sa.literal_column("'pending'")  # a literal, so that the partial index serves it
 _RELEASED: dict[str, Any] = {"claim_token": None, "lease_until": None, "claimed_by": None}
-
-
-class LeaseLost(Exception):
-    """Somebody else holds the claim now."""
 
 
 @dataclass(frozen=True)
@@ -42,31 +39,56 @@ class Claim:
     event_type: str
     seal_id: UUID
     sealed_payload: bytes | None
+    masked: bool  # whether its masked payload is there already
 
 
 def claim_due(inbox: Inbox, worker: str) -> list[Claim]:
     """Take the events that are due, oldest first, and commit the claim.
 
     An event whose lease ran out may have killed its worker: it is taken alone, so that it can't take
-    neighbours with it, and it is buried when its attempts are used up.
+    neighbours with it, and it is buried when its attempts are used up. That is looked for once a second.
     """
+    token, claims = uuid4(), list[Claim]()
     with writing(inbox.engine) as session:
-        # Beyond its last attempt by one: in that one it may have been a neighbour that never ran.
-        _bury(session, inbox, _lost(inbox) & (StoredEvent.attempts > inbox.settings.max_attempts))
-        token = uuid4()
-        claims = _take(session, inbox, worker, token, lost=True, most=1)
+        if inbox.lost_leases.is_due(inbox.clock.now()):
+            # Beyond its last attempt by one: in that one it may have been a neighbour that never ran.
+            _bury(session, inbox, _lost(inbox) & (StoredEvent.attempts > inbox.settings.max_attempts))
+            claims = _take(session, inbox, worker, token, lost=True, most=1)
         for claim in claims:
-            record_attempt(session, inbox, claim, "worker lost", number=claim.attempt - 1)
+            record(
+                session,
+                inbox,
+                "attempt",
+                "worker lost",
+                event_id=claim.event_id,
+                event_type=claim.event_type,
+                actor=f"attempt {claim.attempt - 1}",
+                inbox_id=claim.inbox_id,
+            )
+            inbox.lost_leases.again()
         return claims or _take(session, inbox, worker, token, lost=False, most=inbox.settings.worker_batch)
+
+
+def renew(inbox: Inbox, claims: Sequence[Claim]) -> None:
+    """Let the leases of these claims begin anew. Whoever lost one finds out when it is settled."""
+    if not claims:
+        return
+    rows = [claim.inbox_id for claim in claims]
+    with writing(inbox.engine) as session:
+        session.execute(
+            sa.update(StoredEvent)
+            .where(StoredEvent.id.in_(rows), StoredEvent.claim_token == claims[0].token)
+            .values(lease_until=inbox.now(plus=_lease(inbox))),
+            execution_options={"synchronize_session": False},
+        )
 
 
 def hand_back(inbox: Inbox, claims: Sequence[Claim]) -> None:
     """Return claims whose handlers did not run to their end: due at once, and the attempt is not charged."""
     with writing(inbox.engine) as session:
         for claim in claims:
-            with suppress(LeaseLost):
-                settle(session, claim, attempts=StoredEvent.attempts - 1)
-                record_attempt(session, inbox, claim, "handed back")
+            mine = (StoredEvent.id == claim.inbox_id) & (StoredEvent.claim_token == claim.token)
+            _return(session, inbox, mine)
 
 
 def recover(inbox: Inbox, worker: str, *, begun: int, died: bool) -> None:
@@ -83,17 +105,8 @@ def recover(inbox: Inbox, worker: str, *, begun: int, died: bool) -> None:
         session.execute(
             sa.update(StoredEvent).where(held, StoredEvent.id == begun).values(lease_until=inbox.now(plus=-1))
         )
-        returned = session.execute(
-            sa.update(StoredEvent)
-            .where(held, StoredEvent.id != begun)
-            .values(attempts=StoredEvent.attempts - 1, **_RELEASED)
-            .returning(StoredEvent.id, StoredEvent.event_id, StoredEvent.event_type),
-            execution_options={"synchronize_session": False},
-        ).all()
-        for inbox_id, event_id, event_type in returned:
-            record(
-                session, inbox, "attempt", "handed back", event_id=event_id, event_type=event_type, inbox_id=inbox_id
-            )
+        _return(session, inbox, held & (StoredEvent.id != begun))
+    inbox.lost_leases.again()
 
 
 def _held_by(worker: str) -> sa.ColumnElement[bool]:
@@ -101,45 +114,33 @@ def _held_by(worker: str) -> sa.ColumnElement[bool]:
 
 
 def _lost(inbox: Inbox) -> sa.ColumnElement[bool]:
-    return _PENDING & StoredEvent.claim_token.is_not(None) & (StoredEvent.lease_until <= inbox.now())
+    """Leases that have ended. Claimed is what is due longest, so they are among the first in the order of due_at."""
+    first = (
+        sa.select(StoredEvent.id)
+        .where(_PENDING, StoredEvent.due_at <= inbox.now())
+        .order_by(StoredEvent.due_at, StoredEvent.id)
+        .with_hint(StoredEvent, "INDEXED BY ix_events_due", "sqlite")
+        .limit(MOST_CLAIMED)
+    )
+    ended = StoredEvent.claim_token.is_not(None) & (StoredEvent.lease_until <= inbox.now())
+    return _PENDING & StoredEvent.id.in_(first) & ended
 
 
-def settle(session: Session, claim: Claim, **values: Any) -> None:
-    """Give the claim up and set what became of its event. Raises LeaseLost when it is ours no longer."""
-    settled = session.execute(
+def _lease(inbox: Inbox) -> float:
+    """Seconds. An attempt begins within one time limit of the last renewal, and takes another one at most."""
+    return 2 * inbox.settings.handler_timeout + LEASE_MARGIN_SECONDS
+
+
+def _return(session: Session, inbox: Inbox, which: sa.ColumnElement[bool]) -> None:
+    returned = session.execute(
         sa.update(StoredEvent)
-        .where(StoredEvent.id == claim.inbox_id, StoredEvent.claim_token == claim.token)
-        .values(**values, **_RELEASED)
-        .returning(StoredEvent.id),
+        .where(which)
+        .values(attempts=StoredEvent.attempts - 1, **_RELEASED)
+        .returning(StoredEvent.id, StoredEvent.event_id, StoredEvent.event_type),
         execution_options={"synchronize_session": False},
     ).all()
-    if not settled:
-        raise LeaseLost
-
-
-def record_attempt(
-    session: Session,
-    inbox: Inbox,
-    claim: Claim,
-    result: str,
-    *,
-    number: int | None = None,
-    duration_ms: int | None = None,
-    detail: str | None = None,
-) -> None:
-    """The audit row of one attempt."""
-    record(
-        session,
-        inbox,
-        "attempt",
-        result,
-        event_id=claim.event_id,
-        event_type=claim.event_type,
-        actor=f"attempt {number or claim.attempt}",
-        duration_ms=duration_ms,
-        detail=detail,
-        inbox_id=claim.inbox_id,
-    )
+    for inbox_id, event_id, event_type in returned:
+        record(session, inbox, "attempt", "handed back", event_id=event_id, event_type=event_type, inbox_id=inbox_id)
 
 
 def _take(session: Session, inbox: Inbox, worker: str, token: UUID, *, lost: bool, most: int) -> list[Claim]:
@@ -153,7 +154,6 @@ def _take(session: Session, inbox: Inbox, worker: str, token: UUID, *, lost: boo
         .with_for_update(skip_locked=True)
         .cte("due")
     )
-    lease = most * inbox.settings.handler_timeout + LEASE_MARGIN_SECONDS
     rows = session.execute(
         sa.update(StoredEvent)
         .where(StoredEvent.id.in_(sa.select(due.c.id)))
@@ -161,7 +161,7 @@ def _take(session: Session, inbox: Inbox, worker: str, token: UUID, *, lost: boo
             attempts=StoredEvent.attempts + 1,
             claim_token=token,
             claimed_by=worker,
-            lease_until=inbox.now(plus=lease),
+            lease_until=inbox.now(plus=_lease(inbox)),
         )
         .returning(
             StoredEvent.id,
@@ -170,10 +170,11 @@ def _take(session: Session, inbox: Inbox, worker: str, token: UUID, *, lost: boo
             StoredEvent.event_type,
             StoredEvent.seal_id,
             StoredEvent.sealed_payload,
+            StoredEvent.masked_payload.is_not(None),
         ),
         execution_options={"synchronize_session": False},
     )
-    claims = [Claim(r[0], token, r[1], r[2] or "", r[3] or "", r[4], r[5]) for r in rows]
+    claims = [Claim(r[0], token, r[1], r[2] or "", r[3] or "", r[4], r[5], bool(r[6])) for r in rows]
     return sorted(claims, key=lambda claim: claim.inbox_id)
 
 

@@ -1,16 +1,21 @@
 """The session a handler gets: everything a session does, but ending the transaction.
 
-The handler's writes and "this event is processed" commit together or not at all, so only the worker may commit.
+The handler's writes and "this event is processed" commit together or not at all, so only the worker may commit. The
+session lives behind a savepoint of the worker's transaction: what it did is kept or undone by itself.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session
 
 _FORBIDDEN_SQL = ("COMMIT", "ROLLBACK", "END", "ABORT", "BEGIN", "START", "PREPARE")
 _GUARDED = "handler_is_running"
+CANCEL_SECONDS = 2.0
 
 
 class HandlerMisuse(Exception):
@@ -28,22 +33,57 @@ class HandlerSession(Session):
 
     misuse: HandlerMisuse | None = None
     _notes: dict[Any, Any] | None = None  # the guarded connection's own; it can't be asked once it is broken
+    _driver: Any = None
 
-    def guard(self) -> None:
-        """From here on the transaction can't be ended."""
-        self._notes = self.connection().info
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection, join_transaction_mode="create_savepoint")
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """In the block the transaction can't be ended. What was done in it is kept, or undone when it raises.
+
+        Raises the misuse that the handler swallowed, if any.
+        """
+        connection = self.connection()
+        self._driver = connection.connection.driver_connection
+        self._notes = connection.info
         self._notes[_GUARDED] = self
+        try:
+            yield
+            self._drop_guard()
+            if self.misuse is not None:
+                raise self.misuse
+            super().commit()
+        except BaseException:
+            self._drop_guard()
+            super().rollback()
+            raise
 
-    def release(self) -> None:
-        """Let the worker settle. Raises the misuse that the handler swallowed, if any."""
-        self._drop_guard()
-        if self.misuse is not None:
-            raise self.misuse
+    def interrupt(self) -> bool:
+        """Cancel the statement that is under way: the connection, and who shares its transaction, live on.
 
-    def abandon(self) -> None:
-        """Roll everything back, whoever holds the guard and whatever state the connection is in."""
-        self._drop_guard()
+        Says whether there was one. May be called from a signal handler.
+        """
+        if not isinstance(self._driver, psycopg.Connection):
+            return False
+        if self._driver.pgconn.transaction_status != psycopg.pq.TransactionStatus.ACTIVE:
+            return False
+        self._driver.cancel_safe(timeout=CANCEL_SECONDS)
+        return True
+
+    def commit(self) -> None:
+        """Refused while a handler runs."""
+        self._refuse_when_guarded("commit")
+        super().commit()
+
+    def rollback(self) -> None:
+        """Refused while a handler runs."""
+        self._refuse_when_guarded("roll back")
         super().rollback()
+
+    def close(self) -> None:
+        """Refused while a handler runs."""
+        self._refuse_when_guarded("close the session")
         super().close()
 
     def _drop_guard(self) -> None:
@@ -54,18 +94,6 @@ class HandlerSession(Session):
     def _refuse_when_guarded(self, what: str) -> None:
         if self._notes is not None:
             _refuse(self, what)
-
-    def commit(self) -> None:
-        self._refuse_when_guarded("commit")
-        super().commit()
-
-    def rollback(self) -> None:
-        self._refuse_when_guarded("roll back")
-        super().rollback()
-
-    def close(self) -> None:
-        self._refuse_when_guarded("close the session")
-        super().close()
 
 
 def _refuse(session: HandlerSession, what: str) -> NoReturn:

@@ -1,6 +1,6 @@
 """Notes event types and payload fields that are seen for the first time (§5.2, §11.1)."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import structlog
@@ -16,9 +16,8 @@ from app.protocol.envelope import Event
 log = structlog.get_logger()
 
 MOST_DEPTH = 6
-MOST_NAMES = 2000
-
-_known: set[tuple[str, str]] = set()
+MOST_ITEMS = 20
+MOST_SHAPES = 2_000
 
 
 def observe(inbox: Inbox, event: Event) -> None:
@@ -26,12 +25,12 @@ def observe(inbox: Inbox, event: Event) -> None:
 
     Never fails: the event is processed, and a note that was missed is taken with the next event of that shape.
     """
-    shape = {("type", event.type), *(("field", path) for path in _paths(event.payload))}
-    scoped = {(f"{inbox.engine.url}:{kind}", name) for kind, name in shape}
-    if scoped <= _known or len(_known) > MOST_NAMES:
+    shape = (event.type, _skeleton(event.payload))
+    if shape in inbox.observed or len(inbox.observed) > MOST_SHAPES:
         return
     dialect = postgresql if inbox.engine.dialect.name == "postgresql" else sqlite
-    rows = [{"kind": kind, "name": name, "first_seen_at": inbox.now()} for kind, name in sorted(shape)]
+    names = {("type", event.type), *(("field", path) for path in _paths(event.payload))}
+    rows = [{"kind": kind, "name": name, "first_seen_at": inbox.now()} for kind, name in sorted(names)]
     try:
         with writing(inbox.engine) as session:
             for row in rows:
@@ -39,7 +38,16 @@ def observe(inbox: Inbox, event: Event) -> None:
     except SQLAlchemyError as error:
         log.warning("shape_not_noted", event_id=event.id, error=type(error).__name__)
         return
-    _known.update(scoped)
+    inbox.observed.add(shape)
+
+
+def _skeleton(value: Any, depth: int = 0) -> Hashable:
+    """The keys alone: most events of a type have the same."""
+    if isinstance(value, dict) and depth < MOST_DEPTH:
+        return tuple([(key, _skeleton(item, depth + 1)) if item else key for key, item in value.items()])
+    if isinstance(value, list):
+        return tuple([_skeleton(item, depth + 1) for item in value[:MOST_ITEMS]])
+    return None
 
 
 def _paths(value: Any, prefix: str = "", depth: int = 0) -> Iterator[str]:
@@ -50,5 +58,5 @@ def _paths(value: Any, prefix: str = "", depth: int = 0) -> Iterator[str]:
             yield path[:400]
             yield from _paths(item, path, depth + 1)
     elif isinstance(value, list):
-        for item in value[:20]:
+        for item in value[:MOST_ITEMS]:
             yield from _paths(item, f"{prefix}[]", depth + 1)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+INTERRUPTION_SECONDS = 1.0
+
 
 class HandlerTimeout(BaseException):
     """The attempt reached its time limit."""
@@ -32,6 +34,8 @@ class TimeLimit:
         self._tell = report
         self._begun = 0
         self._running = False
+        self._interrupt: Callable[[], bool] = lambda: False
+        self._stopped_by: type[BaseException] | None = None
         self._ends_at = self._stops_at = math.inf
 
     @property
@@ -47,20 +51,30 @@ class TimeLimit:
         self._tell(inbox_id, 0.0)
 
     @contextmanager
-    def of(self, seconds: float) -> Iterator[None]:
-        """Raise HandlerTimeout in the block once it has run for `seconds`, or HandBack when the worker has to stop."""
+    def of(self, seconds: float, interrupt: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Raise HandlerTimeout in the block once it has run for `seconds`, or HandBack when the worker has to stop.
+
+        `interrupt` makes what the block waits for fail by itself, and says whether there was something to be stopped.
+        """
         previous = signal.signal(signal.SIGALRM, self._on_alarm)
         self._ends_at = time.monotonic() + seconds
+        self._interrupt, self._stopped_by = interrupt, None
         self._tell(self._begun, self._ends_at)
         self._running = True
         self._set_alarm()
         try:
             yield
+        except Exception as error:
+            if self._stopped_by:
+                raise self._stopped_by from error
+            raise
         finally:
             self._running = False
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, previous)
             self._tell(self._begun, 0.0)
+        if self._stopped_by:
+            raise self._stopped_by
 
     def stop_soon(self, seconds: float) -> None:
         """Let a running attempt finish within `seconds`, and none begin."""
@@ -73,5 +87,11 @@ class TimeLimit:
         signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))  # zero would switch it off
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
-        if self._running:
-            raise HandBack if self._stops_at <= self._ends_at else HandlerTimeout
+        if not self._running:
+            return
+        first = self._stopped_by is None
+        self._stopped_by = HandBack if self._stops_at <= self._ends_at else HandlerTimeout
+        if first and self._interrupt():
+            signal.setitimer(signal.ITIMER_REAL, INTERRUPTION_SECONDS)  # it may swallow the error and go on
+            return
+        raise self._stopped_by

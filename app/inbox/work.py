@@ -1,36 +1,34 @@
-"""Runs handlers: one attempt of one event, settled in the transaction of the handler's own writes.
+"""Runs what is due. Handlers that have been quick lately share a transaction, for it is the COMMIT that costs.
 
-`process_next()` is the worker's whole life. Failed work is rolled back; the record of the failure is not. What
-a failure means for the event (try again, or dead) is decided here, and the states stand in lifecycle.py.
+Each attempt stands behind a savepoint of its own, so that one which fails undoes its own work and no other. A handler
+that is slow, or that nobody knows yet, has a transaction to itself: while it dawdles, it holds no neighbour's locks.
+Failed work is rolled back; the record of the failure is not.
+
+When a shared transaction is lost as a whole (its connection, or the lease of one of its events), nothing of it has
+happened: whoever shared it runs again, alone. The same goes for a worker that dies, whose events are handed back.
 """
 
 import time
-import traceback
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-import sqlalchemy as sa
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from app.database import is_lock_conflict, writing
-from app.inbox.claims import Claim, LeaseLost, claim_due, hand_back, record_attempt, settle
+from app.database import is_lock_conflict
+from app.inbox.attempt import Outcome, failed, run
+from app.inbox.claims import Claim, claim_due, hand_back, renew
 from app.inbox.context import Inbox
-from app.inbox.handler_session import HandlerSession
-from app.inbox.lifecycle import State, backoff
+from app.inbox.lifecycle import State
 from app.inbox.observations import observe
+from app.inbox.settlement import LeaseLost, settle
 from app.inbox.time_limit import HandBack, HandlerTimeout, TimeLimit
-from app.privacy.masking import hidden_values, mask_text
-from app.privacy.sealing import CannotUnseal, unseal
-from app.protocol.envelope import Event, parse_event
-from app.protocol.errors import UnusablePayload
-from app.registry import PermanentFailure, handler_for
 
 log = structlog.get_logger()
 
 CONFLICTS_BEFORE_LOCKING = 3
-HOPELESS = (PermanentFailure, CannotUnseal, UnusablePayload)
+SHARED_SECONDS = 0.1
+"""A shared transaction that is older is committed: others wait for its locks."""
 
 
 class BatchInterrupted(Exception):
@@ -41,22 +39,12 @@ class BatchInterrupted(Exception):
         self.begun = begun
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why an attempt failed, as people may see it: masked."""
-
-    error: str
-    traceback: str
+class _LockConflict(Exception):
+    """Another transaction was in the way of this attempt, which is undone."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one attempt."""
-
-    result: str
-    state: State
-    failure: Failure | None = None
-    retry_in: float | None = None
+class _TransactionLost(Exception):
+    """The attempt took its connection with it."""
 
 
 def process_next(inbox: Inbox, worker: str, limit: TimeLimit) -> int:
@@ -64,119 +52,160 @@ def process_next(inbox: Inbox, worker: str, limit: TimeLimit) -> int:
 
     Raises HandBack when the worker has to stop, and BatchInterrupted when the database is lost on the way.
     """
-    claims = claim_due(inbox, worker)
-    for position, claim in enumerate(claims):
-        try:
-            limit.begin(claim.inbox_id)
-            attempt(inbox, claim, limit)
-        except HandBack:
-            hand_back(inbox, claims[position:])
-            raise
-        except SQLAlchemyError as error:
-            raise BatchInterrupted(claim.inbox_id) from error
+    claims, renewed_at = claim_due(inbox, worker), time.monotonic()
+    batch = Batch(inbox, limit)
+    try:
+        for claim in claims:
+            if time.monotonic() - renewed_at > inbox.settings.handler_timeout:
+                batch.commit()
+                renew(inbox, batch.unsettled(claims))
+                renewed_at = time.monotonic()
+            batch.attempt(claim)
+        batch.commit()
+    except HandBack:
+        batch.finish()
+        hand_back(inbox, batch.unsettled(claims))
+        raise
+    except (SQLAlchemyError, _LockConflict) as error:
+        raise BatchInterrupted(batch.begun) from error
+    finally:
+        batch.roll_back()
     return len(claims)
 
 
-def attempt(inbox: Inbox, claim: Claim, limit: TimeLimit) -> Outcome | None:
-    """Run the handler once and settle. None when the claim was lost: then nothing was changed."""
-    started = time.monotonic()
-    try:
-        outcome = _run(inbox, claim, limit, started)
-    except LeaseLost:
-        _log_attempt(claim, Outcome("lease lost", State.PENDING), started)
-        return None
-    _log_attempt(claim, outcome, started)
-    return outcome
+class Batch:
+    """The attempts of a worker, and the transaction that some of them share at the moment."""
 
+    def __init__(self, inbox: Inbox, limit: TimeLimit) -> None:
+        self._inbox, self._limit = inbox, limit
+        self._connection: Connection | None = None
+        self._began_at = 0.0
+        self._outcomes: list[Outcome] = []
+        self.begun = 0  # the row whose attempt was begun last
+        self._settled: set[int] = set()
 
-def open_event(inbox: Inbox, claim: Claim) -> Event:
-    """The event in clear text. Raises CannotUnseal or UnusablePayload, which no further attempt can mend."""
-    if claim.sealed_payload is None:
-        raise CannotUnseal("erased")
-    body = unseal(claim.sealed_payload, row=claim.seal_id, keys=inbox.settings.payload_keys)
-    return parse_event(body, inbox.settings.payload_fields)
+    def unsettled(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Those of the claims that are still to be settled."""
+        return [claim for claim in claims if claim.inbox_id not in self._settled]
 
-
-def _run(inbox: Inbox, claim: Claim, limit: TimeLimit, started: float) -> Outcome:
-    """Attempts until no lock conflict is in the way: a conflict is nobody's failure, an endless one is."""
-    for conflicts in range(2 * CONFLICTS_BEFORE_LOCKING):
+    def attempt(self, claim: Claim) -> None:
+        """Run the event's handler, in company when that is safe."""
+        if claim.attempt > 1 or not self._inbox.paces.is_quick(claim.event_type):
+            self.commit()
+            self.attempt_alone(claim)
+            return
         try:
-            return _run_once(inbox, claim, limit, started, lock_first=conflicts >= CONFLICTS_BEFORE_LOCKING)
-        except (LeaseLost, HandBack):
+            self._outcomes.append(self._run(claim, "IMMEDIATE"))
+        except _LockConflict:
+            self.commit()
+            self.attempt_alone(claim)
+        except _TransactionLost as lost:
+            neighbours = self.roll_back()
+            self._settle(failed(self._inbox, claim, lost.__cause__ or lost))
+            for neighbour in neighbours:
+                self.attempt_alone(neighbour.claim)
+        if time.monotonic() - self._began_at > SHARED_SECONDS:
+            self.commit()
+
+    def attempt_alone(self, claim: Claim) -> None:
+        """Run it by itself, again until no lock conflict is in the way: that is nobody's failure, an endless one is."""
+        for conflicts in range(2 * CONFLICTS_BEFORE_LOCKING):
+            try:
+                self._settle(self._run(claim, "DEFERRED" if conflicts < CONFLICTS_BEFORE_LOCKING else "IMMEDIATE"))
+                return
+            except _LockConflict:
+                self.roll_back()
+            except _TransactionLost as lost:
+                self.roll_back()
+                self._settle(failed(self._inbox, claim, lost.__cause__ or lost))
+                return
+        self._settle(failed(self._inbox, claim, TimeoutError("no end of lock conflicts")))
+
+    def commit(self) -> None:
+        """Settle what was attempted, in the transaction of the handlers' own writes."""
+        try:
+            self._commit()
+        except _LockConflict:
+            for neighbour in self.roll_back():
+                self.attempt_alone(neighbour.claim)
+        except LeaseLost as error:
+            for neighbour in self.roll_back():
+                if neighbour.claim.inbox_id in error.rows:
+                    self._give_up(neighbour)
+                else:
+                    self.attempt_alone(neighbour.claim)
+
+    def finish(self) -> None:
+        """Settle what can be settled without running anything again."""
+        try:
+            self._commit()
+        except (SQLAlchemyError, LeaseLost, _LockConflict):
+            self.roll_back()
+
+    def roll_back(self) -> list[Outcome]:
+        """End the transaction, if there is one. Returns the attempts that are undone with it."""
+        undone, self._outcomes = self._outcomes, []
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        return undone
+
+    def _settle(self, outcome: Outcome) -> None:
+        """Commit this outcome alone."""
+        self._begin("IMMEDIATE")
+        self._outcomes.append(outcome)
+        try:
+            self._commit()
+        except LeaseLost:
+            self.roll_back()
+            self._give_up(outcome)
+
+    def _commit(self) -> None:
+        connection, outcomes = self._connection, self._outcomes
+        if connection is None:
+            return
+        try:
+            settle(connection, self._inbox, outcomes)
+            connection.commit()
+        except DBAPIError as error:
+            if is_lock_conflict(error):
+                raise _LockConflict from error
             raise
+        self.roll_back()
+        for outcome in outcomes:
+            self._settled.add(outcome.claim.inbox_id)
+            outcome.log()
+            if outcome.event is not None:
+                observe(self._inbox, outcome.event)
+
+    def _run(self, claim: Claim, mode: str) -> Outcome:
+        """One attempt. Raises _LockConflict when it is undone, and _TransactionLost when its neighbours are too."""
+        self._limit.begin(claim.inbox_id)
+        self.begun = claim.inbox_id
+        started = time.monotonic()
+        try:
+            outcome = run(self._inbox, self._begin(mode), claim, self._limit)
         except (Exception, HandlerTimeout) as error:
-            if not (isinstance(error, sa.exc.DBAPIError) and is_lock_conflict(error)):
-                return _record_failure(inbox, claim, error, started)
-    return _record_failure(inbox, claim, TimeoutError("no end of lock conflicts"), started)
+            if isinstance(error, DBAPIError) and is_lock_conflict(error):
+                raise _LockConflict from error
+            if self._connection is None or self._connection.invalidated:
+                raise _TransactionLost from error
+            outcome = failed(self._inbox, claim, error, since=started)
+        self._inbox.paces.note(claim.event_type, time.monotonic() - started)
+        return outcome
 
+    def _begin(self, mode: str) -> Connection:
+        if self._connection is None:
+            connection = self._inbox.engine.connect().execution_options(sqlite_begin=mode)
+            try:
+                connection.begin()
+            except SQLAlchemyError:
+                connection.close()
+                raise
+            self._connection, self._began_at = connection, time.monotonic()
+        return self._connection
 
-def _run_once(inbox: Inbox, claim: Claim, limit: TimeLimit, started: float, *, lock_first: bool) -> Outcome:
-    """The handler's writes, the event's new state and the audit row: one transaction."""
-    mode = "IMMEDIATE" if lock_first else "DEFERRED"
-    session = HandlerSession(inbox.engine.execution_options(sqlite_begin=mode))
-    try:
-        event = open_event(inbox, claim)
-        handler = handler_for(event.type)
-        outcome = Outcome("unhandled", State.UNHANDLED)
-        if handler is not None:
-            session.guard()
-            with limit.of(inbox.settings.handler_timeout):
-                handler(event, session)
-                session.flush()
-            session.release()
-            outcome = Outcome("processed", State.PROCESSED)
-        _settle(session, inbox, claim, outcome, started)
-        session.commit()
-    finally:
-        session.abandon()
-    observe(inbox, event)
-    return outcome
-
-
-def _record_failure(inbox: Inbox, claim: Claim, error: BaseException, started: float) -> Outcome:
-    """The failed work is rolled back; that it failed is not."""
-    failure = _describe(inbox, claim, error)
-    if claim.attempt >= inbox.settings.max_attempts or isinstance(error, HOPELESS):
-        outcome = Outcome("dead", State.DEAD, failure)
-    else:
-        outcome = Outcome("failed", State.PENDING, failure, backoff(claim.attempt, inbox.random))
-    with writing(inbox.engine) as session:
-        _settle(session, inbox, claim, outcome, started)
-    return outcome
-
-
-def _settle(session: Session, inbox: Inbox, claim: Claim, outcome: Outcome, started: float) -> None:
-    """Record the outcome, if the claim is still ours. Raises LeaseLost."""
-    error = None if outcome.failure is None else outcome.failure.error
-    due = {} if outcome.retry_in is None else {"due_at": inbox.now(plus=outcome.retry_in)}
-    finished_at = None if outcome.state is State.PENDING else inbox.now()
-    settle(session, claim, state=outcome.state, last_error=error, finished_at=finished_at, **due)
-    record_attempt(session, inbox, claim, outcome.result, duration_ms=_milliseconds(started), detail=error)
-
-
-def _describe(inbox: Inbox, claim: Claim, error: BaseException) -> Failure:
-    """The error without what masking hides of this event's payload: a name looks like any other word."""
-    hidden: set[str] = set()
-    with suppress(CannotUnseal, UnusablePayload):
-        hidden = hidden_values(dict(open_event(inbox, claim).payload))
-    name = type(error).__name__
-    text = "the handler reached its time limit" if isinstance(error, HandlerTimeout) else str(error)
-    lines = "".join(traceback.format_exception(error))
-    return Failure(mask_text(f"{name}: {text}", hidden=hidden)[:2000], mask_text(lines, hidden=hidden)[-20_000:])
-
-
-def _log_attempt(claim: Claim, outcome: Outcome, started: float) -> None:
-    """One line (§9.2); a failure brings its traceback."""
-    (log.warning if outcome.failure else log.info)(
-        "attempt",
-        event_id=claim.event_id,
-        event_type=claim.event_type,
-        processing_result=outcome.result,
-        attempt=claim.attempt,
-        duration_ms=_milliseconds(started),
-        **({"exception": outcome.failure.traceback} if outcome.failure else {}),
-    )
-
-
-def _milliseconds(started: float) -> int:
-    return round((time.monotonic() - started) * 1000)
+    def _give_up(self, outcome: Outcome) -> None:
+        """The claim is somebody else's now: nothing was changed."""
+        self._settled.add(outcome.claim.inbox_id)
+        outcome._replace(result="lease lost", state=State.PENDING, failure=None).log()

@@ -1,0 +1,119 @@
+"""One attempt: the event in clear text, its handler under a time limit, and what came of it.
+
+Everything happens in a transaction that somebody else began, behind a savepoint: work that failed is undone to there.
+What a failure means for the event (try again, or dead) is decided here, and the states stand in lifecycle.py.
+"""
+
+import time
+import traceback
+from contextlib import suppress
+from typing import NamedTuple
+
+import structlog
+from sqlalchemy.engine import Connection
+
+from app.inbox.claims import Claim
+from app.inbox.context import Inbox
+from app.inbox.handler_session import HandlerSession
+from app.inbox.lifecycle import State, backoff
+from app.inbox.masked import masked_text
+from app.inbox.time_limit import HandlerTimeout, TimeLimit
+from app.logs import log_attempt
+from app.privacy.masking import hidden_values, mask_text
+from app.privacy.sealing import CannotUnseal, unseal
+from app.protocol.envelope import Event, parse_event
+from app.protocol.errors import UnusablePayload
+from app.registry import PermanentFailure, handler_for
+
+HOPELESS = (PermanentFailure, CannotUnseal, UnusablePayload)
+log = structlog.get_logger()
+
+
+class Failure(NamedTuple):
+    """Why an attempt failed, as people may see it: masked."""
+
+    error: str
+    traceback: str
+
+
+class Outcome(NamedTuple):
+    """What became of one attempt, and what is to be settled with it."""
+
+    claim: Claim
+    result: str
+    state: State
+    duration_ms: int
+    event: Event | None = None
+    masked: str | None = None  # the masked payload, where the row has none yet
+    failure: Failure | None = None
+    retry_in: float | None = None  # seconds
+
+    def log(self) -> None:
+        """One line (§9.2); a failure brings its traceback."""
+        log_attempt(
+            self.result,
+            self.claim.event_id,
+            self.claim.event_type,
+            attempt=self.claim.attempt,
+            duration_ms=self.duration_ms,
+            exception=self.failure.traceback if self.failure else None,
+        )
+
+
+def run(inbox: Inbox, connection: Connection, claim: Claim, limit: TimeLimit) -> Outcome:
+    """Run the handler once, in the connection's transaction. What fails is undone, and nothing else of it.
+
+    Raises whatever the handler raises, HandlerTimeout, HandBack, CannotUnseal and UnusablePayload.
+    """
+    started = time.monotonic()
+    event, body = _open(inbox, claim)
+    handler = handler_for(event.type)
+    if handler is None:
+        result, state = "unhandled", State.UNHANDLED
+    else:
+        result, state = "processed", State.PROCESSED
+        seconds = inbox.settings.handler_timeout
+        with HandlerSession(connection) as session, session.guarded(), limit.of(seconds, session.interrupt):
+            handler(event, session)
+            session.flush()
+    return Outcome(claim, result, state, _since(started), event, _masked(inbox, claim, event, body))
+
+
+def failed(inbox: Inbox, claim: Claim, error: BaseException, *, since: float | None = None) -> Outcome:
+    """What the error means for the event."""
+    masked, hidden = None, set[str]()
+    with suppress(CannotUnseal, UnusablePayload):
+        event, body = _open(inbox, claim)
+        hidden = hidden_values(dict(event.payload))  # a name looks like any other word
+        masked = _masked(inbox, claim, event, body)
+    result, state, retry_in = "failed", State.PENDING, None
+    if claim.attempt >= inbox.settings.max_attempts or isinstance(error, HOPELESS):
+        result, state = "dead", State.DEAD
+    else:
+        retry_in = backoff(claim.attempt, inbox.random)
+    duration = 0 if since is None else _since(since)
+    return Outcome(claim, result, state, duration, None, masked, _described(error, hidden), retry_in)
+
+
+def _open(inbox: Inbox, claim: Claim) -> tuple[Event, bytes]:
+    """The event in clear text. Raises CannotUnseal or UnusablePayload, which no further attempt can mend."""
+    if claim.sealed_payload is None:
+        raise CannotUnseal("erased")
+    body = unseal(claim.sealed_payload, row=claim.seal_id, keys=inbox.settings.payload_keys)
+    return parse_event(body, inbox.settings.payload_fields), body
+
+
+def _masked(inbox: Inbox, claim: Claim, event: Event, body: bytes) -> str | None:
+    return None if claim.masked else masked_text(inbox.settings, event.payload, body)
+
+
+def _since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)
+
+
+def _described(error: BaseException, hidden: set[str]) -> Failure:
+    name = type(error).__name__
+    text = "the handler reached its time limit" if isinstance(error, HandlerTimeout) else str(error)
+    lines = "".join(traceback.format_exception(error)).replace("\0", "")
+    text = f"{name}: {text}".replace("\0", "")  # PostgreSQL keeps no NUL
+    return Failure(mask_text(text, hidden=hidden)[:2000], mask_text(lines, hidden=hidden)[-20_000:])
