@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := .venv-bench
 FLASK := $(BIN)/flask --app wsgi
 
-.PHONY: run demo test test-browser chromium screenshots bench-pages lint soak recordings lock
+.PHONY: run demo test test-browser chromium screenshots bench bench-pages lint soak recordings lock
 
 run: $(VENV)/ready .env          ## web and worker on SQLite, http://127.0.0.1:8000
 	$(FLASK) db upgrade
@@ -30,6 +31,10 @@ screenshots: chromium            ## the pictures in README.md, of the real page
 soak: $(VENV)/ready-dev          ## the long fault runs
 	$(BIN)/pytest -m soak --timeout 1500
 
+bench: $(BENCH)/ready             ## beside other receivers and queues: bench/RESULTS.md and README's table; 45 minutes
+	command -v wrk redis-server >/dev/null || apt-get install -y --no-install-recommends wrk redis-server
+	$(BENCH)/bin/python -W ignore -m bench
+
 bench-pages: $(VENV)/ready-dev   ## what the page asks, on 10,000 and on 1,000,000 events
 	$(BIN)/python -m bench.pages
 
@@ -46,6 +51,8 @@ lock: $(VENV)/ready-dev          ## pin what pyproject.toml names, with hashes
 	  pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  bench/requirements.in requirements-dev.txt -c requirements-dev.txt -o bench/requirements.txt
 
 .env: | $(VENV)/ready
 	$(FLASK) init
@@ -58,4 +65,9 @@ $(VENV)/ready: requirements.txt
 
 $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
+	touch $@
+
+$(BENCH)/ready: bench/requirements.txt
+	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --require-hashes -r bench/requirements.txt
 	touch $@

@@ -47,6 +47,8 @@ def fill(engine: Engine, size: int, *, analyse: bool = True) -> None:
         _insert(connection, "events", _events(words), f"{words.numbers} ORDER BY n")
         twice = f"{words.numbers}, (SELECT 0 AS k UNION ALL SELECT 1) AS twice ORDER BY n, k"
         _insert(connection, "audit_log", _audit_rows(words), twice)
+        if connection.dialect.name == "postgresql":  # SQLite goes on from the highest by itself
+            connection.exec_driver_sql("SELECT setval(pg_get_serial_sequence('events', 'id'), max(id)) FROM events")
         for index in indexes:
             index.create(connection)
     if analyse:
@@ -68,9 +70,11 @@ def fill_engine(url: str) -> Engine:
 
     @sa.event.listens_for(engine, "connect")
     def hurry(connection: Any, _record: Any) -> None:
-        on_sqlite = engine.dialect.name == "sqlite"
-        connection.execute("PRAGMA synchronous=OFF" if on_sqlite else "SET maintenance_work_mem = '256MB'")
-        if not on_sqlite:
+        if engine.dialect.name == "sqlite":
+            connection.execute("PRAGMA synchronous=OFF")
+        else:
+            connection.execute("SET maintenance_work_mem = '1GB'")
+            connection.execute("SET synchronous_commit = off")
             connection.commit()
 
     return engine

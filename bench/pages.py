@@ -18,7 +18,6 @@ from flask_migrate import upgrade
 from app import create_app
 from app.config import load_settings
 from app.database import ROOT
-from app.extensions import db
 from app.inbox.context import Inbox
 from app.inbox.rollup import INTERVAL, roll_up_if_due
 from bench.fill import fill, fill_engine
@@ -75,7 +74,7 @@ def migrate(url: str) -> None:
     app = create_app(load_settings(SETTINGS | {"DATABASE_URL": url}))
     with app.app_context():
         upgrade(str(ROOT / "migrations"))
-        db.engine.dispose()
+        app.extensions["inbox"].engine.dispose()
 
 
 def judge(name: str, inbox: Inbox) -> list[str]:

@@ -1,0 +1,54 @@
+"""What every job does, whoever runs it: the upsert that our handler of `payment.success` does, and how it is noted.
+
+The statement is the one that `advance()` in app/handlers/models.py sends. Ours sends it from there; the others send it
+prepared, on a connection of the driver that they keep open, and commit each job.
+
+Two columns that only this bench adds to `payments` note every effect, for all alike: when it was, by the database's
+clock, and a number from a sequence, which counts those that are repeated too, though they change nothing.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, LiteralString
+
+import psycopg
+
+COLUMNS = ("reference", "status", "rank", "occurred_at", "event_id")
+NOTES = (
+    "CREATE SEQUENCE bench_effects",
+    "ALTER TABLE payments ADD COLUMN bench_at timestamptz DEFAULT clock_timestamp()",
+    "ALTER TABLE payments ADD COLUMN bench_number bigint DEFAULT nextval('bench_effects')",
+)
+EFFECTS_SO_FAR = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM bench_effects"
+ROWS = "SELECT count(*) FROM payments"
+SECONDS = "SELECT extract(epoch FROM max(bench_at) - min(bench_at)) FROM payments"
+
+Values = tuple[str, str, int, datetime, str]
+
+
+def values_of(payload: Mapping[str, Any]) -> Values:
+    """What the statement is given for this event."""
+    latest = datetime.now(UTC) + timedelta(days=1)
+    occurred_at = min(datetime.fromisoformat(payload["timestamp"]), latest)
+    return payload["transaction_id"], "paid", 2, occurred_at, payload["event_id"]
+
+
+def number(connection: psycopg.Connection[Any], query: LiteralString) -> float:
+    """The one number that the query asks for, or 0."""
+    row = connection.execute(query).fetchone()
+    return float(row[0] or 0) if row else 0.0
+
+
+def statement(*placeholders: LiteralString) -> LiteralString:
+    """The upsert, with the driver's placeholders."""
+    return f"""
+        INSERT INTO payments ({", ".join(COLUMNS)}) VALUES ({", ".join(placeholders)})
+        ON CONFLICT (reference) DO UPDATE SET
+            status = excluded.status, rank = excluded.rank,
+            occurred_at = excluded.occurred_at, event_id = excluded.event_id
+        WHERE (excluded.occurred_at, excluded.rank, excluded.event_id)
+            > (payments.occurred_at, payments.rank, payments.event_id)"""  # noqa: S608
+
+
+FOR_PSYCOPG = statement(*["%s"] * len(COLUMNS))
+FOR_ASYNCPG = statement(*(f"${number}" for number in range(1, len(COLUMNS) + 1)))

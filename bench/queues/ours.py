@@ -1,0 +1,65 @@
+"""This receiver's own worker, as it is run in production, with its default settings.
+
+The events come in through `accept()`, like deliveries do: sealed, masked, each with its audit row. The worker claims,
+unseals, parses, runs the handlers of app/handlers, and settles with an audit row and a line in the log.
+"""
+
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+from dotenv import dotenv_values
+
+from app import create_app
+from app.config import load_settings
+from app.database import ROOT
+from app.inbox.group_commit import NotStored
+from app.inbox.receive import Delivery, accept
+from app.protocol.envelope import parse_event
+from bench.pages import SETTINGS
+from bench.queues import Command
+from bench.queues.effect import number
+
+DELIVERIES_AT_ONCE = 32
+TRIES = 10
+
+
+class Ours:
+    """The worker of this repository."""
+
+    name = "ours"
+    tuning = "`flask --app wsgi worker --drain`, all settings at their defaults"
+    lacks = ""
+    ends_itself = True
+
+    def fill(self, url: str, bodies: Sequence[bytes]) -> None:
+        inbox = create_app(load_settings(SETTINGS | {"DATABASE_URL": url})).extensions["inbox"]
+
+        def deliver(place: int) -> None:
+            event = parse_event(bodies[place], inbox.settings.payload_fields)
+            for _ in range(TRIES):  # a stalled disk is answered 503, and the sender comes again
+                with suppress(NotStored):
+                    accept(inbox, event, Delivery(bodies[place], f"{place:032x}"))
+                    return
+            raise AssertionError("the database takes no events")
+
+        with ThreadPoolExecutor(DELIVERIES_AT_ONCE) as pool:
+            list(pool.map(deliver, range(len(bodies))))
+        inbox.close()
+
+    def before_run(self, bodies: Sequence[bytes]) -> None:
+        pass
+
+    def commands(self, url: str, processes: int) -> list[Command]:
+        flask = str(Path(sys.executable).with_name("flask"))
+        arguments = (flask, "--app", "wsgi", "worker", "--drain", "--processes", str(processes))
+        defaults = dict.fromkeys((*dotenv_values(ROOT / ".env"), "LOG_LEVEL", "WORKER_BATCH"), "")
+        settings = {name: value for name, value in SETTINGS.items() if name != "LOG_LEVEL"}
+        return [Command(arguments, defaults | settings | {"DATABASE_URL": url})]
+
+    def unfinished(self, url: str) -> int:
+        with psycopg.connect(url) as connection:
+            return int(number(connection, "SELECT count(*) FROM events WHERE state <> 'processed'"))
