@@ -31,6 +31,7 @@ import structlog
 
 MOST_AT_ONCE = 64
 MOST_WAITING = 2_000
+MOST_BYTES_WAITING = 64 * 1024 * 1024
 ANNOUNCE_SECONDS = 0.05
 WATCH_SECONDS = 0.1
 
@@ -75,10 +76,11 @@ class Store(Protocol[Item]):
 class _Waiting(Generic[Kept]):
     """One who waits for the committer. The lock is held until the outcome is there."""
 
-    __slots__ = ("ends_at", "error", "item", "new", "outcome", "settled")
+    __slots__ = ("ends_at", "error", "item", "new", "outcome", "settled", "size")
 
-    def __init__(self, item: Kept, ends_at: float) -> None:
+    def __init__(self, item: Kept, size: int, ends_at: float) -> None:
         self.item = item
+        self.size = size  # bytes
         self.ends_at = ends_at
         self.new = self.settled = False
         self.error: NotStored | None = None
@@ -93,10 +95,19 @@ class GroupCommit(Generic[Kept]):
     each who waits would cost more than the rest of the waiting.)
     """
 
-    def __init__(self, store: Store[Kept], *, patience: float, most_waiting: int = MOST_WAITING) -> None:
-        self._store, self._patience, self._most_waiting = store, patience, most_waiting
+    def __init__(
+        self,
+        store: Store[Kept],
+        *,
+        patience: float,
+        most_waiting: int = MOST_WAITING,
+        most_bytes: int = MOST_BYTES_WAITING,
+    ) -> None:
+        self._store, self._patience = store, patience
+        self._most_waiting, self._most_bytes = most_waiting, most_bytes
         self._queue: SimpleQueue[_Waiting[Kept] | None] = SimpleQueue()
         self._unsettled: deque[_Waiting[Kept]] = deque()  # in the order of their coming, and so of their time
+        self._bytes_waiting = 0
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._closing = threading.Event()
@@ -107,17 +118,19 @@ class GroupCommit(Generic[Kept]):
         """How many wait for a group."""
         return self._queue.qsize()
 
-    def submit(self, item: Kept) -> bool:
-        """Make the item durable. Whether it is new; what is not has been stored before.
+    def submit(self, item: Kept, *, size: int = 0) -> bool:
+        """Make the item, of so many bytes, durable. Whether it is new; what is not has been stored before.
 
         Raises NotStored, after `patience` seconds at the latest.
         """
-        if self.waiting >= self._most_waiting:
+        if self.waiting >= self._most_waiting or self._bytes_waiting > self._most_bytes:
             raise Overloaded
         if not self._threads:
             self._start()
-        waiting = _Waiting(item, time.monotonic() + self._patience)
-        self._unsettled.append(waiting)
+        waiting = _Waiting(item, size, time.monotonic() + self._patience)
+        with self._lock:
+            self._bytes_waiting += size
+            self._unsettled.append(waiting)
         self._queue.put(waiting)
         waiting.outcome.acquire()
         if waiting.error is not None:
@@ -126,11 +139,14 @@ class GroupCommit(Generic[Kept]):
 
     def close(self) -> None:
         """Store who still waits, then end the threads."""
-        self._queue.put(None)
-        self._closing.set()
-        for thread in self._threads:
-            thread.join()
-        self._threads = []
+        if self._threads:
+            self._queue.put(None)
+            committing, watching = self._threads
+            committing.join(self._patience + 1)  # or it is stuck, and everyone has been sent away
+            self._closing.set()
+            watching.join()
+            self._closing.clear()
+            self._threads = []
 
     def _start(self) -> None:
         with self._lock:
@@ -170,7 +186,8 @@ class GroupCommit(Generic[Kept]):
         if not group:
             return
         try:
-            news = self._store.store([waiting.item for waiting in group])
+            for waiting, new in zip(group, self._store.store([waiting.item for waiting in group]), strict=True):
+                waiting.new = new
         except Refused as error:
             if len(group) == 1:
                 self._settle(group, error=error)
@@ -181,9 +198,7 @@ class GroupCommit(Generic[Kept]):
             log.error("group_not_stored", error=type(error).__name__, cause=str(error), waiting=len(group))
             self._settle(group, error=error if isinstance(error, NotStored) else Unavailable(type(error).__name__))
         else:
-            for waiting, new in zip(group, news, strict=True):
-                waiting.new = new
-            self._to_announce = self._to_announce or any(news)
+            self._to_announce = self._to_announce or any(waiting.new for waiting in group)
             self._settle(group)
 
     def _settle(self, group: Sequence[_Waiting[Kept]], *, error: NotStored | None = None) -> None:
@@ -192,6 +207,7 @@ class GroupCommit(Generic[Kept]):
             group = [waiting for waiting in group if not waiting.settled]
             for waiting in group:
                 waiting.settled, waiting.error = True, error
+                self._bytes_waiting -= waiting.size
         for waiting in group:
             waiting.outcome.release()
 

@@ -48,7 +48,7 @@ class Receipt(NamedTuple):
 
 def accept(inbox: Inbox, event: Event, delivery: Delivery) -> Receipt | None:
     """Keep an event that is new. None when its ID is known already. Raises NotStored."""
-    is_new = inbox.committer.submit(_arrival(inbox, event, delivery))
+    is_new = inbox.committer.submit(_arrival(inbox, event, delivery), size=len(delivery.body))
     return Receipt("accepted", event.id, event.type) if is_new else None
 
 

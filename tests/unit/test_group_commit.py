@@ -159,6 +159,28 @@ def test_too_many_who_wait_are_turned_away_at_once(shelf, start, pool):
         committer.submit("one too many")
 
 
+def test_too_much_that_waits_turns_others_away_before_memory_grows(shelf, start, pool):
+    committer = start(most_bytes=1_000)
+    occupy(shelf, committer, pool)
+    pool.submit(committer.submit, "large", size=2_000)
+    eventually(lambda: committer.waiting == 1)
+
+    with pytest.raises(Overloaded):
+        committer.submit("one too many", size=1)
+
+    shelf.open.set()
+    eventually(lambda: "large" in shelf.kept)
+    assert committer.submit("next", size=1) is True
+
+
+def test_it_can_be_closed_and_used_again(shelf, start):
+    committer = start()
+    committer.submit("a")
+    committer.close()
+
+    assert committer.submit("b") is True
+
+
 def test_whoever_waits_too_long_is_sent_away_and_not_stored_later(shelf, start, pool):
     committer = start(patience=0.2)
     occupied = occupy(shelf, committer, pool)

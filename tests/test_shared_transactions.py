@@ -1,0 +1,141 @@
+"""Handlers that are quick share a transaction, and nothing else: what becomes of one is no business of the others."""
+
+import pytest
+import sqlalchemy as sa
+
+from app.database import writing
+from app.handlers.models import Payment
+from app.inbox.claims import claim_due
+from app.inbox.models import AuditEntry, StoredEvent
+from app.inbox.time_limit import TimeLimit
+from app.inbox.work import Batch
+from app.registry import PermanentFailure, handles
+from tests.databases import both_databases, on_postgresql
+
+
+@pytest.fixture
+def runs():
+    """The events that handlers ran for, in order."""
+    return []
+
+
+@pytest.fixture
+def paying(runs):
+    """A handler that leaves a payment. It fails after that for events that say so."""
+
+    @handles("test.paying")
+    def pay(event, session):
+        runs.append(event.id)
+        session.add(
+            Payment(reference=event.id, status="paid", rank=0, occurred_at=event.occurred_at, event_id=event.id)
+        )
+        session.flush()
+        if event.status == "broken":
+            raise RuntimeError("broken")
+        if event.status == "hopeless":
+            raise PermanentFailure("hopeless")
+        if event.status == "hangs":
+            session.execute(sa.text("SELECT pg_sleep(60)"))
+
+
+@pytest.fixture
+def known_to_be_quick(paying, deliver, work, runs):
+    """The worker has seen such an event before."""
+    deliver("test.paying", event_id="evt_first")
+    work()
+    runs.clear()
+
+
+@pytest.fixture
+def batch_of_five(known_to_be_quick, deliver):
+    """Five due events, the third of which says what is wrong with it."""
+
+    def send(wrong):
+        for number in range(1, 6):
+            deliver("test.paying", event_id=f"evt_{number}", status=wrong if number == 3 else "paid")
+
+    return send
+
+
+@pytest.fixture
+def paid(session):
+    """The events that left their payment."""
+
+    def find():
+        session.rollback()
+        return sorted(set(session.scalars(sa.select(Payment.event_id))) - {"evt_first"})
+
+    return find
+
+
+def transactions(session):
+    """The transactions that wrote the audit rows of the five attempts, told apart by their moment."""
+    rows = sa.select(AuditEntry.at).where(AuditEntry.action == "attempt", AuditEntry.event_id != "evt_first")
+    return len(set(session.scalars(rows)))
+
+
+@both_databases
+def test_the_attempts_of_a_batch_are_settled_together(batch_of_five, work, paid, session, runs):
+    batch_of_five("paid")
+
+    work()
+
+    assert len(runs) == len(paid()) == 5
+    assert transactions(session) == 1
+
+
+@both_databases
+@pytest.mark.parametrize(("wrong", "state"), [("broken", "pending"), ("hopeless", "dead")])
+def test_one_that_fails_is_undone_alone_and_its_neighbours_neither_fail_nor_run_again(
+    batch_of_five, work, stored, paid, runs, wrong, state
+):
+    batch_of_five(wrong)
+
+    work()
+
+    assert runs == [f"evt_{number}" for number in range(1, 6)]
+    assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
+    assert (stored("evt_3").state, wrong in stored("evt_3").last_error) == (state, True)
+    assert {stored(f"evt_{number}").attempts for number in range(1, 6)} == {1}
+
+
+@on_postgresql
+def test_one_that_hangs_in_sql_is_stopped_alone_and_its_neighbours_neither_fail_nor_run_again(
+    batch_of_five, work, stored, paid, runs
+):
+    batch_of_five("hangs")
+
+    work()
+
+    assert runs == [f"evt_{number}" for number in range(1, 6)]
+    assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
+    assert "time limit" in stored("evt_3").last_error
+
+
+@both_databases
+def test_where_one_lease_is_lost_the_others_are_run_again_and_keep_their_effects(
+    batch_of_five, inbox, stored, paid, runs
+):
+    batch_of_five("paid")
+    claims = claim_due(inbox, "slow worker")
+    with writing(inbox.engine) as session:
+        session.execute(sa.update(StoredEvent).where(StoredEvent.event_id == "evt_3").values(claim_token=None))
+
+    batch = Batch(inbox, TimeLimit())
+    for claim in claims:
+        batch.attempt(claim)
+    batch.commit()
+
+    assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
+    assert stored("evt_3").state == "pending"
+    assert (runs.count("evt_1"), runs.count("evt_3")) == (2, 1)
+
+
+@both_databases
+def test_a_handler_that_nobody_knows_yet_has_a_transaction_to_itself(paying, deliver, work, session):
+    for number in range(1, 4):
+        deliver("test.paying", event_id=f"evt_{number}")
+
+    work()
+
+    assert transactions(session) == 2
