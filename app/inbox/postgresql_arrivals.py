@@ -22,7 +22,7 @@ from app.inbox.arrivals import ARRIVED, AUDIT, FIELDS, KEPT, SAME_FOR_ALL, Arriv
 from app.inbox.group_commit import NotStored, Refused, Unavailable
 from app.inbox.wakeup import CHANNEL
 
-SHAPES = (1, 2, 3, 4, 6, 8, 11, 16, 22, 32, 45, 64)
+SHAPES = (1, 2, 4, 8, 16, 32, 64)
 OUT_OF_SERVICE = ("08", "25", "53", "57", "58", "XX")
 """Errors of the server's own (PostgreSQL, appendix A): connection, read-only, full, shutting down, broken."""
 
