@@ -56,6 +56,7 @@ class Receiver:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/webhooks/senang"
         self.environment = {**_inherited(), **environment, "PORT": str(self.port), **settings}
+        self.log: Path | None = None  # where the processes write; nowhere by default
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def web(self, *arguments: str) -> subprocess.Popen[bytes]:
@@ -101,14 +102,15 @@ class Receiver:
             self.kill(process)
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with (self.log or Path(os.devnull)).open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=self.folder,
+                env=self.environment,
+                start_new_session=True,
+                stdout=log,
+                stderr=log,
+            )
         self._processes.append(process)
         return process
 

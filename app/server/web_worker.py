@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import structlog
 from gevent import pywsgi, socket
 from gunicorn.workers.ggevent import GeventWorker, PyWSGIHandler
 
@@ -23,6 +24,7 @@ REQUEST_SECONDS = 10.0
 SEND_SECONDS = 10.0
 GARBAGE_THRESHOLD = 20_000
 MOST_HEAD_BYTES = 64 * 1024
+log = structlog.get_logger()
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(:)([^\r\n\0]*)\r\n")
 _LENGTHS = ("content-length", "transfer-encoding")
 
@@ -74,6 +76,10 @@ class Head:
         """The content type."""
         return self._known.get("content-type")
 
+    def items(self) -> list[tuple[str, str]]:
+        """Names and values, for the access log."""
+        return self._fields
+
     def get(self, name: str, default: str | None = None) -> str | None:
         """The value of a field, or the last one's of several."""
         return self._known.get(name.lower(), default)
@@ -107,8 +113,8 @@ class Handler(PyWSGIHandler):  # type: ignore[misc]  # gunicorn is not typed
         return Head(_lines(rfile))
 
     def log_request(self) -> None:
-        """A delivery has a line of its own."""
-        if LOGGED not in (self.environ or {}):
+        """A delivery has a line of its own, and so has what was no request."""
+        if self.environ is not None and LOGGED not in self.environ:
             super().log_request()
 
     def _write_with_headers(self, data: bytes) -> None:
@@ -127,17 +133,29 @@ class Handler(PyWSGIHandler):  # type: ignore[misc]  # gunicorn is not typed
         self.socket.settimeout(SEND_SECONDS)
         super()._sendall(data)
 
+    def log_error(self, msg: str, *args: Any) -> None:
+        """pywsgi would name the peer's address and quote what it sent, past our log (§9.3)."""
+        log.warning("invalid_request")
+
+    def handle_error(self, t: Any, v: Any, tb: Any) -> None:
+        """A peer that is gone, or that does not take its answer, is no error of ours."""
+        if issubclass(t, OSError):
+            self.close_connection = True
+        else:
+            log.error("unexpected_error", exc_info=(t, v, tb))
+            self._send_error_response_if_possible(500)
+
     def _handle_client_error(self, ex: Exception) -> Any:
-        """A peer that was too slow has made no mistake worth a line."""
-        if isinstance(ex, TimeoutError):
+        """The answer to what is no HTTP; none for a peer that is gone or too slow."""
+        if isinstance(ex, OSError) and not isinstance(ex, pywsgi._InvalidClientInput):
             return None
-        return super()._handle_client_error(ex)
+        return super()._handle_client_error(ex if isinstance(ex, ValueError) else ValueError(type(ex).__name__))
 
 
 def _lines(rfile: io.BufferedReader) -> Iterator[bytes]:
     """The lines of a head, without the empty one at its end. Raises ValueError when there is too much of it."""
     left = MOST_HEAD_BYTES
-    while (line := rfile.readline(left)) not in (b"\r\n", b""):
+    while (line := rfile.readline(left)) not in (b"\r\n", b"\n", b""):
         left -= len(line)
         if left <= 0:
             raise ValueError("too many header fields")
