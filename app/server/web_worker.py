@@ -12,6 +12,7 @@ import math
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -102,6 +103,11 @@ class Handler(PyWSGIHandler):  # type: ignore[misc]  # gunicorn is not typed
         self._incoming = _Incoming(connection)
         self._held: bytearray | None = None
         super().__init__(connection, address, server, rfile=io.BufferedReader(self._incoming))
+
+    def handle(self) -> None:
+        """All requests of the connection. A peer that is gone when it is answered is no error of ours."""
+        with suppress(OSError):
+            super().handle()
 
     def handle_one_request(self) -> Any:
         """The next request of the connection."""

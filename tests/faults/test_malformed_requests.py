@@ -67,4 +67,5 @@ def test_peers_that_hang_up_leave_no_traceback(receiver):
 
 def assert_only_json_lines(path):
     for line in path.read_text().splitlines():
+        assert line.startswith("{"), path.read_text()
         assert json.loads(line)["level"] in ("info", "warning"), line
