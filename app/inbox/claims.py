@@ -71,14 +71,9 @@ def claim_due(inbox: Inbox, worker: str) -> list[Claim]:
 
 def renew(inbox: Inbox, claims: Sequence[Claim]) -> None:
     """Let the leases of these claims begin anew. Whoever lost one finds out when it is settled."""
-    if not claims:
-        return
-    rows = [claim.inbox_id for claim in claims]
     with writing(inbox.engine) as session:
         session.execute(
-            sa.update(StoredEvent)
-            .where(StoredEvent.id.in_(rows), StoredEvent.claim_token == claims[0].token)
-            .values(lease_until=inbox.now(plus=_lease(inbox))),
+            sa.update(StoredEvent).where(_still_held(claims)).values(lease_until=inbox.now(plus=_lease(inbox))),
             execution_options={"synchronize_session": False},
         )
 
@@ -86,9 +81,7 @@ def renew(inbox: Inbox, claims: Sequence[Claim]) -> None:
 def hand_back(inbox: Inbox, claims: Sequence[Claim]) -> None:
     """Return claims whose handlers did not run to their end: due at once, and the attempt is not charged."""
     with writing(inbox.engine) as session:
-        for claim in claims:
-            mine = (StoredEvent.id == claim.inbox_id) & (StoredEvent.claim_token == claim.token)
-            _return(session, inbox, mine)
+        _return(session, inbox, _still_held(claims))
 
 
 def recover(inbox: Inbox, worker: str, *, begun: int, died: bool) -> None:
@@ -111,6 +104,11 @@ def recover(inbox: Inbox, worker: str, *, begun: int, died: bool) -> None:
 
 def _held_by(worker: str) -> sa.ColumnElement[bool]:
     return _PENDING & (StoredEvent.claimed_by == worker)
+
+
+def _still_held(claims: Sequence[Claim]) -> sa.ColumnElement[bool]:
+    rows, tokens = [claim.inbox_id for claim in claims], {claim.token for claim in claims}
+    return StoredEvent.id.in_(rows) & StoredEvent.claim_token.in_(tokens)
 
 
 def _lost(inbox: Inbox) -> sa.ColumnElement[bool]:

@@ -7,7 +7,7 @@ Whoever inserts first wins, by the unique index alone. `accept()` stores what is
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -126,8 +126,6 @@ def _receive_again(session: Session, inbox: Inbox, event: Event, delivery: Deliv
 
 def _revive(session: Session, inbox: Inbox, event: Event, delivery: Delivery, known: Any) -> None:
     """Make a dead or unhandled event due again. The redelivered body serves where retention erased the first."""
-    keys = inbox.settings.payload_keys
-    sealed = seal(_without_card_data(delivery.body, event.payload), row=known.seal_id, keys=keys)
     session.execute(
         sa.update(StoredEvent)
         .where(StoredEvent.id == known.id)
@@ -137,8 +135,8 @@ def _revive(session: Session, inbox: Inbox, event: Event, delivery: Delivery, kn
             due_at=inbox.now(),
             finished_at=None,
             revived_at=inbox.now(),
-            sealed_payload=sealed,
-            sealing_key=keys[0].id,
+            sealed_payload=_sealed(inbox, delivery.body, event.payload, known.seal_id),
+            sealing_key=inbox.settings.payload_keys[0].id,
         )
     )
     notify(session)
@@ -189,11 +187,11 @@ def _quarantine(
 
 
 def _arrival(inbox: Inbox, event: Event, delivery: Delivery) -> Arrival:
-    seal_id, keys = uuid4(), inbox.settings.payload_keys
+    seal_id = uuid4()
     return Arrival(
         seal_id,
-        body_digest(delivery.body, keys),
-        seal(_without_card_data(delivery.body, event.payload), row=seal_id, keys=keys),
+        body_digest(delivery.body, inbox.settings.payload_keys),
+        _sealed(inbox, delivery.body, event.payload, seal_id),
         event.id,
         event.type,
         event.occurred_at,
@@ -213,11 +211,10 @@ def _quarantined_event(inbox: Inbox, event: Event, delivery: Delivery) -> dict[s
 def _stored(inbox: Inbox, delivery: Delivery, payload: Mapping[str, Any] | None) -> dict[str, Any]:
     """What is kept of a body that no handler will open soon, so it is masked at once."""
     seal_id, settings = uuid4(), inbox.settings
-    sealed = seal(_without_card_data(delivery.body, payload), row=seal_id, keys=settings.payload_keys)
     return {
         "seal_id": seal_id,
         "body_digest": body_digest(delivery.body, settings.payload_keys),
-        "sealed_payload": sealed,
+        "sealed_payload": _sealed(inbox, delivery.body, payload, seal_id),
         "sealing_key": settings.payload_keys[0].id,
         "masked_payload": masked_text(settings, payload, delivery.body),
         "received_at": inbox.now(),
@@ -225,10 +222,10 @@ def _stored(inbox: Inbox, delivery: Delivery, payload: Mapping[str, Any] | None)
     }
 
 
-def _without_card_data(body: bytes, payload: Mapping[str, Any] | None) -> bytes:
-    """The body without card authentication data (PCI DSS 3.3.1)."""
+def _sealed(inbox: Inbox, body: bytes, payload: Mapping[str, Any] | None, seal_id: UUID) -> bytes:
+    """The sealed body, without card authentication data (PCI DSS 3.3.1)."""
     kept, dropped = drop_authentication_data(payload)
-    return json.dumps(kept).encode() if dropped else body
+    return seal(json.dumps(kept).encode() if dropped else body, row=seal_id, keys=inbox.settings.payload_keys)
 
 
 def _audit_repeated(

@@ -3,7 +3,7 @@
 `settle()` is the fence: it settles what is still claimed by this very token, all of it or nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,17 +14,15 @@ from app.inbox.attempt import Outcome
 from app.inbox.context import Inbox
 from app.inbox.lifecycle import State
 
-_COLUMNS = {
-    "id": "bigint",
+_SETTLED = {"id": "bigint", "state": "text", "last_error": "text", "masked": "text", "retry_in": "float"}
+_AUDITED = {
+    "inbox_id": "bigint",
     "event_id": "text",
     "event_type": "text",
-    "attempt": "integer",
     "result": "text",
-    "state": "text",
+    "actor": "text",
     "duration_ms": "integer",
-    "last_error": "text",
-    "masked": "text",
-    "retry_in": "float",
+    "detail": "text",
 }
 
 
@@ -41,37 +39,39 @@ def settle(connection: Connection, inbox: Inbox, outcomes: Sequence[Outcome]) ->
     if not outcomes:
         return
     dialect, ahead = connection.dialect.name, inbox.clock.offset.total_seconds()
-    values = [value for outcome in outcomes for value in _values(outcome)]
+    values = [value for outcome in outcomes for value in _settled(outcome)]
     token = outcomes[0].claim.token  # one for all claims of a batch
     owner = token if dialect == "postgresql" else token.hex
     statement = _settle_statement(dialect, len(outcomes))
     settled = connection.exec_driver_sql(statement, (*values, ahead, ahead, owner)).scalars().all()
     if lost := {outcome.claim.inbox_id for outcome in outcomes} - set(settled):
         raise LeaseLost(lost)
-    connection.exec_driver_sql(_audit_statement(dialect, len(outcomes)), (*values, ahead))
+    audited = [value for outcome in outcomes for value in _audited(outcome)]
+    connection.exec_driver_sql(_audit_statement(dialect, len(outcomes)), (*audited, ahead))
 
 
-def _values(outcome: Outcome) -> tuple[Any, ...]:
+def _settled(outcome: Outcome) -> tuple[Any, ...]:
+    """What `_SETTLED` names."""
+    return outcome.claim.inbox_id, outcome.state.value, _error(outcome), outcome.masked, outcome.retry_in
+
+
+def _audited(outcome: Outcome) -> tuple[Any, ...]:
+    """What `_AUDITED` names."""
     claim = outcome.claim
-    return (
-        claim.inbox_id,
-        claim.event_id,
-        claim.event_type,
-        claim.attempt,
-        outcome.result,
-        outcome.state.value,
-        outcome.duration_ms,
-        outcome.failure.error if outcome.failure else None,
-        outcome.masked,
-        outcome.retry_in,
-    )
+    actor = f"attempt {claim.attempt}"
+    about = (claim.inbox_id, claim.event_id, claim.event_type)
+    return *about, outcome.result, actor, outcome.duration_ms, _error(outcome)
+
+
+def _error(outcome: Outcome) -> str | None:
+    return outcome.failure.error if outcome.failure else None
 
 
 @cache
 def _settle_statement(dialect: str, rows: int) -> str:
     mark = _MARK[dialect]
     return f"""
-        WITH {_outcomes(dialect, rows)}
+        WITH {_outcomes(dialect, _SETTLED, rows)}
         UPDATE events SET
             state = outcomes.state,
             last_error = outcomes.last_error,
@@ -87,18 +87,17 @@ def _settle_statement(dialect: str, rows: int) -> str:
 
 @cache
 def _audit_statement(dialect: str, rows: int) -> str:
+    columns = ", ".join(_AUDITED)
     return f"""
-        WITH {_outcomes(dialect, rows)}
-        INSERT INTO audit_log (event_id, event_type, result, actor, duration_ms, detail, inbox_id, action, at)
-        SELECT event_id, event_type, result, 'attempt ' || attempt, duration_ms, last_error, id, 'attempt',
-            {database_now_sql(dialect, _MARK[dialect])}
-        FROM outcomes"""  # noqa: S608 - as above
+        WITH {_outcomes(dialect, _AUDITED, rows)}
+        INSERT INTO audit_log ({columns}, action, at)
+        SELECT {columns}, 'attempt', {database_now_sql(dialect, _MARK[dialect])} FROM outcomes"""  # noqa: S608 - as above
 
 
 _MARK = {"postgresql": "%s", "sqlite": "?"}
 
 
-def _outcomes(dialect: str, rows: int) -> str:
-    kinds = [f"%s::{kind}" if dialect == "postgresql" else "?" for kind in _COLUMNS.values()]
+def _outcomes(dialect: str, columns: Mapping[str, str], rows: int) -> str:
+    kinds = [f"%s::{kind}" if dialect == "postgresql" else "?" for kind in columns.values()]
     row = f"({', '.join(kinds)})"
-    return f"outcomes ({', '.join(_COLUMNS)}) AS (VALUES {', '.join([row] * rows)})"
+    return f"outcomes ({', '.join(columns)}) AS (VALUES {', '.join([row] * rows)})"

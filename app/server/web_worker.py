@@ -26,7 +26,7 @@ SEND_SECONDS = 10.0
 GARBAGE_THRESHOLD = 20_000
 MOST_HEAD_BYTES = 64 * 1024
 log = structlog.get_logger()
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(:)([^\r\n\0]*)\r\n")
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)\r\n")
 _LENGTHS = ("content-length", "transfer-encoding")
 
 
@@ -61,9 +61,9 @@ class Head:
     def __init__(self, lines: Iterator[bytes]) -> None:
         block = b"".join(lines)
         fields = _FIELD.findall(block)
-        if sum(len(name) + len(colon) + len(value) + 2 for name, colon, value in fields) != len(block):
+        if sum(len(name) + len(value) + len(":\r\n") for name, value in fields) != len(block):
             raise ValueError("malformed header")
-        self._fields = [(name.decode("latin-1"), value.decode("latin-1").strip(" \t")) for name, _, value in fields]
+        self._fields = [(name.decode("latin-1"), value.decode("latin-1").strip(" \t")) for name, value in fields]
         self._known = {name.lower(): value for name, value in self._fields}
         self._check_length()
 
