@@ -29,8 +29,6 @@ from uuid import uuid4
 import psycopg
 import sqlalchemy as sa
 
-from app import create_app
-from app.config import load_settings
 from app.database import reading
 from app.inbox.arrivals import Arrival
 from app.inbox.claims import Claim, claim_due, hand_back
@@ -38,10 +36,9 @@ from app.inbox.context import Inbox, arrival_store
 from app.inbox.lifecycle import State
 from app.inbox.models import StoredEvent
 from app.inbox.receive import Delivery, receive_again
-from app.inbox.rollup import INTERVAL, roll_up_if_due
 from app.protocol.envelope import Event
-from bench.fill import fill, fill_engine
-from bench.pages import LIMIT, PLANNERS, SETTINGS, migrate
+from bench.fill import fill_engine
+from bench.pages import LIMIT, PLANNERS, filled_inbox, migrate
 from bench.plans import complaints, unseen_complaints
 from bench.questions import questions
 from tests.databases import Postgres
@@ -430,13 +427,8 @@ def _configure(server: Postgres) -> None:
 
 
 def _filled(url: str, size: int) -> Filled:
-    started = time.perf_counter()
-    fill(fill_engine(url), size)
-    filled = time.perf_counter()
-    inbox: Inbox = create_app(load_settings(SETTINGS | {"DATABASE_URL": url})).extensions["inbox"]
-    while roll_up_if_due(inbox):
-        inbox.clock.advance(seconds=INTERVAL.total_seconds())
-    return Filled(url, inbox, size, filled - started, time.perf_counter() - filled)
+    inbox, filling, summing = filled_inbox(url, size)
+    return Filled(url, inbox, size, filling, summing)
 
 
 def _options() -> argparse.Namespace:
