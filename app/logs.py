@@ -8,12 +8,14 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 import structlog
 from structlog.types import EventDict, WrappedLogger
 
 from app.privacy.masking import mask_text
+from app.remembered import remembered
 
 _environment = ""  # of the process, on every line (§8.3)
 LOGGED = "senang.logged"
@@ -57,7 +59,9 @@ def log_delivery(
     result: str, event_id: str | None, event_type: str | None, *, request_id: str, duration_ms: int, reason: str = ""
 ) -> None:
     """The line of one delivery (§9.2)."""
-    more = {"request_id": request_id, "duration_ms": duration_ms} | ({"reason": reason} if reason else {})
+    more = f'"request_id": {_text(request_id)}, "duration_ms": {duration_ms}'
+    if reason:
+        more += f', "reason": {_text(reason)}'
     _write("delivery", logging.INFO, event_id, event_type, result, more)
 
 
@@ -65,28 +69,31 @@ def log_attempt(
     result: str, event_id: str, event_type: str, *, attempt: int, duration_ms: int, exception: str | None = None
 ) -> None:
     """The line of one attempt (§9.2). The exception's text is masked already."""
-    more: dict[str, Any] = {"attempt": attempt, "duration_ms": duration_ms}
-    level = logging.INFO if exception is None else logging.WARNING
-    _write("attempt", level, event_id, event_type, result, more | ({"exception": exception} if exception else {}))
+    more = f'"attempt": {attempt}, "duration_ms": {duration_ms}'
+    if exception:
+        more += f', "exception": {_text(exception)}'
+    _write("attempt", logging.WARNING if exception else logging.INFO, event_id, event_type, result, more)
 
 
-def _write(
-    event: str, level: int, event_id: str | None, event_type: str | None, result: str, more: dict[str, Any]
-) -> None:
+def _write(event: str, level: int, event_id: str | None, event_type: str | None, result: str, more: str) -> None:
     """A line without the chain above, since there is one for every delivery and attempt: all of it is known."""
     if not logging.getLogger().isEnabledFor(level):
         return
-    line = {
-        "event": event,
-        "level": logging.getLevelName(level).lower(),
-        "event_id": event_id,
-        "event_type": event_type and mask_text(event_type),
-        "processing_result": result,
-        **more,
-        "timestamp": datetime.now(UTC).isoformat(),
-        "environment": _environment,
-    }
-    _printer.write(_encode(line))
+    shown_type = event_type and _masked_type(event_type)
+    _printer.write(
+        f'{{"event": "{event}", "level": "{_LEVELS[level]}", "event_id": {_text(event_id)},'
+        f' "event_type": {_text(shown_type)}, "processing_result": {_text(result)}, {more},'
+        f' "timestamp": "{datetime.now(UTC).isoformat()}", "environment": "{_environment}"}}'
+    )
+
+
+def _text(text: str | None) -> str:
+    """As JSON."""
+    return "null" if text is None else encode_basestring_ascii(text)
+
+
+_LEVELS = {logging.INFO: "info", logging.WARNING: "warning"}
+_masked_type = remembered(mask_text)
 
 
 class _Printer:

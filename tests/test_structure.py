@@ -13,18 +13,19 @@ from app.web import ACCESS
 ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
     "protocol": {"protocol"},
-    "privacy": {"privacy"},
+    "privacy": {"privacy", "remembered"},
     "registry": {"protocol"},
     "database": set(),
     "clock": set(),
     "handlers": {"protocol", "registry", "database", "handlers"},
     "inbox": {"inbox", "registry", "protocol", "privacy", "database", "clock", "config", "green", "logs"},
     "green": set(),
-    "server": {"server", "database", "logs"},
+    "server": {"server", "database", "logs", "remembered"},
     "sandbox": {"sandbox", "protocol", "clock", "database", "registry"},
     "sandbox/scenarios": {"sandbox", "protocol", "clock"},
     "config": {"protocol", "privacy", "database"},
-    "logs": {"privacy"},
+    "logs": {"privacy", "remembered"},
+    "remembered": set(),
     "metrics": {"inbox"},
     "extensions": {"database"},
 }

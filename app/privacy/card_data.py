@@ -2,6 +2,8 @@
 
 import re
 
+from app.remembered import remembered
+
 _KEYS = frozenset(
     [
         "cvv",
@@ -29,7 +31,6 @@ _KEYS = frozenset(
         "magneticstripe",
     ]
 )
-SHORTEST_TRACK = 18
 _MAY_HOLD = (str, dict, list)
 _TRACK = re.compile(r"%B\d{12,19}\^[^^]{2,26}\^\d{4}|;\d{12,19}=\d{4}")
 
@@ -43,7 +44,7 @@ def drop_authentication_data(payload: object) -> tuple[object, bool]:
 
 def _holds_any(payload: object) -> bool:
     if isinstance(payload, str):
-        return len(payload) >= SHORTEST_TRACK and _TRACK.search(payload) is not None
+        return ("%B" in payload or ";" in payload) and _TRACK.search(payload) is not None
     if isinstance(payload, dict):
         for key, value in payload.items():
             if _forbidden(key) or (isinstance(value, _MAY_HOLD) and _holds_any(value)):
@@ -60,6 +61,7 @@ def _without(payload: object) -> object:
     return None if isinstance(payload, str) and _holds_any(payload) else payload
 
 
+@remembered
 def _forbidden(key: str) -> bool:
     name = key.lower().replace("_", "")
     return (name if name.isascii() and name.isalnum() else re.sub(r"[^a-z0-9]", "", name)) in _KEYS

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Collection
 
 from app.privacy.detectors import DETECTORS, suspects
+from app.remembered import remembered
 
 REFERENCE_KEYS = frozenset(
     {
@@ -84,11 +85,16 @@ def _mask(value: object, key: str, references: frozenset[str], depth: int) -> ob
 def _mask_object(value: dict[str, object], references: frozenset[str], depth: int) -> dict[str, object]:
     masked: dict[str, object] = {}
     for name, item in value.items():
-        shown = mask_text(name) if suspects(name) or not name.isascii() else name
+        shown = _shown(name)
         if shown in masked:
             shown = _unused(shown, masked)
         masked[shown] = _mask(item, name, references, depth)
     return masked
+
+
+@remembered
+def _shown(key: str) -> str:
+    return mask_text(key) if suspects(key) or not key.isascii() else key
 
 
 def _below(key: str, references: frozenset[str]) -> frozenset[str]:
@@ -142,6 +148,7 @@ def _detect(text: str, *, reference: bool) -> str:
     return text if found == plain else found
 
 
+@remembered
 def _canonical(key: str) -> str:
     name = key.lower()
     return name if name.isalpha() else name.replace("_", "").replace("-", "")
