@@ -6,9 +6,9 @@ written every few seconds, beside the deliveries: a process that is killed loses
 
 import time
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
+from contextlib import suppress
 from datetime import datetime
-from threading import Lock
 
 import structlog
 from sqlalchemy.dialects import postgresql, sqlite
@@ -24,36 +24,39 @@ BEYOND = "more"
 _NAMES = [*map(str, BUCKETS), BEYOND]
 KIND = "latency"
 WRITE_SECONDS = 5.0
+MOST_NOTED = 200_000
+"""While the database can't be written, the oldest are forgotten."""
 
 log = structlog.get_logger()
 
 
 class Latencies:
-    """The counts of one process that are not written yet."""
+    """The timings of one process that are not written yet. Noting one is an append; they are counted when written."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._counts: Counter[tuple[datetime, str]] = Counter()
+        self._noted: deque[tuple[datetime, float]] = deque(maxlen=MOST_NOTED)
         self._written_at = time.monotonic()
 
     def note(self, now: datetime, milliseconds: float) -> bool:
         """Count one delivery. Says whether it is time to write."""
-        hour = now.replace(minute=0, second=0, microsecond=0)
-        bucket = _NAMES[bisect_left(BUCKETS, milliseconds)]
-        with self._lock:
-            self._counts[hour, bucket] += 1
-            return time.monotonic() - self._written_at > WRITE_SECONDS
+        self._noted.append((now, milliseconds))
+        return time.monotonic() - self._written_at > WRITE_SECONDS
 
     def write(self, engine: Engine) -> None:
         """Add the counts to the sums. Best effort: on an error they are kept for the next time."""
-        with self._lock:
-            counts, self._counts, self._written_at = self._counts, Counter(), time.monotonic()
+        self._written_at, taken = time.monotonic(), list[tuple[datetime, float]]()
+        with suppress(IndexError):
+            while True:
+                taken.append(self._noted.popleft())
         try:
-            _add(engine, counts)
+            _add(engine, Counter(_counted(*timing) for timing in taken))
         except SQLAlchemyError as error:
             log.warning("latencies_not_written", error=type(error).__name__)
-            with self._lock:
-                self._counts.update(counts)
+            self._noted.extendleft(reversed(taken))
+
+
+def _counted(now: datetime, milliseconds: float) -> tuple[datetime, str]:
+    return now.replace(minute=0, second=0, microsecond=0), _NAMES[bisect_left(BUCKETS, milliseconds)]
 
 
 def _add(engine: Engine, counts: Counter[tuple[datetime, str]]) -> None:
