@@ -2,8 +2,8 @@
 
 A greenlet costs little, so a thousand connections wait for a slow peer as cheaply as one; but none may wait for ever.
 A request has to be there, head and body, `REQUEST_SECONDS` after its connection last was idle; each piece of an answer
-has to be taken within `SEND_SECONDS`. No timer interrupts the application for it: the socket itself knows when its
-time is up, so what is being stored is stored.
+has to be taken within `SEND_SECONDS`. Nobody sets a timer for it: the worker looks now and then who waits for a peer
+too long, and ends that connection. Nothing interrupts the application, so what is being stored is stored.
 """
 
 import gc
@@ -13,40 +13,68 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
+import gevent
 import structlog
 from gevent import pywsgi, socket
 from gunicorn.workers.ggevent import GeventWorker, PyWSGIHandler
 
 from app.logs import LOGGED
+from app.remembered import remembered
 
 REQUEST_SECONDS = 10.0
 SEND_SECONDS = 10.0
+LOOK_SECONDS = 0.5
 GARBAGE_THRESHOLD = 20_000
 MOST_HEAD_BYTES = 64 * 1024
 log = structlog.get_logger()
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)\r\n")
+_FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)\r\n")
 _LENGTHS = ("content-length", "transfer-encoding")
 
 
-class _Incoming(io.RawIOBase):
-    """What a peer sends, until the deadline."""
+class _Peer(io.RawIOBase):
+    """Who sends and takes, as long as there is time."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self.ends_at = math.inf
+        self.request_ends_at = math.inf
+        self._waits_until = math.inf  # while it is waited for
+        self._is_late = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        left = self.ends_at - time.monotonic()
-        if left <= 0:
+        """What it sends. Raises TimeoutError when its request takes too long."""
+        if self.request_ends_at <= time.monotonic():
             raise TimeoutError
-        self._connection.settimeout(left)
+        self._waits_until = self.request_ends_at
         received: int = self._connection.recv_into(buffer)
+        self._waits_until = math.inf
+        if self._is_late:
+            raise TimeoutError
         return received
+
+    def send(self, data: bytes | bytearray) -> None:
+        """Let it take this. Raises OSError when it does not."""
+        self._waits_until = time.monotonic() + SEND_SECONDS
+        sent = self._connection.send(data)  # mostly all of it, and without what sendall() asks first
+        while sent < len(data):
+            sent += self._connection.send(memoryview(data)[sent:])
+        self._waits_until = math.inf
+
+    def drop_if_late(self, now: float) -> None:
+        """End the connection if somebody waits for it, in vain."""
+        if self._waits_until <= now:
+            self._is_late = True
+            with suppress(OSError):
+                socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
+
+
+_peers: set[_Peer] = set()
+"""Of all connections of this process."""
 
 
 class Head:
@@ -59,11 +87,11 @@ class Head:
     status = ""  # pywsgi's word for a head that could not be read
 
     def __init__(self, lines: Iterator[bytes]) -> None:
-        block = b"".join(lines)
-        fields = _FIELD.findall(block)
-        if sum(len(name) + len(value) + len(":\r\n") for name, value in fields) != len(block):
+        block = b"".join(lines).decode("latin-1")
+        fields: list[tuple[str, str]] = _FIELD.findall(block)
+        if len("".join(map("".join, fields))) + len(":\r\n") * len(fields) != len(block):
             raise ValueError("malformed header")
-        self._fields = [(name.decode("latin-1"), value.decode("latin-1").strip(" \t")) for name, value in fields]
+        self._fields = [(name, value.strip(" \t")) for name, value in fields]
         self._known = {name.lower(): value for name, value in self._fields}
         self._check_length()
 
@@ -99,24 +127,47 @@ class Head:
 class Handler(PyWSGIHandler):  # type: ignore[misc]  # gunicorn is not typed
     """One connection."""
 
+    provided_date: str | bytes | None
+
     def __init__(self, connection: socket.socket, address: Any, server: pywsgi.WSGIServer) -> None:
-        self._incoming = _Incoming(connection)
+        self._peer = _Peer(connection)
         self._held: bytearray | None = None
-        super().__init__(connection, address, server, rfile=io.BufferedReader(self._incoming))
+        super().__init__(connection, address, server, rfile=io.BufferedReader(self._peer))
 
     def handle(self) -> None:
         """All requests of the connection. A peer that is gone when it is answered is no error of ours."""
-        with suppress(OSError):
-            super().handle()
+        _peers.add(self._peer)
+        try:
+            with suppress(OSError):
+                super().handle()
+        finally:
+            _peers.discard(self._peer)
 
     def handle_one_request(self) -> Any:
         """The next request of the connection."""
-        self._incoming.ends_at = time.monotonic() + REQUEST_SECONDS
+        self._peer.request_ends_at = time.monotonic() + REQUEST_SECONDS
         return super().handle_one_request()
 
     def MessageClass(self, rfile: io.BufferedReader, _seekable: int) -> Head:  # noqa: N802 - pywsgi's name
         """The head of a request, up to the empty line."""
         return Head(_lines(rfile))
+
+    def finalize_headers(self) -> None:
+        """The date is the same for a whole second."""
+        if self.provided_date is None:
+            date = self.provided_date = _date(int(time.time()))
+            self.response_headers.append((b"Date", date))
+        super().finalize_headers()
+
+    def _check_http_version(self) -> bool:
+        return self.request_version == "HTTP/1.1" or bool(super()._check_http_version())
+
+    def _headers(self) -> Iterator[tuple[str, str]]:
+        """As WSGI names them. A name with an underscore would pass for one with a dash, and is dropped."""
+        for name, value in self.headers.items():
+            key = _environ_key(name)
+            if key is not None:
+                yield key, value
 
     def log_request(self) -> None:
         """A delivery has a line of its own, and so has what was no request."""
@@ -128,16 +179,14 @@ class Handler(PyWSGIHandler):  # type: ignore[misc]  # gunicorn is not typed
         self._held = bytearray()
         super()._write_with_headers(data)
         held, self._held = self._held, None
-        self.response_length -= len(held)
-        self._sendall(held)
+        self._peer.send(held)
 
     def _sendall(self, data: bytes | bytearray) -> None:
         if self._held is not None:
             self._held += data
-            self.response_length += len(data)
-            return
-        self.socket.settimeout(SEND_SECONDS)
-        super()._sendall(data)
+        else:
+            self._peer.send(data)
+        self.response_length += len(data)
 
     def log_error(self, msg: str, *args: Any) -> None:
         """pywsgi would name the peer's address and quote what it sent, past our log (§9.3)."""
@@ -156,6 +205,26 @@ class Handler(PyWSGIHandler):  # type: ignore[misc]  # gunicorn is not typed
         if isinstance(ex, OSError) and not isinstance(ex, pywsgi._InvalidClientInput):
             return None
         return super()._handle_client_error(ex if isinstance(ex, ValueError) else ValueError(type(ex).__name__))
+
+
+def _drop_who_is_late() -> None:
+    while True:
+        time.sleep(LOOK_SECONDS)
+        now = time.monotonic()
+        for peer in list(_peers):
+            peer.drop_if_late(now)
+
+
+@lru_cache(1)
+def _date(second: int) -> bytes:
+    text: bytes = pywsgi.format_date_time(second)
+    return text
+
+
+@remembered
+def _environ_key(name: str) -> str | None:
+    key = name.upper().replace("-", "_")
+    return None if "_" in name or key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
 
 def _lines(rfile: io.BufferedReader) -> Iterator[bytes]:
@@ -189,3 +258,8 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
         gc.collect()
         gc.freeze()
         gc.set_threshold(GARBAGE_THRESHOLD, 20, 100)
+
+    def run(self) -> None:
+        """Serve, and look who is late."""
+        gevent.spawn(_drop_who_is_late)
+        super().run()
