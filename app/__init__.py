@@ -20,7 +20,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
     from app import cli, registry, web
     from app.clock import Clock
     from app.config import load_settings
-    from app.database import Base, engine_options, lighten_savepoints
+    from app.database import Base, engine_options
     from app.extensions import csrf, login, migrate
     from app.inbox.context import Inbox
     from app.logs import configure_logging
@@ -35,7 +35,6 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
         SESSION_COOKIE_SECURE=settings.require_https,
     )
     engine = sa.create_engine(**engine_options(settings.database_url))
-    lighten_savepoints(engine)
     app.extensions["inbox"] = Inbox(engine, settings, clock or Clock())
     migrate.init_app(app, Base)
     login.init_app(app)

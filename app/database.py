@@ -154,21 +154,6 @@ def engine_options(url: str) -> dict[str, Any]:
     }
 
 
-def lighten_savepoints(engine: Engine) -> None:
-    """Let a savepoint cost one statement of the driver, and its release none: the end of its transaction releases it.
-
-    Every attempt of a handler stands behind one. By default each costs two statements, compiled like any other.
-    """
-
-    def set_savepoint(connection: Connection, name: str) -> None:
-        driver: Any = connection.connection.dbapi_connection
-        driver.execute(f"SAVEPOINT {name}")
-
-    dialect: Any = engine.dialect
-    dialect.do_savepoint = set_savepoint
-    dialect.do_release_savepoint = lambda _connection, _name: None
-
-
 @sa.event.listens_for(Engine, "connect")
 def _on_connect(connection: Any, _record: Any) -> None:
     if not isinstance(connection, sqlite3.Connection):

@@ -1,10 +1,13 @@
 """Handlers that are quick share a transaction, and nothing else: what becomes of one is no business of the others."""
 
+from contextlib import suppress
+
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from app.database import writing
-from app.handlers.models import Payment
+from app.handlers.models import Payment, Refund
 from app.inbox.claims import claim_due
 from app.inbox.models import AuditEntry, StoredEvent
 from app.inbox.time_limit import TimeLimit
@@ -36,6 +39,14 @@ def paying(runs):
             raise PermanentFailure("hopeless")
         if event.status == "hangs":
             session.execute(sa.text("SELECT pg_sleep(60)"))
+        if event.status == "leaves a savepoint":
+            session.begin_nested()
+            session.add(
+                Refund(reference=event.id, status="paid", rank=0, occurred_at=event.occurred_at, event_id=event.id)
+            )
+        if event.status == "swallows":
+            with suppress(DBAPIError):
+                session.execute(sa.text("SELECT nothing FROM nowhere"))
 
 
 @pytest.fixture
@@ -110,6 +121,29 @@ def test_one_that_hangs_in_sql_is_stopped_alone_and_its_neighbours_neither_fail_
     assert runs == [f"evt_{number}" for number in range(1, 6)]
     assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
     assert "time limit" in stored("evt_3").last_error
+
+
+@on_postgresql
+def test_one_that_swallows_an_error_of_the_database_fails_alone_for_nothing_of_it_could_be_kept(
+    batch_of_five, work, stored, paid, runs
+):
+    batch_of_five("swallows")
+
+    work()
+
+    assert runs == [f"evt_{number}" for number in range(1, 6)]
+    assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
+    assert "begin_nested" in stored("evt_3").last_error
+
+
+@both_databases
+def test_what_was_done_behind_a_savepoint_that_was_left_open_is_kept(batch_of_five, work, paid, session):
+    batch_of_five("leaves a savepoint")
+
+    work()
+
+    assert session.scalars(sa.select(Refund.event_id)).all() == ["evt_3"]
+    assert len(paid()) == 5
 
 
 @both_databases

@@ -10,7 +10,6 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import structlog
-from sqlalchemy.engine import Connection
 
 from app.inbox.claims import Claim
 from app.inbox.context import Inbox
@@ -60,8 +59,8 @@ class Outcome(NamedTuple):
         )
 
 
-def run(inbox: Inbox, connection: Connection, claim: Claim, limit: TimeLimit) -> Outcome:
-    """Run the handler once, in the connection's transaction. What fails is undone, and nothing else of it.
+def run(inbox: Inbox, session: HandlerSession, claim: Claim, limit: TimeLimit) -> Outcome:
+    """Run the handler once, in the session's transaction. What fails is undone, and nothing else of it.
 
     Raises whatever the handler raises, HandlerTimeout, HandBack, CannotUnseal and UnusablePayload.
     """
@@ -73,7 +72,7 @@ def run(inbox: Inbox, connection: Connection, claim: Claim, limit: TimeLimit) ->
     else:
         result, state = "processed", State.PROCESSED
         seconds = inbox.settings.handler_timeout
-        with HandlerSession(connection) as session, session.guarded(), limit.of(seconds, session.interrupt):
+        with session.guarded(), limit.of(seconds, session.interrupt):
             handler(event, session)
             session.flush()
     return Outcome(claim, result, state, _since(started), event, _masked(inbox, claim, event, body))

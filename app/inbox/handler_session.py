@@ -1,7 +1,8 @@
 """The session a handler gets: everything a session does, but ending the transaction.
 
 The handler's writes and "this event is processed" commit together or not at all, so only the worker may commit. The
-session lives behind a savepoint of the worker's transaction: what it did is kept or undone by itself.
+session works behind a savepoint of the worker's transaction: what it did is kept or undone by itself. Nobody releases
+that savepoint, for the end of the transaction does.
 """
 
 from collections.abc import Iterator
@@ -10,12 +11,17 @@ from typing import Any, NoReturn
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus, TransactionStatus
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session
 
 _FORBIDDEN_SQL = ("COMMIT", "ROLLBACK", "END", "ABORT", "BEGIN", "START", "PREPARE")
-_GUARDED = "handler_is_running"
+_SAVEPOINT = "SAVEPOINT attempt"
 CANCEL_SECONDS = 2.0
+
+_guarded: dict[Any, "HandlerSession"] = {}
+"""The driver's connections on which a handler runs at the moment."""
 
 
 class HandlerMisuse(Exception):
@@ -28,45 +34,64 @@ class HandlerMisuse(Exception):
         )
 
 
+class SwallowedError(Exception):
+    """A handler went on after an error of the database, which PostgreSQL answers by undoing everything."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a handler caught an error of the database and went on: PostgreSQL keeps nothing of a transaction after "
+            "one. What may fail belongs in `with session.begin_nested():`."
+        )
+
+
 class HandlerSession(Session):
-    """A session whose transaction belongs to the worker. `misuse` remembers an error that was swallowed."""
+    """A session whose transaction belongs to the worker. It serves the attempts of that transaction, one after another.
+
+    `misuse` remembers an error that was swallowed.
+    """
 
     misuse: HandlerMisuse | None = None
-    _notes: dict[Any, Any] | None = None  # the guarded connection's own; it can't be asked once it is broken
-    _driver: Any = None
 
     def __init__(self, connection: Connection) -> None:
-        super().__init__(connection, join_transaction_mode="create_savepoint")
+        super().__init__(connection, join_transaction_mode="rollback_only")
+        self.worker_connection = connection  # on which the worker's transaction is under way
+        self._driver: Any = connection.connection.driver_connection
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
         """In the block the transaction can't be ended. What was done in it is kept, or undone when it raises.
 
-        Raises the misuse that the handler swallowed, if any.
+        Raises the misuse that the handler swallowed, if any, and SwallowedError.
         """
-        connection = self.connection()
-        self._driver = connection.connection.driver_connection
-        self._notes = connection.info
-        self._notes[_GUARDED] = self
+        self.misuse = None
+        self._set_savepoint()
+        _guarded[self._driver] = self
         try:
             yield
-            self._drop_guard()
+            while nested := self.get_nested_transaction():
+                nested.commit()  # begun without `with`, and left open
+            self.expunge_all()
             if self.misuse is not None:
                 raise self.misuse
-            super().commit()
+            if self._transaction_status() == TransactionStatus.INERROR:
+                raise SwallowedError
         except BaseException:
-            self._drop_guard()
-            super().rollback()
+            del _guarded[self._driver]
+            self._undo()
             raise
+        del _guarded[self._driver]
+
+    def end(self) -> None:
+        """Roll back what is not committed, and give the connection up."""
+        super().close()
+        self.worker_connection.close()
 
     def interrupt(self) -> bool:
         """Cancel the statement that is under way: the connection, and who shares its transaction, live on.
 
         Says whether there was one. May be called from a signal handler.
         """
-        if not isinstance(self._driver, psycopg.Connection):
-            return False
-        if self._driver.pgconn.transaction_status != psycopg.pq.TransactionStatus.ACTIVE:
+        if self._transaction_status() != TransactionStatus.ACTIVE:
             return False
         self._driver.cancel_safe(timeout=CANCEL_SECONDS)
         return True
@@ -86,13 +111,33 @@ class HandlerSession(Session):
         self._refuse_when_guarded("close the session")
         super().close()
 
-    def _drop_guard(self) -> None:
-        if self._notes is not None:
-            self._notes.pop(_GUARDED, None)
-            self._notes = None
+    def _set_savepoint(self) -> None:
+        """By the driver itself: one is set for every attempt, and SQLAlchemy's own costs twice as much.
+
+        Raises the driver's error. The connection is given up then, since its transaction is of no more use.
+        """
+        try:
+            if self._transaction_status() != TransactionStatus.INTRANS:
+                self._driver.execute(_SAVEPOINT)  # and begin the transaction, if it is PostgreSQL's first statement
+                return
+            result = self._driver.pgconn.exec_(_SAVEPOINT.encode())
+            if result.status != ExecStatus.COMMAND_OK:
+                raise error_from_result(result)
+        except Exception as error:
+            self.worker_connection.invalidate(error)
+            raise
+
+    def _undo(self) -> None:
+        self.close()
+        if not self.worker_connection.invalidated:
+            self.worker_connection.exec_driver_sql(f"ROLLBACK TO {_SAVEPOINT}")
+
+    def _transaction_status(self) -> TransactionStatus | None:
+        """What the driver knows of the transaction; None on SQLite, where a failed statement breaks no other."""
+        return self._driver.info.transaction_status if isinstance(self._driver, psycopg.Connection) else None
 
     def _refuse_when_guarded(self, what: str) -> None:
-        if self._notes is not None:
+        if self._driver in _guarded:
             _refuse(self, what)
 
 
@@ -103,15 +148,15 @@ def _refuse(session: HandlerSession, what: str) -> NoReturn:
 
 @sa.event.listens_for(Engine, "commit")
 def _on_commit(connection: Connection) -> None:
-    if session := connection.info.get(_GUARDED):
+    if session := _guarded.get(connection.connection.driver_connection):
         _refuse(session, "commit")
 
 
 @sa.event.listens_for(Engine, "before_cursor_execute")
-def _on_execute(
-    connection: Connection, _cursor: Any, statement: str, _parameters: Any, _context: Any, _many: bool
+def _before_statement(
+    _connection: Connection, cursor: Any, statement: str, _parameters: Any, _context: Any, _many: bool
 ) -> None:
-    session = connection.info.get(_GUARDED)
+    session = _guarded.get(cursor.connection)
     if session is None:
         return
     words = statement.lstrip().upper().split(maxsplit=2)

@@ -12,13 +12,13 @@ import time
 from collections.abc import Sequence
 
 import structlog
-from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from app.database import is_lock_conflict
 from app.inbox.attempt import Outcome, failed, run
 from app.inbox.claims import Claim, claim_due, hand_back, renew
 from app.inbox.context import Inbox
+from app.inbox.handler_session import HandlerSession
 from app.inbox.lifecycle import State
 from app.inbox.observations import observe
 from app.inbox.settlement import LeaseLost, settle
@@ -78,7 +78,7 @@ class Batch:
 
     def __init__(self, inbox: Inbox, limit: TimeLimit) -> None:
         self._inbox, self._limit = inbox, limit
-        self._connection: Connection | None = None
+        self._session: HandlerSession | None = None
         self._began_at = 0.0
         self._outcomes: list[Outcome] = []
         self.begun = 0  # the row whose attempt was begun last
@@ -145,9 +145,9 @@ class Batch:
     def roll_back(self) -> list[Outcome]:
         """End the transaction, if there is one. Returns the attempts that are undone with it."""
         undone, self._outcomes = self._outcomes, []
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        session, self._session = self._session, None
+        if session is not None:
+            session.end()
         return undone
 
     def _settle(self, outcome: Outcome) -> None:
@@ -161,12 +161,12 @@ class Batch:
             self._give_up(outcome)
 
     def _commit(self) -> None:
-        connection, outcomes = self._connection, self._outcomes
-        if connection is None:
+        session, outcomes = self._session, self._outcomes
+        if session is None:
             return
         try:
-            settle(connection, self._inbox, outcomes)
-            connection.commit()
+            settle(session.worker_connection, self._inbox, outcomes)
+            session.worker_connection.commit()
         except DBAPIError as error:
             if is_lock_conflict(error):
                 raise _LockConflict from error
@@ -188,22 +188,22 @@ class Batch:
         except (Exception, HandlerTimeout) as error:
             if isinstance(error, DBAPIError) and is_lock_conflict(error):
                 raise _LockConflict from error
-            if self._connection is None or self._connection.invalidated:
+            if self._session is None or self._session.worker_connection.invalidated:
                 raise _TransactionLost from error
             outcome = failed(self._inbox, claim, error, since=started)
         self._inbox.paces.note(claim.event_type, time.monotonic() - started)
         return outcome
 
-    def _begin(self, mode: str) -> Connection:
-        if self._connection is None:
+    def _begin(self, mode: str) -> HandlerSession:
+        if self._session is None:
             connection = self._inbox.engine.connect().execution_options(sqlite_begin=mode)
             try:
                 connection.begin()
             except SQLAlchemyError:
                 connection.close()
                 raise
-            self._connection, self._began_at = connection, time.monotonic()
-        return self._connection
+            self._session, self._began_at = HandlerSession(connection), time.monotonic()
+        return self._session
 
     def _give_up(self, outcome: Outcome) -> None:
         """The claim is somebody else's now: nothing was changed."""
