@@ -5,8 +5,7 @@ other. Only the holder of the token may settle (settlement.py), or hand its clai
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -28,8 +27,7 @@ _PENDING = StoredEvent.state == sa.literal_column("'pending'")  # a literal, so 
 _RELEASED: dict[str, Any] = {"claim_token": None, "lease_until": None, "claimed_by": None}
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """The right to run one attempt of one event, until the lease ends."""
 
     inbox_id: int

@@ -56,7 +56,7 @@ class TimeLimit:
 
         `interrupt` makes what the block waits for fail by itself, and says whether there was something to be stopped.
         """
-        previous = signal.signal(signal.SIGALRM, self._on_alarm)
+        signal.signal(signal.SIGALRM, self._on_alarm)  # each time: a handler's library may have set its own
         self._ends_at = time.monotonic() + seconds
         self._interrupt, self._stopped_by = interrupt, None
         self._tell(self._begun, self._ends_at)
@@ -71,7 +71,6 @@ class TimeLimit:
         finally:
             self._running = False
             signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, previous)
             self._tell(self._begun, 0.0)
         if self._stopped_by:
             raise self._stopped_by
