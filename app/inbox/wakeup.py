@@ -45,8 +45,9 @@ class Listener:
             for _ in self._listening(self._engine).notifies(timeout=POLL_SECONDS, stop_after=1):
                 pass
         except (psycopg.Error, SQLAlchemyError):
+            if self._connection is None:  # it could not even be opened
+                self._listen_from = time.monotonic() + LISTEN_AGAIN_SECONDS
             self.close()
-            self._listen_from = time.monotonic() + LISTEN_AGAIN_SECONDS
             time.sleep(POLL_SECONDS)
 
     def close(self) -> None:

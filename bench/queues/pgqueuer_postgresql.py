@@ -84,9 +84,4 @@ async def work(url: str) -> None:
 
 
 if __name__ == "__main__":
-    if os.environ.get("X_UV", "1"):
-        import uvloop
-
-        uvloop.run(work(os.environ[DATABASE]))
-    else:
-        asyncio.run(work(os.environ[DATABASE]))
+    uvloop.run(work(os.environ[DATABASE]))
