@@ -5,8 +5,11 @@ import json
 import pytest
 import sqlalchemy as sa
 
+from app.inbox.audit import write_finished_sums
 from app.inbox.models import AuditEntry, StoredEvent
+from app.inbox.queries import audit_trail
 from app.inbox.retention import purge
+from app.inbox.tally import ROWS_A_MINUTE
 from app.privacy.sealing import parse_keys, unseal
 from tests.databases import both_databases
 
@@ -179,3 +182,32 @@ def test_an_unknown_event_is_a_clear_error(cli):
 
     assert result.exit_code == 1
     assert "no such event" in result.output
+
+
+@both_databases
+def test_the_trail_of_a_body_without_an_id_is_its_own(sender, signed_in, session):
+    sender.deliver(b"not json")
+    sender.deliver(b"[]")
+    page = signed_in()
+    row = session.scalars(sa.select(StoredEvent).where(StoredEvent.event_id.is_(None))).first()
+
+    trail = audit_trail(session, row)
+
+    assert [(entry.action, entry.inbox_id) for entry in trail] == [("delivery", row.id)]
+    assert "signed in" not in page.get(f"/events/{row.id}").text
+
+
+@both_databases
+def test_the_trail_of_an_event_has_what_was_summed_and_its_quarantined_namesake(sender, payload, inbox, session):
+    sent = payload("payment.success", event_id="evt_1")
+    for _ in range(ROWS_A_MINUTE + 3):
+        sender.deliver(sent)
+    sender.deliver(sent | {"status": "another body"})
+    inbox.clock.advance(minutes=1)
+    write_finished_sums(inbox)
+    row = session.scalars(sa.select(StoredEvent).where(StoredEvent.event_id == "evt_1")).one()
+
+    trail = audit_trail(session, row)
+
+    assert [entry.occurrences for entry in trail if entry.detail == "summed"] == [2]
+    assert "quarantined: id_reused" in [entry.result for entry in trail]

@@ -52,8 +52,22 @@ def find_event(session: Session, reference: str) -> StoredEvent | None:
 
 def audit_trail(session: Session, row: StoredEvent) -> Sequence[AuditEntry]:
     """Everything that was recorded of this row, oldest first."""
-    by_event = AuditEntry.event_id == (row.event_id or row.claimed_event_id)
-    return session.scalars(sa.select(AuditEntry).where(by_event).order_by(AuditEntry.id).limit(500)).all()
+    of_row = sa.select(AuditEntry.id).where(AuditEntry.inbox_id == row.id)
+    event_id = row.event_id or row.claimed_event_id
+    found = sa.union(of_row, *_entries_of(event_id)) if event_id else of_row
+    return session.scalars(
+        sa.select(AuditEntry).where(AuditEntry.id.in_(found)).order_by(AuditEntry.id).limit(500)
+    ).all()
+
+
+def _entries_of(event_id: str) -> list[sa.Select[int]]:
+    """The audit rows of an event: by the numbers of its rows, the quarantined too; sums have only its ID."""
+    either = (StoredEvent.event_id == event_id) | (StoredEvent.claimed_event_id == event_id)
+    rows = sa.select(StoredEvent.id).where(either)
+    return [
+        sa.select(AuditEntry.id).where(AuditEntry.inbox_id.in_(rows)),
+        sa.select(AuditEntry.id).where(AuditEntry.inbox_id.is_(None), AuditEntry.event_id == event_id),
+    ]
 
 
 def list_audit(
@@ -62,7 +76,7 @@ def list_audit(
     """Newest first; `before` is the (at, id) of the last row of the page above."""
     statement = sa.select(AuditEntry).order_by(AuditEntry.at.desc(), AuditEntry.id.desc())
     if chosen.event_id:
-        statement = statement.where(AuditEntry.event_id == chosen.event_id)
+        statement = statement.where(AuditEntry.id.in_(sa.union(*_entries_of(chosen.event_id))))
     if chosen.action:
         statement = statement.where(AuditEntry.action == chosen.action)
         if chosen.action not in ("delivery", "attempt"):  # said in so many words, so that the partial index serves it
