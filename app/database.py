@@ -77,8 +77,9 @@ class database_now(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL 
     type = UtcDateTime()
     inherit_cache = True
 
-    def __init__(self, seconds: float = 0.0) -> None:
-        super().__init__(sa.bindparam(None, float(seconds), sa.Float(), unique=True))
+    def __init__(self, seconds: float | sa.BindParameter[float] = 0.0) -> None:
+        named = isinstance(seconds, sa.BindParameter)
+        super().__init__(seconds if named else sa.bindparam(None, seconds, sa.Float(), unique=True))
 
 
 def database_now_sql(dialect: str, seconds: str) -> str:

@@ -5,13 +5,14 @@ other. Only the holder of the token may settle (settlement.py), or hand its clai
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.database import writing
+from app.database import database_now, writing
 from app.inbox.audit import record
 from app.inbox.context import Inbox
 from app.inbox.lifecycle import State
@@ -24,6 +25,7 @@ WORKER_DIED = (
     "the worker died during every attempt: killed, out of memory, os._exit in the handler, or deaf to its time limit"
 )
 _PENDING = StoredEvent.state == sa.literal_column("'pending'")  # a literal, so that the partial index serves it
+_EVENTS: Any = StoredEvent.__table__
 _RELEASED: dict[str, Any] = {"claim_token": None, "lease_until": None, "claimed_by": None}
 
 
@@ -51,7 +53,7 @@ def claim_due(inbox: Inbox, worker: str) -> list[Claim]:
         if inbox.lost_leases.is_due(inbox.clock.now()):
             # Beyond its last attempt by one: in that one it may have been a neighbour that never ran.
             _bury(session, inbox, _lost(inbox) & (StoredEvent.attempts > inbox.settings.max_attempts))
-            claims = _take(session, inbox, worker, token, lost=True, most=1)
+            claims = _take(session, inbox, worker, token, _claim(_lost(inbox)), most=1)
         for claim in claims:
             record(
                 session,
@@ -64,7 +66,7 @@ def claim_due(inbox: Inbox, worker: str) -> list[Claim]:
                 inbox_id=claim.inbox_id,
             )
             inbox.lost_leases.again()
-        return claims or _take(session, inbox, worker, token, lost=False, most=inbox.settings.worker_batch)
+        return claims or _take(session, inbox, worker, token, _UNCLAIMED, most=inbox.settings.worker_batch)
 
 
 def renew(inbox: Inbox, claims: Sequence[Claim]) -> None:
@@ -139,39 +141,52 @@ def _return(session: Session, inbox: Inbox, which: sa.ColumnElement[bool]) -> No
         record(session, inbox, "attempt", "handed back", event_id=event_id, event_type=event_type, inbox_id=inbox_id)
 
 
-def _take(session: Session, inbox: Inbox, worker: str, token: UUID, *, lost: bool, most: int) -> list[Claim]:
-    claimable = _lost(inbox) if lost else _PENDING & StoredEvent.claim_token.is_(None)
+def _claim(claimable: sa.ColumnElement[bool]) -> sa.Executable:
+    """The statement that takes what is due of this, oldest first. `_take()` says what its parameters are."""
+    now = database_now(sa.bindparam("ahead", type_=sa.Float()))
     due = (
-        sa.select(StoredEvent.id)
-        .where(claimable, StoredEvent.due_at <= inbox.now())
-        .order_by(StoredEvent.due_at, StoredEvent.id)
-        .limit(most)
-        .with_hint(StoredEvent, "INDEXED BY ix_events_due", "sqlite")  # or it sorts the whole backlog at each claim
+        sa.select(_EVENTS.c.id)
+        .where(claimable, _EVENTS.c.due_at <= now)
+        .order_by(_EVENTS.c.due_at, _EVENTS.c.id)
+        .limit(sa.bindparam("most", type_=sa.Integer()))
+        .with_hint(_EVENTS, "INDEXED BY ix_events_due", "sqlite")  # or it sorts the whole backlog at each claim
         .with_for_update(skip_locked=True)
         .cte("due")
     )
-    rows = session.execute(
-        sa.update(StoredEvent)
-        .where(StoredEvent.id.in_(sa.select(due.c.id)))
+    return (
+        sa.update(_EVENTS)
+        .where(_EVENTS.c.id.in_(sa.select(due.c.id)))
         .values(
-            attempts=StoredEvent.attempts + 1,
-            claim_token=token,
-            claimed_by=worker,
-            lease_until=inbox.now(plus=_lease(inbox)),
+            attempts=_EVENTS.c.attempts + 1,
+            claim_token=sa.bindparam("token"),
+            claimed_by=sa.bindparam("worker"),
+            lease_until=database_now(sa.bindparam("lease", type_=sa.Float())),
         )
         .returning(
-            StoredEvent.id,
-            StoredEvent.attempts,
-            StoredEvent.event_id,
-            StoredEvent.event_type,
-            StoredEvent.seal_id,
-            StoredEvent.sealed_payload,
-            StoredEvent.masked_payload.is_not(None),
-        ),
-        execution_options={"synchronize_session": False},
+            _EVENTS.c.id,
+            _EVENTS.c.attempts,
+            _EVENTS.c.event_id,
+            _EVENTS.c.event_type,
+            _EVENTS.c.seal_id,
+            _EVENTS.c.sealed_payload,
+            _EVENTS.c.masked_payload.is_not(None),
+        )
+    )
+
+
+_UNCLAIMED = _claim(_PENDING & StoredEvent.claim_token.is_(None))
+"""Built once: a worker asks for it all the time."""
+
+
+def _take(
+    session: Session, inbox: Inbox, worker: str, token: UUID, claim: sa.Executable, most: int
+) -> list[Claim]:
+    ahead = inbox.clock.offset.total_seconds()
+    rows = session.execute(
+        claim, {"token": token, "worker": worker, "most": most, "ahead": ahead, "lease": ahead + _lease(inbox)}
     )
     claims = [Claim(r[0], token, r[1], r[2] or "", r[3] or "", r[4], r[5], bool(r[6])) for r in rows]
-    return sorted(claims, key=lambda claim: claim.inbox_id)
+    return sorted(claims, key=attrgetter("inbox_id"))
 
 
 def _bury(session: Session, inbox: Inbox, which: sa.ColumnElement[bool]) -> None:

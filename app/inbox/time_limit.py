@@ -43,6 +43,10 @@ class TimeLimit:
         """Whether no further attempt may begin."""
         return self._stops_at < math.inf
 
+    def answer_alarms(self) -> None:
+        """Take SIGALRM, again at each batch: a handler's library may have taken it meanwhile."""
+        signal.signal(signal.SIGALRM, self._on_alarm)
+
     def begin(self, inbox_id: int) -> None:
         """The attempt of this row begins. Raises HandBack when the worker has to stop."""
         if self.stopping:
@@ -56,7 +60,6 @@ class TimeLimit:
 
         `interrupt` makes what the block waits for fail by itself, and says whether there was something to be stopped.
         """
-        signal.signal(signal.SIGALRM, self._on_alarm)  # each time: a handler's library may have set its own
         self._ends_at = time.monotonic() + seconds
         self._interrupt, self._stopped_by = interrupt, None
         self._tell(self._begun, self._ends_at)

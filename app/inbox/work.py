@@ -78,6 +78,7 @@ class Batch:
 
     def __init__(self, inbox: Inbox, limit: TimeLimit) -> None:
         self._inbox, self._limit = inbox, limit
+        limit.answer_alarms()
         self._session: HandlerSession | None = None
         self._began_at = 0.0
         self._outcomes: list[Outcome] = []
