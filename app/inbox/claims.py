@@ -178,9 +178,7 @@ _UNCLAIMED = _claim(_PENDING & StoredEvent.claim_token.is_(None))
 """Built once: a worker asks for it all the time."""
 
 
-def _take(
-    session: Session, inbox: Inbox, worker: str, token: UUID, claim: sa.Executable, most: int
-) -> list[Claim]:
+def _take(session: Session, inbox: Inbox, worker: str, token: UUID, claim: sa.Executable, most: int) -> list[Claim]:
     ahead = inbox.clock.offset.total_seconds()
     rows = session.execute(
         claim, {"token": token, "worker": worker, "most": most, "ahead": ahead, "lease": ahead + _lease(inbox)}

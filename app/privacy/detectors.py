@@ -97,7 +97,7 @@ DETECTORS = (
             r"[\"']?(?!\[)[^\s\"',;&\[]{3,}"
         ),
         "password=hunter2",
-        re.compile(r"[A-Za-z][\"']?\s{0,3}[=:]"),
+        re.compile(r"[=:]"),
     ),
     Detector(
         "e-mail", re.compile(r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"), "siti@example.com", re.compile(r"@")

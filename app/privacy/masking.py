@@ -8,6 +8,7 @@ run `flask --app wsgi events remask`.
 import re
 import unicodedata
 from collections.abc import Collection
+from typing import NamedTuple
 
 from app.privacy.detectors import DETECTORS, suspects
 from app.remembered import remembered
@@ -33,6 +34,15 @@ _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]")
 _MASKED = re.compile(r"\[(?:text|number|boolean)(?: [0-9]+)?\]")
 
 
+class _Key(NamedTuple):
+    """What there is to know of a key, whatever stands under it."""
+
+    name: str
+    shown: str
+    is_safe: bool
+    is_reference: bool
+
+
 def mask_payload(payload: object, *, references: Collection[str] = ()) -> object:
     """A JSON value that is safe to show; `references` are further dotted paths of reference numbers.
 
@@ -41,7 +51,7 @@ def mask_payload(payload: object, *, references: Collection[str] = ()) -> object
     try:
         if isinstance(payload, dict):
             return _mask_object(payload, frozenset(references), 1)
-        return _mask(payload, "", frozenset(), 0)
+        return _mask(payload, _key(""), frozenset(), 0)
     except Exception:
         return UNMASKABLE
 
@@ -71,46 +81,46 @@ def masking_self_test() -> list[str]:
     return [d.name for d in DETECTORS if d.sample in mask_text(f"before {d.sample} after")]
 
 
-def _mask(value: object, key: str, references: frozenset[str], depth: int) -> object:
+def _mask(value: object, key: _Key, references: frozenset[str], depth: int) -> object:
     """What stands under a key; `references` are paths from the object that holds the key."""
     if isinstance(value, dict):
-        return UNMASKABLE if depth > MOST_DEPTH else _mask_object(value, _below(key, references), depth + 1)
+        return UNMASKABLE if depth > MOST_DEPTH else _mask_object(value, _below(key.name, references), depth + 1)
     if isinstance(value, list):
         return UNMASKABLE if depth > MOST_DEPTH else [_mask(item, key, references, depth + 1) for item in value]
     if value is None:
         return None
-    return _mask_leaf(value, _canonical(key), key in references)
+    return _mask_leaf(value, key, key.name in references)
 
 
 def _mask_object(value: dict[str, object], references: frozenset[str], depth: int) -> dict[str, object]:
     masked: dict[str, object] = {}
     for name, item in value.items():
-        shown = _shown(name)
-        if shown in masked:
-            shown = _unused(shown, masked)
-        masked[shown] = _mask(item, name, references, depth)
+        key = _key(name)
+        shown = key.shown if key.shown not in masked else _unused(key.shown, masked)
+        masked[shown] = _mask(item, key, references, depth)
     return masked
 
 
 @remembered
-def _shown(key: str) -> str:
-    return mask_text(key) if suspects(key) or not key.isascii() else key
+def _key(name: str) -> _Key:
+    shown = mask_text(name) if suspects(name) or not name.isascii() else name
+    canonical = name.lower().replace("_", "").replace("-", "")
+    return _Key(name, shown, canonical in SAFE_KEYS, canonical in REFERENCE_KEYS)
 
 
 def _below(key: str, references: frozenset[str]) -> frozenset[str]:
     return frozenset(path[len(key) + 1 :] for path in references if path.startswith(f"{key}."))
 
 
-def _mask_leaf(value: object, key: str, is_reference: bool) -> object:
-    is_reference = is_reference or key in REFERENCE_KEYS
-    if not is_reference and key not in SAFE_KEYS:
+def _mask_leaf(value: object, key: _Key, is_reference: bool) -> object:
+    if not (is_reference or key.is_safe):
         return _kind(value)
     if isinstance(value, bool):
         return value
     text = value if isinstance(value, str) else str(value)
     if len(text) > MOST_SAFE_TEXT:
         return _kind(value)
-    detected = _detect(text, reference=is_reference)
+    detected = _detect(text, reference=is_reference or key.is_reference)
     return value if detected == text else detected
 
 
@@ -121,7 +131,7 @@ def _hidden_under(key: str, value: object) -> set[str]:
         return set().union(*(_hidden_under(key, item) for item in value))
     text = str(value)
     shortest = SHORTEST_HIDDEN_TEXT if isinstance(value, str) else SHORTEST_HIDDEN_NUMBER
-    if isinstance(value, bool | None) or len(text) < shortest or _mask_leaf(value, _canonical(key), False) == value:
+    if isinstance(value, bool | None) or len(text) < shortest or _mask_leaf(value, _key(key), False) == value:
         return set()
     return {text}
 
@@ -146,12 +156,6 @@ def _detect(text: str, *, reference: bool) -> str:
         # What one detector replaced may have hidden something from another one.
         looking = suspects(found) if found != before else []
     return text if found == plain else found
-
-
-@remembered
-def _canonical(key: str) -> str:
-    name = key.lower()
-    return name if name.isalpha() else name.replace("_", "").replace("-", "")
 
 
 def _unused(key: str, taken: dict[str, object]) -> str:
