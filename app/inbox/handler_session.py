@@ -67,19 +67,14 @@ class HandlerSession(Session):
         self._set_savepoint()
         _guarded[self._driver] = self
         try:
-            yield
-            while nested := self.get_nested_transaction():
-                nested.commit()  # begun without `with`, and left open
-            self.expunge_all()
-            if self.misuse is not None:
-                raise self.misuse
-            if self._transaction_status() == TransactionStatus.INERROR:
-                raise SwallowedError
+            try:
+                yield
+            finally:
+                del _guarded[self._driver]
+            self._keep()
         except BaseException:
-            del _guarded[self._driver]
             self._undo()
             raise
-        del _guarded[self._driver]
 
     def end(self) -> None:
         """Roll back what is not committed, and give the connection up."""
@@ -127,6 +122,15 @@ class HandlerSession(Session):
             self.worker_connection.invalidate(error)
             raise
 
+    def _keep(self) -> None:
+        if self.misuse is not None:
+            raise self.misuse
+        if self._transaction_status() == TransactionStatus.INERROR:
+            raise SwallowedError
+        while nested := self.get_nested_transaction():
+            nested.commit()  # begun without `with`, and left open
+        self.expunge_all()
+
     def _undo(self) -> None:
         self.close()
         if not self.worker_connection.invalidated:
@@ -159,7 +163,7 @@ def _before_statement(
     session = _guarded.get(cursor.connection)
     if session is None:
         return
-    words = statement.lstrip().upper().split(maxsplit=2)
+    words = statement.lstrip()[:30].upper().split(maxsplit=2)
     ends_transaction = bool(words) and words[0].rstrip(";") in _FORBIDDEN_SQL
     if ends_transaction and words[:2] != ["ROLLBACK", "TO"]:
         _refuse(session, f"execute {words[0].rstrip(';')}")

@@ -38,8 +38,8 @@ def _references(name: str, column: str) -> sa.Index:
 class StoredEvent(Base):
     """One event, or one authentic body that is not (yet) an event: then `event_id` is null.
 
-    Its pages have room (migration 0006), so that PostgreSQL keeps a claim on the same page and out of the indexes: no
-    index may hold what a claim changes.
+    Its pages have room for two versions of each row (migration 0006), so that PostgreSQL keeps a claim on the same page
+    and out of the indexes: no index may hold what a claim changes.
     """
 
     __tablename__ = "events"

@@ -154,8 +154,11 @@ _MOMENT = re.compile(
 """The commonest text that looks like something else."""
 
 
-def suspects(text: str) -> list[Detector]:
-    """The detectors that might find something in the text: their hint is there."""
+_FOR_REFERENCES = tuple(detector for detector in DETECTORS if not detector.digits_only)
+
+
+def suspects(text: str, *, reference: bool = False) -> list[Detector]:
+    """The detectors that might find something in the text, or in this reference number: their hint is there."""
     if text.isalpha() or not _ANY_HINT.search(text) or _MOMENT.fullmatch(text):
         return []
-    return [detector for detector in DETECTORS if detector.hint.search(text)]
+    return [detector for detector in (_FOR_REFERENCES if reference else DETECTORS) if detector.hint.search(text)]

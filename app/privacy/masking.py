@@ -147,14 +147,13 @@ def _kind(value: object) -> str:
 def _detect(text: str, *, reference: bool) -> str:
     """Look at the text as a person reads it: full-width digits are digits, and what can't be seen isn't there."""
     plain = text if text.isascii() else _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
-    found, looking = plain, suspects(plain)
+    found, looking = plain, suspects(plain, reference=reference)
     while looking:
         before = found
         for detector in looking:
-            if not (reference and detector.digits_only):
-                found = detector.mask(found)
+            found = detector.mask(found)
         # What one detector replaced may have hidden something from another one.
-        looking = suspects(found) if found != before else []
+        looking = suspects(found, reference=reference) if found != before else []
     return text if found == plain else found
 
 

@@ -1,9 +1,10 @@
 """Room for what changes, and the audit rows of an event found by its row.
 
 A claim changes no indexed column, so PostgreSQL keeps it on the event's own page, and out of every index, where that
-page has room. Event IDs and references come in no order: an index of them that is built anew needs room in each page,
-or each page splits at once. The audit log is found by the number of the event's row, which only ever grows, instead of
-its ID. Rows of sums have no number, and an index of their own.
+page has room. All events of a page are claimed at once, so it needs room for another version of each. Event IDs and
+references come in no order: an index of them that is built anew needs room in each page, or each page splits at once.
+The audit log is found by the number of the event's row, which only ever grows, instead of its ID. Rows of sums have no
+number, and an index of their own.
 """
 
 import sqlalchemy as sa
@@ -29,7 +30,7 @@ def upgrade() -> None:
     op.create_index("ix_audit_summed", "audit_log", ["event_id"], sqlite_where=summed, postgresql_where=summed)
     op.create_index("ix_audit_inbox", "audit_log", ["inbox_id", "id"])
     if op.get_bind().dialect.name == "postgresql":
-        op.execute("ALTER TABLE events SET (fillfactor = 60)")
+        op.execute("ALTER TABLE events SET (fillfactor = 50)")
         for name in IN_NO_ORDER:
             op.execute(f"ALTER INDEX {name} SET (fillfactor = 70)")
 
