@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from app.registry import handles
 from app.web.export import defused
 from tests.databases import both_databases
 
@@ -122,3 +123,22 @@ def test_what_a_terminal_or_a_reader_would_obey_is_no_identifier(deliver, text):
     answer = deliver(text, event_id="evt_1")
 
     assert answer.json == {"status": "quarantined", "errors": {"event_type": ["not_printable"]}}
+
+
+@both_databases
+def test_an_error_that_no_database_keeps_as_it_is_is_settled_and_shows_no_name(
+    sender, payload, work, stored, signed_in
+):
+    @handles("test.quoting")
+    def quote(event, session):
+        raise RuntimeError(f"no policy for {event.payload['data']['customer']}")
+
+    sender.deliver(payload("test.quoting", event_id="evt_1", data={"customer": "Siti \ud800\0 Ahmad"}))
+
+    work()
+
+    event = stored("evt_1")
+    assert (event.state, event.attempts) == ("pending", 1)
+    assert event.last_error.startswith("RuntimeError: no policy for [text")
+    assert "Siti" not in event.last_error
+    assert signed_in().get(f"/events/{event.id}").status_code == 200
