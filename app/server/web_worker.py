@@ -9,7 +9,6 @@ too long, and ends that connection. Nothing interrupts the application, so what 
 import gc
 import io
 import math
-import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,16 +21,13 @@ from gevent import pywsgi, socket
 from gunicorn.workers.ggevent import GeventWorker, PyWSGIHandler
 
 from app.logs import LOGGED
-from app.remembered import remembered
+from app.server.head import Head
 
 REQUEST_SECONDS = 10.0
 SEND_SECONDS = 10.0
 LOOK_SECONDS = 0.5
 GARBAGE_THRESHOLD = 20_000
-MOST_HEAD_BYTES = 64 * 1024
 log = structlog.get_logger()
-_FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)\r\n")
-_LENGTHS = ("content-length", "transfer-encoding")
 
 
 class _Peer(io.RawIOBase):
@@ -60,8 +56,8 @@ class _Peer(io.RawIOBase):
     def send(self, data: bytes | bytearray) -> None:
         """Let it take this. Raises OSError when it does not."""
         self._waits_until = time.monotonic() + SEND_SECONDS
-        sent = self._connection.send(data)  # mostly all of it, and without what sendall() asks first
-        while sent < len(data):
+        sent = 0
+        while sent < len(data):  # mostly once, and without what sendall() asks first
             sent += self._connection.send(memoryview(data)[sent:])
         self._waits_until = math.inf
 
@@ -77,56 +73,10 @@ _peers: set[_Peer] = set()
 """Of all connections of this process."""
 
 
-class Head:
-    """The header fields of a request, as pywsgi looks at them.
-
-    Read strictly (RFC 9112, 5): a line that is no field, a folded one, or a length that a router in front of us may
-    understand otherwise is refused, for it could smuggle a second request past that router.
-    """
-
-    status = ""  # pywsgi's word for a head that could not be read
-
-    def __init__(self, lines: Iterator[bytes]) -> None:
-        block = b"".join(lines).decode("latin-1")
-        fields: list[tuple[str, str]] = _FIELD.findall(block)
-        if len("".join(map("".join, fields))) + len(":\r\n") * len(fields) != len(block):
-            raise ValueError("malformed header")
-        self._fields = [(name, value.strip(" \t")) for name, value in fields]
-        self._known = {name.lower(): value for name, value in self._fields}
-        self._check_length()
-
-    @property
-    def headers(self) -> list[str]:
-        """Line by line."""
-        return [f"{name}: {value}" for name, value in self._fields]
-
-    @property
-    def typeheader(self) -> str | None:
-        """The content type."""
-        return self._known.get("content-type")
-
-    def items(self) -> list[tuple[str, str]]:
-        """Names and values, for the access log."""
-        return self._fields
-
-    def get(self, name: str, default: str | None = None) -> str | None:
-        """The value of a field, or the last one's of several."""
-        return self._known.get(name.lower(), default)
-
-    getheader = get
-
-    def __delitem__(self, name: str) -> None:
-        del self._known[name]
-
-    def _check_length(self) -> None:
-        named = [name for name in (name.lower() for name, _ in self._fields) if name in _LENGTHS]
-        if len(named) > 1 or self._known.get("transfer-encoding", "chunked").lower() != "chunked":
-            raise ValueError("ambiguous length")
-
-
 class Handler(PyWSGIHandler):  # type: ignore[misc]  # gunicorn is not typed
     """One connection."""
 
+    headers: Head
     provided_date: str | bytes | None
 
     def __init__(self, connection: socket.socket, address: Any, server: pywsgi.WSGIServer) -> None:
@@ -149,8 +99,8 @@ class Handler(PyWSGIHandler):  # type: ignore[misc]  # gunicorn is not typed
         return super().handle_one_request()
 
     def MessageClass(self, rfile: io.BufferedReader, _seekable: int) -> Head:  # noqa: N802 - pywsgi's name
-        """The head of a request, up to the empty line."""
-        return Head(_lines(rfile))
+        """The head of a request."""
+        return Head(rfile)
 
     def finalize_headers(self) -> None:
         """The date is the same for a whole second."""
@@ -163,11 +113,7 @@ class Handler(PyWSGIHandler):  # type: ignore[misc]  # gunicorn is not typed
         return self.request_version == "HTTP/1.1" or bool(super()._check_http_version())
 
     def _headers(self) -> Iterator[tuple[str, str]]:
-        """As WSGI names them. A name with an underscore would pass for one with a dash, and is dropped."""
-        for name, value in self.headers.items():
-            key = _environ_key(name)
-            if key is not None:
-                yield key, value
+        return self.headers.environ()
 
     def log_request(self) -> None:
         """A delivery has a line of its own, and so has what was no request."""
@@ -209,7 +155,7 @@ class Handler(PyWSGIHandler):  # type: ignore[misc]  # gunicorn is not typed
 
 def _drop_who_is_late() -> None:
     while True:
-        time.sleep(LOOK_SECONDS)
+        gevent.sleep(LOOK_SECONDS)
         now = time.monotonic()
         for peer in list(_peers):
             peer.drop_if_late(now)
@@ -219,22 +165,6 @@ def _drop_who_is_late() -> None:
 def _date(second: int) -> bytes:
     text: bytes = pywsgi.format_date_time(second)
     return text
-
-
-@remembered
-def _environ_key(name: str) -> str | None:
-    key = name.upper().replace("-", "_")
-    return None if "_" in name or key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
-
-
-def _lines(rfile: io.BufferedReader) -> Iterator[bytes]:
-    """The lines of a head, without the empty one at its end. Raises ValueError when there is too much of it."""
-    left = MOST_HEAD_BYTES
-    while (line := rfile.readline(left)) not in (b"\r\n", b"\n", b""):
-        left -= len(line)
-        if left <= 0:
-            raise ValueError("too many header fields")
-        yield line
 
 
 class Server(pywsgi.WSGIServer):  # type: ignore[misc]  # gevent is not typed
