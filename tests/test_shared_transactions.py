@@ -111,29 +111,17 @@ def test_one_that_fails_is_undone_alone_and_its_neighbours_neither_fail_nor_run_
 
 
 @on_postgresql
-def test_one_that_hangs_in_sql_is_stopped_alone_and_its_neighbours_neither_fail_nor_run_again(
-    batch_of_five, work, stored, paid, runs
+@pytest.mark.parametrize(("wrong", "says"), [("hangs", "time limit"), ("swallows", "begin_nested")])
+def test_one_that_hangs_in_sql_or_swallows_its_error_fails_alone_and_its_neighbours_neither_fail_nor_run_again(
+    batch_of_five, work, stored, paid, runs, wrong, says
 ):
-    batch_of_five("hangs")
+    batch_of_five(wrong)
 
     work()
 
     assert runs == [f"evt_{number}" for number in range(1, 6)]
     assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
-    assert "time limit" in stored("evt_3").last_error
-
-
-@on_postgresql
-def test_one_that_swallows_an_error_of_the_database_fails_alone_for_nothing_of_it_could_be_kept(
-    batch_of_five, work, stored, paid, runs
-):
-    batch_of_five("swallows")
-
-    work()
-
-    assert runs == [f"evt_{number}" for number in range(1, 6)]
-    assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
-    assert "begin_nested" in stored("evt_3").last_error
+    assert says in stored("evt_3").last_error
 
 
 @both_databases

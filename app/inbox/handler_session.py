@@ -163,7 +163,7 @@ def _before_statement(
     session = _guarded.get(cursor.connection)
     if session is None:
         return
-    words = statement.lstrip()[:30].upper().split(maxsplit=2)
+    words = [word.upper() for word in statement.split(maxsplit=2)[:2]]
     ends_transaction = bool(words) and words[0].rstrip(";") in _FORBIDDEN_SQL
-    if ends_transaction and words[:2] != ["ROLLBACK", "TO"]:
+    if ends_transaction and words != ["ROLLBACK", "TO"]:
         _refuse(session, f"execute {words[0].rstrip(';')}")

@@ -25,7 +25,7 @@ _NAMES = [*map(str, BUCKETS), BEYOND]
 KIND = "latency"
 WRITE_SECONDS = 5.0
 MOST_NOTED = 200_000
-"""While the database can't be written, the oldest are forgotten."""
+"""While the database can't be written, what is more is forgotten."""
 
 log = structlog.get_logger()
 

@@ -31,6 +31,7 @@ _KEYS = frozenset(
         "magneticstripe",
     ]
 )
+SHORTEST_TRACK = 18
 _MAY_HOLD = (str, dict, list)
 _TRACK = re.compile(r"%B\d{12,19}\^[^^]{2,26}\^\d{4}|;\d{12,19}=\d{4}")
 
@@ -44,7 +45,7 @@ def drop_authentication_data(payload: object) -> tuple[object, bool]:
 
 def _holds_any(payload: object) -> bool:
     if isinstance(payload, str):
-        return ("%B" in payload or ";" in payload) and _TRACK.search(payload) is not None
+        return len(payload) >= SHORTEST_TRACK and _TRACK.search(payload) is not None
     if isinstance(payload, dict):
         for key, value in payload.items():
             if _forbidden(key) or (isinstance(value, _MAY_HOLD) and _holds_any(value)):
