@@ -19,7 +19,7 @@ from docs.scaling.spread import spread
 Then = Callable[[], None]
 
 APP_CPU = 142e-6  # a web process, per acknowledged event: bench/RESULTS.md
-DATABASE_CPU = 48e-6  # PostgreSQL, per acknowledged event: measured there too
+DATABASE_CPU = 50e-6  # PostgreSQL, per acknowledged event: measured there too
 SQLITE_CPU = 100e-6  # SQLite, per event in a group: measured through the receiver's own store
 GROUP_CPU = 200e-6  # a group's round trip and statement, however small: a lone event through the store
 FLUSH = 1e-3  # a synced write of the log: an assumption, a cloud volume. A disk with a protected cache takes a tenth
