@@ -4,7 +4,6 @@ Everything happens in a transaction that somebody else began, behind a savepoint
 What a failure means for the event (try again, or dead) is decided here, and the states stand in lifecycle.py.
 """
 
-import time
 import traceback
 from contextlib import suppress
 from typing import NamedTuple
@@ -64,7 +63,7 @@ def run(inbox: Inbox, session: HandlerSession, claim: Claim, limit: TimeLimit) -
 
     Raises whatever the handler raises, HandlerTimeout, HandBack, CannotUnseal and UnusablePayload.
     """
-    started = time.monotonic()
+    started = inbox.stopwatch()
     event, body = _open(inbox, claim)
     handler = handler_for(event.type)
     if handler is None:
@@ -75,7 +74,7 @@ def run(inbox: Inbox, session: HandlerSession, claim: Claim, limit: TimeLimit) -
         with session.guarded(), limit.of(seconds, session.interrupt):
             handler(event, session)
             session.flush()
-    return Outcome(claim, result, state, _since(started), event, _masked(inbox, claim, event, body))
+    return Outcome(claim, result, state, _since(inbox, started), event, _masked(inbox, claim, event, body))
 
 
 def failed(inbox: Inbox, claim: Claim, error: BaseException, *, since: float | None = None) -> Outcome:
@@ -91,7 +90,7 @@ def failed(inbox: Inbox, claim: Claim, error: BaseException, *, since: float | N
         result, state = "dead", State.DEAD
     else:
         retry_in = backoff(claim.attempt, inbox.random)
-    duration = 0 if since is None else _since(since)
+    duration = 0 if since is None else _since(inbox, since)
     return Outcome(claim, result, state, duration, None, masked, _described(error, hidden), retry_in)
 
 
@@ -107,8 +106,8 @@ def _masked(inbox: Inbox, claim: Claim, event: Event, body: bytes) -> str | None
     return None if claim.masked else masked_text(inbox.settings, event.payload, body)
 
 
-def _since(started: float) -> int:
-    return round((time.monotonic() - started) * 1000)
+def _since(inbox: Inbox, started: float) -> int:
+    return round((inbox.stopwatch() - started) * 1000)
 
 
 def _described(error: BaseException, hidden: set[str]) -> Failure:

@@ -1,6 +1,7 @@
 """What every inbox operation needs, bound once by `create_app()`: the database, the settings, the clock."""
 
-from collections.abc import Hashable
+import time
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
@@ -35,6 +36,7 @@ class Inbox:
     lost_leases: OnceASecond = field(default_factory=OnceASecond)
     observed: set[Hashable] = field(default_factory=set)  # the shapes of events that were noted
     random: Random = field(default_factory=Random)
+    stopwatch: Callable[[], float] = time.monotonic  # seconds; what a worker measures its own pace with
 
     @cached_property
     def committer(self) -> GroupCommit[Arrival]:

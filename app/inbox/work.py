@@ -8,7 +8,6 @@ When a shared transaction is lost as a whole (its connection, or the lease of on
 happened: whoever shared it runs again, alone. The same goes for a worker that dies, whose events are handed back.
 """
 
-import time
 from collections.abc import Sequence
 
 import structlog
@@ -52,14 +51,14 @@ def process_next(inbox: Inbox, worker: str, limit: TimeLimit) -> int:
 
     Raises HandBack when the worker has to stop, and BatchInterrupted when the database is lost on the way.
     """
-    claims, renewed_at = claim_due(inbox, worker), time.monotonic()
+    claims, renewed_at = claim_due(inbox, worker), inbox.stopwatch()
     batch = Batch(inbox, limit)
     try:
         for claim in claims:
-            if time.monotonic() - renewed_at > inbox.settings.handler_timeout:
+            if inbox.stopwatch() - renewed_at > inbox.settings.handler_timeout:
                 batch.commit()
                 renew(inbox, batch.unsettled(claims))
-                renewed_at = time.monotonic()
+                renewed_at = inbox.stopwatch()
             batch.attempt(claim)
         batch.commit()
     except HandBack:
@@ -105,7 +104,7 @@ class Batch:
             self._settle(failed(self._inbox, claim, lost.__cause__ or lost))
             for neighbour in neighbours:
                 self.attempt_alone(neighbour.claim)
-        if time.monotonic() - self._began_at > SHARED_SECONDS:
+        if self._inbox.stopwatch() - self._began_at > SHARED_SECONDS:
             self.commit()
 
     def attempt_alone(self, claim: Claim) -> None:
@@ -183,7 +182,7 @@ class Batch:
         """One attempt. Raises _LockConflict when it is undone, and _TransactionLost when its neighbours are too."""
         self._limit.begin(claim.inbox_id)
         self.begun = claim.inbox_id
-        started = time.monotonic()
+        started = self._inbox.stopwatch()
         try:
             outcome = run(self._inbox, self._begin(mode), claim, self._limit)
         except (Exception, HandlerTimeout) as error:
@@ -192,7 +191,7 @@ class Batch:
             if self._session is None or self._session.worker_connection.invalidated:
                 raise _TransactionLost from error
             outcome = failed(self._inbox, claim, error, since=started)
-        self._inbox.paces.note(claim.event_type, time.monotonic() - started)
+        self._inbox.paces.note(claim.event_type, self._inbox.stopwatch() - started)
         return outcome
 
     def _begin(self, mode: str) -> HandlerSession:
@@ -203,7 +202,7 @@ class Batch:
             except SQLAlchemyError:
                 connection.close()
                 raise
-            self._session, self._began_at = HandlerSession(connection), time.monotonic()
+            self._session, self._began_at = HandlerSession(connection), self._inbox.stopwatch()
         return self._session
 
     def _give_up(self, outcome: Outcome) -> None:
