@@ -23,7 +23,7 @@ def masked_text(settings: Settings, payload: Mapping[str, Any] | None, body: byt
     """The masked payload as JSON. A reference number may pass wherever the partner's mapping finds one."""
     if payload is None:
         return json.dumps(f"[unparsed body, {len(body)} bytes]")
-    references = [settings.payload_fields[name] for name in _REFERENCES]
+    references = {settings.payload_fields[name] for name in _REFERENCES}
     return json.dumps(mask_payload(dict(payload), references=references))
 
 

@@ -5,7 +5,7 @@ character class that its neighbour can't match.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from stdnum import luhn
@@ -106,7 +106,7 @@ DETECTORS = (
         "nric",
         re.compile(r"(?<![0-9])[0-9]{2}[01][0-9][0-3][0-9][- ]?[0-9]{2}[- ]?[0-9]{4}(?![0-9])"),
         "900101-14-5678",
-        re.compile(r"[0-9]{6}"),
+        re.compile(r"[0-9]{2}[01][0-9][0-3]"),
         _is_nric,
     ),
     Detector(
@@ -146,7 +146,6 @@ DETECTORS = (
     ),
 )
 
-_ANY_HINT = re.compile("|".join(sorted({detector.hint.pattern for detector in DETECTORS})))
 
 _MOMENT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
@@ -154,11 +153,17 @@ _MOMENT = re.compile(
 """The commonest text that looks like something else."""
 
 
+def _any_hint(detectors: Iterable[Detector]) -> re.Pattern[str]:
+    return re.compile("|".join(sorted({detector.hint.pattern for detector in detectors})))
+
+
 _FOR_REFERENCES = tuple(detector for detector in DETECTORS if not detector.digits_only)
+_IN_TEXT, _IN_REFERENCES = _any_hint(DETECTORS), _any_hint(_FOR_REFERENCES)
 
 
 def suspects(text: str, *, reference: bool = False) -> list[Detector]:
     """The detectors that might find something in the text, or in this reference number: their hint is there."""
-    if text.isalpha() or not _ANY_HINT.search(text) or _MOMENT.fullmatch(text):
+    any_hint, detectors = (_IN_REFERENCES, _FOR_REFERENCES) if reference else (_IN_TEXT, DETECTORS)
+    if text.isalpha() or not any_hint.search(text) or _MOMENT.fullmatch(text):
         return []
-    return [detector for detector in (_FOR_REFERENCES if reference else DETECTORS) if detector.hint.search(text)]
+    return [detector for detector in detectors if detector.hint.search(text)]

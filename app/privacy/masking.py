@@ -87,8 +87,6 @@ def _mask(value: object, key: _Key, references: frozenset[str], depth: int) -> o
         return UNMASKABLE if depth > MOST_DEPTH else _mask_object(value, _below(key.name, references), depth + 1)
     if isinstance(value, list):
         return UNMASKABLE if depth > MOST_DEPTH else [_mask(item, key, references, depth + 1) for item in value]
-    if value is None:
-        return None
     return _mask_leaf(value, key, key.name in references)
 
 
@@ -109,10 +107,14 @@ def _key(name: str) -> _Key:
 
 
 def _below(key: str, references: frozenset[str]) -> frozenset[str]:
+    if not references:
+        return references
     return frozenset(path[len(key) + 1 :] for path in references if path.startswith(f"{key}."))
 
 
 def _mask_leaf(value: object, key: _Key, is_reference: bool) -> object:
+    if value is None:
+        return None
     if not (is_reference or key.is_safe):
         return _kind(value)
     if isinstance(value, bool):
@@ -120,7 +122,7 @@ def _mask_leaf(value: object, key: _Key, is_reference: bool) -> object:
     text = value if isinstance(value, str) else str(value)
     if len(text) > MOST_SAFE_TEXT:
         return _kind(value)
-    detected = _detect(text, reference=is_reference or key.is_reference)
+    detected = _detect(text, reference=True) if is_reference or key.is_reference else _detect_in_safe_text(text)
     return value if detected == text else detected
 
 
@@ -155,6 +157,12 @@ def _detect(text: str, *, reference: bool) -> str:
         # What one detector replaced may have hidden something from another one.
         looking = suspects(found, reference=reference) if found != before else []
     return text if found == plain else found
+
+
+@remembered
+def _detect_in_safe_text(text: str) -> str:
+    """Types, statuses, products and currencies are few."""
+    return _detect(text, reference=False)
 
 
 def _unused(key: str, taken: dict[str, object]) -> str:

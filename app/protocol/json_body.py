@@ -72,6 +72,8 @@ def _depth(value: Any) -> int:
 
 def at(payload: dict[str, Any], path: str) -> Any:
     """What stands at the dotted path, or None."""
+    if "." not in path:
+        return payload.get(path)
     value: Any = payload
     for key in path.split("."):
         value = value.get(key) if isinstance(value, dict) else None
