@@ -36,7 +36,7 @@ class TimeLimit:
         self._running = False
         self._interrupt: Callable[[], bool] = lambda: False
         self._stopped_by: type[BaseException] | None = None
-        self._ends_at = self._stops_at = math.inf
+        self._ends_at = self._stops_at = self._rings_at = math.inf
 
     @property
     def stopping(self) -> bool:
@@ -46,6 +46,11 @@ class TimeLimit:
     def answer_alarms(self) -> None:
         """Take SIGALRM, again at each batch: a handler's library may have taken it meanwhile."""
         signal.signal(signal.SIGALRM, self._on_alarm)
+        self._rings_at = math.inf
+
+    def switch_off(self) -> None:
+        """Let none ring that is still on its way."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
     def begin(self, inbox_id: int) -> None:
         """The attempt of this row begins. Raises HandBack when the worker has to stop."""
@@ -73,7 +78,6 @@ class TimeLimit:
             raise
         finally:
             self._running = False
-            signal.setitimer(signal.ITIMER_REAL, 0)
             self._tell(self._begun, 0.0)
         if self._stopped_by:
             raise self._stopped_by
@@ -85,15 +89,26 @@ class TimeLimit:
             self._set_alarm()
 
     def _set_alarm(self) -> None:
-        left = min(self._ends_at, self._stops_at) - time.monotonic()
-        signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))  # zero would switch it off
+        """Ring in time. An alarm of an earlier attempt that comes before is left to ring, and sets itself anew."""
+        rings_at = min(self._ends_at, self._stops_at)
+        if rings_at < self._rings_at:
+            self._ring_in(rings_at - time.monotonic())
+
+    def _ring_in(self, seconds: float) -> None:
+        seconds = max(seconds, 0.001)  # zero would switch it off
+        self._rings_at = time.monotonic() + seconds
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
+        self._rings_at = math.inf
         if not self._running:
+            return
+        if time.monotonic() < min(self._ends_at, self._stops_at):
+            self._set_alarm()
             return
         first = self._stopped_by is None
         self._stopped_by = HandBack if self._stops_at <= self._ends_at else HandlerTimeout
         if first and self._interrupt():
-            signal.setitimer(signal.ITIMER_REAL, INTERRUPTION_SECONDS)  # it may swallow the error and go on
+            self._ring_in(INTERRUPTION_SECONDS)  # it may swallow the error and go on
             return
         raise self._stopped_by

@@ -9,6 +9,7 @@ happened: whoever shared it runs again, alone. The same goes for a worker that d
 """
 
 from collections.abc import Sequence
+from typing import Self
 
 import structlog
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -52,23 +53,21 @@ def process_next(inbox: Inbox, worker: str, limit: TimeLimit) -> int:
     Raises HandBack when the worker has to stop, and BatchInterrupted when the database is lost on the way.
     """
     claims, renewed_at = claim_due(inbox, worker), inbox.stopwatch()
-    batch = Batch(inbox, limit)
-    try:
-        for claim in claims:
-            if inbox.stopwatch() - renewed_at > inbox.settings.handler_timeout:
-                batch.commit()
-                renew(inbox, batch.unsettled(claims))
-                renewed_at = inbox.stopwatch()
-            batch.attempt(claim)
-        batch.commit()
-    except HandBack:
-        batch.finish()
-        hand_back(inbox, batch.unsettled(claims))
-        raise
-    except (SQLAlchemyError, _LockConflict) as error:
-        raise BatchInterrupted(batch.begun) from error
-    finally:
-        batch.roll_back()
+    with Batch(inbox, limit) as batch:
+        try:
+            for claim in claims:
+                if inbox.stopwatch() - renewed_at > inbox.settings.handler_timeout:
+                    batch.commit()
+                    renew(inbox, batch.unsettled(claims))
+                    renewed_at = inbox.stopwatch()
+                batch.attempt(claim)
+            batch.commit()
+        except HandBack:
+            batch.finish()
+            hand_back(inbox, batch.unsettled(claims))
+            raise
+        except (SQLAlchemyError, _LockConflict) as error:
+            raise BatchInterrupted(batch.begun) from error
     return len(claims)
 
 
@@ -77,12 +76,20 @@ class Batch:
 
     def __init__(self, inbox: Inbox, limit: TimeLimit) -> None:
         self._inbox, self._limit = inbox, limit
-        limit.answer_alarms()
         self._session: HandlerSession | None = None
         self._began_at = 0.0
         self._outcomes: list[Outcome] = []
         self.begun = 0  # the row whose attempt was begun last
         self._settled: set[int] = set()
+
+    def __enter__(self) -> Self:
+        self._limit.answer_alarms()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """What is not committed by now is undone."""
+        self.roll_back()
+        self._limit.switch_off()
 
     def unsettled(self, claims: Sequence[Claim]) -> list[Claim]:
         """Those of the claims that are still to be settled."""

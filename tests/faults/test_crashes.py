@@ -134,9 +134,9 @@ def test_a_worker_that_slept_past_its_lease_changes_nothing(inbox, deliver, stor
     process_next(inbox, "another", TimeLimit())
     settled = stored("evt_1")
 
-    batch = Batch(inbox, TimeLimit())
-    batch.attempt(slept)
-    batch.commit()
+    with Batch(inbox, TimeLimit()) as batch:
+        batch.attempt(slept)
+        batch.commit()
 
     assert (stored("evt_1").state, stored("evt_1").finished_at) == ("processed", settled.finished_at)
 

@@ -1,0 +1,67 @@
+"""The alarm of a worker, which is set once for many attempts."""
+
+import time
+
+import pytest
+
+from app.inbox.time_limit import HandBack, HandlerTimeout, TimeLimit
+
+
+@pytest.fixture
+def limit():
+    limit = TimeLimit()
+    limit.answer_alarms()
+    yield limit
+    limit.switch_off()
+
+
+def busy(seconds):
+    """What a handler does that computes."""
+    ends_at = time.monotonic() + seconds
+    while time.monotonic() < ends_at:
+        pass
+
+
+def test_an_attempt_that_takes_too_long_is_stopped(limit):
+    with pytest.raises(HandlerTimeout), limit.of(0.05):
+        busy(5)
+
+
+def test_an_attempt_has_its_whole_time_though_the_alarm_of_an_earlier_one_rings_meanwhile(limit):
+    with limit.of(0.05):
+        pass
+
+    with limit.of(5):
+        busy(0.1)
+
+
+def test_an_attempt_is_stopped_in_time_though_the_alarm_of_an_earlier_one_rang_meanwhile(limit):
+    with limit.of(0.05):
+        pass
+
+    with pytest.raises(HandlerTimeout), limit.of(0.2):
+        busy(5)
+
+
+def test_an_attempt_with_less_time_than_the_one_before_is_stopped_in_time(limit):
+    with limit.of(5):
+        pass
+
+    with pytest.raises(HandlerTimeout), limit.of(0.05):
+        busy(2)
+
+
+def test_an_alarm_that_rings_between_attempts_stops_nothing(limit):
+    with limit.of(0.05):
+        pass
+
+    busy(0.1)
+
+
+def test_a_worker_that_has_to_stop_hands_the_running_attempt_back_in_time(limit):
+    def told_to_stop():
+        limit.stop_soon(0.05)
+        busy(2)
+
+    with pytest.raises(HandBack), limit.of(5):
+        told_to_stop()
