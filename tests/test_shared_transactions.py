@@ -49,8 +49,8 @@ def transactions():
 
 
 @pytest.fixture
-def paying(runs, transactions, stopwatch):
-    """A handler that leaves a payment. It fails after that for events that say so, or takes its time."""
+def paying(inbox, runs, transactions, stopwatch):
+    """A handler that leaves a payment. After that it does what the event says."""
 
     @handles("test.paying")
     def pay(event, session):
@@ -68,6 +68,9 @@ def paying(runs, transactions, stopwatch):
             session.execute(sa.text("SELECT pg_sleep(60)"))
         if event.status == "dawdles":
             stopwatch.seconds += 0.03
+        if event.status == "loses its connection" and runs.count(event.id) == 1:
+            with inbox.engine.connect() as other:
+                other.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid(session)})
         if event.status == "leaves a savepoint":
             session.begin_nested()
             session.add(
@@ -76,6 +79,11 @@ def paying(runs, transactions, stopwatch):
         if event.status == "swallows":
             with suppress(DBAPIError):
                 session.execute(sa.text("SELECT nothing FROM nowhere"))
+
+
+def pid(session):
+    """The server's process of the session's connection."""
+    return session.scalar(sa.text("SELECT pg_backend_pid()"))
 
 
 @pytest.fixture
@@ -148,6 +156,19 @@ def test_one_that_hangs_in_sql_or_swallows_its_error_fails_alone_and_its_neighbo
     assert says in stored("evt_3").last_error
 
 
+@on_postgresql
+def test_where_the_connection_is_lost_between_two_attempts_the_earlier_ones_run_again_and_the_later_is_tried_again(
+    batch_of_five, work, stored, paid, runs
+):
+    batch_of_five("loses its connection")
+
+    work()
+
+    assert [runs.count(f"evt_{number}") for number in range(1, 6)] == [2, 2, 2, 0, 1]
+    assert paid() == ["evt_1", "evt_2", "evt_3", "evt_5"]
+    assert (stored("evt_4").state, stored("evt_4").attempts) == ("pending", 1)
+
+
 @both_databases
 def test_what_was_done_behind_a_savepoint_that_was_left_open_is_kept(batch_of_five, work, paid, session):
     batch_of_five("leaves a savepoint")
@@ -167,10 +188,10 @@ def test_where_one_lease_is_lost_the_others_are_run_again_and_keep_their_effects
     with writing(inbox.engine) as session:
         session.execute(sa.update(StoredEvent).where(StoredEvent.event_id == "evt_3").values(claim_token=None))
 
-    batch = Batch(inbox, TimeLimit())
-    for claim in claims:
-        batch.attempt(claim)
-    batch.commit()
+    with Batch(inbox, TimeLimit()) as batch:
+        for claim in claims:
+            batch.attempt(claim)
+        batch.commit()
 
     assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
     assert stored("evt_3").state == "pending"

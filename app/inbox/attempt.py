@@ -64,17 +64,17 @@ def run(inbox: Inbox, session: HandlerSession, claim: Claim, limit: TimeLimit) -
     Raises whatever the handler raises, HandlerTimeout, HandBack, CannotUnseal and UnusablePayload.
     """
     started = inbox.stopwatch()
-    event, body = _open(inbox, claim)
-    handler = handler_for(event.type)
-    if handler is None:
-        result, state = "unhandled", State.UNHANDLED
-    else:
-        result, state = "processed", State.PROCESSED
-        seconds = inbox.settings.handler_timeout
-        with session.guarded(), limit.of(seconds, session.interrupt):
-            handler(event, session)
-            session.flush()
-    return Outcome(claim, result, state, _since(inbox, started), event, _masked(inbox, claim, event, body))
+    with session.guarded():
+        event, body = _open(inbox, claim)
+        masked = _masked(inbox, claim, event, body)
+        handler = handler_for(event.type)
+        session.ready()
+        if handler is not None:
+            with limit.of(inbox.settings.handler_timeout, session.interrupt):
+                handler(event, session)
+                session.flush()
+    result, state = ("unhandled", State.UNHANDLED) if handler is None else ("processed", State.PROCESSED)
+    return Outcome(claim, result, state, _since(inbox, started), event, masked)
 
 
 def failed(inbox: Inbox, claim: Claim, error: BaseException, *, since: float | None = None) -> Outcome:

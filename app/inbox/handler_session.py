@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-import psycopg
 import sqlalchemy as sa
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGconn
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session
 
@@ -56,12 +56,15 @@ class HandlerSession(Session):
         super().__init__(connection, join_transaction_mode="rollback_only")
         self.worker_connection = connection  # on which the worker's transaction is under way
         self._driver: Any = connection.connection.driver_connection
+        self._libpq: PGconn | None = getattr(self._driver, "pgconn", None)  # None on SQLite
+        self._savepoint_is_on_its_way = False
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
         """In the block the transaction can't be ended. What was done in it is kept, or undone when it raises.
 
-        Raises the misuse that the handler swallowed, if any, and SwallowedError.
+        The session may be used after `ready()`. Raises the misuse that the handler swallowed, if any, and
+        SwallowedError.
         """
         self.misuse = None
         self._set_savepoint()
@@ -71,9 +74,23 @@ class HandlerSession(Session):
                 yield
             finally:
                 del _guarded[self._driver]
+                self.ready()
             self._keep()
         except BaseException:
             self._undo()
+            raise
+
+    def ready(self) -> None:
+        """Wait until the savepoint is set. Raises the driver's error, and gives the connection up then."""
+        if self._libpq is None or not self._savepoint_is_on_its_way:
+            return
+        self._savepoint_is_on_its_way = False
+        try:
+            while result := self._libpq.get_result():
+                if result.status != ExecStatus.COMMAND_OK:
+                    raise error_from_result(result)
+        except Exception as error:
+            self.worker_connection.invalidate(error)
             raise
 
     def end(self) -> None:
@@ -86,7 +103,7 @@ class HandlerSession(Session):
 
         Says whether there was one. May be called from a signal handler.
         """
-        if self._transaction_status() != TransactionStatus.ACTIVE:
+        if self._libpq is None or self._libpq.transaction_status != TransactionStatus.ACTIVE:
             return False
         self._driver.cancel_safe(timeout=CANCEL_SECONDS)
         return True
@@ -107,17 +124,17 @@ class HandlerSession(Session):
         super().close()
 
     def _set_savepoint(self) -> None:
-        """By the driver itself: one is set for every attempt, and SQLAlchemy's own costs twice as much.
+        """Without waiting for PostgreSQL's word that it is set, since there is work to be done meanwhile.
 
-        Raises the driver's error. The connection is given up then, since its transaction is of no more use.
+        By the driver itself: one is set for every attempt, and SQLAlchemy's own costs twice as much. A transaction
+        that takes none is of no more use, nor is its connection.
         """
         try:
-            if self._transaction_status() != TransactionStatus.INTRANS:
+            if self._libpq is not None and self._libpq.transaction_status == TransactionStatus.INTRANS:
+                self._libpq.send_query(_SAVEPOINT.encode())
+                self._savepoint_is_on_its_way = True
+            else:
                 self._driver.execute(_SAVEPOINT)  # and begin the transaction, if it is PostgreSQL's first statement
-                return
-            result = self._driver.pgconn.exec_(_SAVEPOINT.encode())
-            if result.status != ExecStatus.COMMAND_OK:
-                raise error_from_result(result)
         except Exception as error:
             self.worker_connection.invalidate(error)
             raise
@@ -125,20 +142,17 @@ class HandlerSession(Session):
     def _keep(self) -> None:
         if self.misuse is not None:
             raise self.misuse
-        if self._transaction_status() == TransactionStatus.INERROR:
-            raise SwallowedError
+        if self._libpq is not None and self._libpq.transaction_status == TransactionStatus.INERROR:
+            raise SwallowedError  # SQLite goes on after an error
         while nested := self.get_nested_transaction():
             nested.commit()  # begun without `with`, and left open
-        self.expunge_all()
+        if len(self.identity_map):
+            self.expunge_all()
 
     def _undo(self) -> None:
         self.close()
         if not self.worker_connection.invalidated:
             self.worker_connection.exec_driver_sql(f"ROLLBACK TO {_SAVEPOINT}")
-
-    def _transaction_status(self) -> TransactionStatus | None:
-        """What the driver knows of the transaction; None on SQLite, where a failed statement breaks no other."""
-        return self._driver.info.transaction_status if isinstance(self._driver, psycopg.Connection) else None
 
     def _refuse_when_guarded(self, what: str) -> None:
         if self._driver in _guarded:
