@@ -90,6 +90,15 @@ def database_now_sql(dialect: str, seconds: str) -> str:
     return f"(SELECT clock_timestamp() + ({seconds}) * interval '1 second')"
 
 
+PLACEHOLDER = {"postgresql": "%s", "sqlite": "?"}
+"""What stands for a value in SQL text that the driver gets as it is."""
+
+
+def driver_moment(dialect: str, moment: datetime) -> datetime | str:
+    """A moment in UTC as the driver takes it. On SQLite it is text, in the form that SQLAlchemy reads."""
+    return moment.strftime("%Y-%m-%d %H:%M:%S.%f") if dialect == "sqlite" else moment
+
+
 @compiles(database_now)
 def _compiled_now(element: database_now, compiler: Any, **kw: Any) -> str:
     return database_now_sql(compiler.dialect.name, compiler.process(element.clauses, **kw))

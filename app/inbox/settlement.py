@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from app.database import database_now_sql
+from app.database import PLACEHOLDER, database_now_sql
 from app.inbox.attempt import Outcome
 from app.inbox.context import Inbox
 from app.inbox.lifecycle import State
@@ -46,10 +46,13 @@ def settle(connection: Connection, inbox: Inbox, outcomes: Sequence[Outcome]) ->
     token = outcomes[0].claim.token  # one for all claims of a batch
     owner = token if dialect == "postgresql" else token.hex
     rows = json.dumps([_row(outcome) for outcome in outcomes])
-    settled = connection.exec_driver_sql(_settle_statement(dialect), (rows, ahead, ahead, owner)).scalars().all()
+    if dialect == "postgresql":
+        settled = connection.exec_driver_sql(_at_once(), (rows, ahead, ahead, owner, ahead)).scalars().all()
+    else:
+        settled = connection.exec_driver_sql(_settling(dialect), (rows, ahead, ahead, owner)).scalars().all()
+        connection.exec_driver_sql(_auditing(dialect), (rows, ahead))
     if lost := {outcome.claim.inbox_id for outcome in outcomes} - set(settled):
         raise LeaseLost(lost)
-    connection.exec_driver_sql(_audit_statement(dialect), (rows, ahead))
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:
@@ -70,10 +73,28 @@ def _row(outcome: Outcome) -> dict[str, Any]:
 
 
 @cache
-def _settle_statement(dialect: str) -> str:
-    mark = _MARK[dialect]
+def _at_once() -> str:
+    """Both statements in one, which only PostgreSQL can: the array is sent and read once."""
     return f"""
-        WITH outcomes AS ({_outcomes(dialect)})
+        WITH outcomes AS ({_outcomes("postgresql")}),
+            settled AS ({_update("postgresql")}),
+            audited AS ({_insert("postgresql")})
+        SELECT id FROM settled"""  # noqa: S608 - made of names that stand in this file
+
+
+@cache
+def _settling(dialect: str) -> str:
+    return f"WITH outcomes AS ({_outcomes(dialect)}) {_update(dialect)}"
+
+
+@cache
+def _auditing(dialect: str) -> str:
+    return f"WITH outcomes AS ({_outcomes(dialect)}) {_insert(dialect)}"
+
+
+def _update(dialect: str) -> str:
+    mark = PLACEHOLDER[dialect]
+    return f"""
         UPDATE events SET
             state = outcomes.state,
             last_error = outcomes.detail,
@@ -87,16 +108,11 @@ def _settle_statement(dialect: str) -> str:
         RETURNING events.id"""  # noqa: S608 - made of names that stand in this file
 
 
-@cache
-def _audit_statement(dialect: str) -> str:
+def _insert(dialect: str) -> str:
     columns = ", ".join(_AUDITED)
     return f"""
-        WITH outcomes AS ({_outcomes(dialect)})
         INSERT INTO audit_log ({columns}, action, at)
-        SELECT {columns}, 'attempt', {database_now_sql(dialect, _MARK[dialect])} FROM outcomes"""  # noqa: S608 - made of names that stand in this file
-
-
-_MARK = {"postgresql": "%s", "sqlite": "?"}
+        SELECT {columns}, 'attempt', {database_now_sql(dialect, PLACEHOLDER[dialect])} FROM outcomes"""  # noqa: S608 - made of names that stand in this file
 
 
 def _outcomes(dialect: str) -> str:

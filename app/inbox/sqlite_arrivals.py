@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.clock import Clock
-from app.database import database_now_sql, own_connection
+from app.database import database_now_sql, driver_moment, own_connection
 from app.green import beside
 from app.inbox.arrivals import AUDIT, COLUMNS, KEPT, SAME_FOR_ALL, Arrival
 from app.inbox.group_commit import Refused, Unavailable
@@ -86,7 +86,7 @@ def _values(arrival: Arrival) -> tuple[Any, ...]:
     """The columns in the forms in which SQLAlchemy keeps them."""
     as_text: dict[str, Any] = {
         "seal_id": arrival.seal_id.hex,
-        "occurred_at": arrival.occurred_at.strftime("%Y-%m-%d %H:%M:%S.%f"),
+        "occurred_at": driver_moment("sqlite", arrival.occurred_at),
     }
     return arrival._replace(**as_text)[: len(COLUMNS)]
 

@@ -13,7 +13,8 @@ from typing import Any, LiteralString
 
 import psycopg
 
-COLUMNS = ("reference", "status", "rank", "occurred_at", "event_id")
+from app.handlers.models import COLUMNS, upsert
+
 NOTES = (
     "CREATE SEQUENCE bench_effects",
     "ALTER TABLE payments ADD COLUMN bench_at timestamptz DEFAULT clock_timestamp()",
@@ -39,16 +40,5 @@ def number(connection: psycopg.Connection[Any], query: LiteralString) -> float:
     return float(row[0] or 0) if row else 0.0
 
 
-def statement(*placeholders: LiteralString) -> LiteralString:
-    """The upsert, with the driver's placeholders."""
-    return f"""
-        INSERT INTO payments ({", ".join(COLUMNS)}) VALUES ({", ".join(placeholders)})
-        ON CONFLICT (reference) DO UPDATE SET
-            status = excluded.status, rank = excluded.rank,
-            occurred_at = excluded.occurred_at, event_id = excluded.event_id
-        WHERE (excluded.occurred_at, excluded.rank, excluded.event_id)
-            > (payments.occurred_at, payments.rank, payments.event_id)"""  # noqa: S608
-
-
-FOR_PSYCOPG = statement(*["%s"] * len(COLUMNS))
-FOR_ASYNCPG = statement(*(f"${number}" for number in range(1, len(COLUMNS) + 1)))
+FOR_PSYCOPG = upsert("payments", ("%s",) * len(COLUMNS))
+FOR_ASYNCPG = upsert("payments", tuple(f"${number}" for number in range(1, len(COLUMNS) + 1)))
