@@ -7,6 +7,7 @@ that savepoint, for the end of the transaction does.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from select import POLLIN, poll
 from typing import Any, NoReturn
 
 import sqlalchemy as sa
@@ -58,6 +59,9 @@ class HandlerSession(Session):
         self._driver: Any = connection.connection.driver_connection
         self._libpq: PGconn | None = getattr(self._driver, "pgconn", None)  # None on SQLite
         self._savepoint_is_on_its_way = False
+        self._readable = poll()
+        if self._libpq is not None:
+            self._readable.register(self._libpq.socket, POLLIN)
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -86,6 +90,10 @@ class HandlerSession(Session):
             return
         self._savepoint_is_on_its_way = False
         try:
+            self._libpq.consume_input()
+            while self._libpq.is_busy():  # asked for a result now, libpq would stop every thread until it is there
+                self._readable.poll()
+                self._libpq.consume_input()
             while result := self._libpq.get_result():
                 if result.status != ExecStatus.COMMAND_OK:
                     raise error_from_result(result)
