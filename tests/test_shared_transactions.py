@@ -142,6 +142,18 @@ def test_one_that_fails_is_undone_alone_and_its_neighbours_neither_fail_nor_run_
     assert {stored(f"evt_{number}").attempts for number in range(1, 6)} == {1}
 
 
+@both_databases
+def test_one_that_no_key_opens_is_dead_alone(batch_of_five, inbox, work, stored, paid):
+    batch_of_five("paid")
+    with writing(inbox.engine) as session:
+        session.execute(sa.update(StoredEvent).where(StoredEvent.event_id == "evt_3").values(sealed_payload=b"broken"))
+
+    work()
+
+    assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
+    assert (stored("evt_3").state, {stored(f"evt_{number}").attempts for number in range(1, 6)}) == ("dead", {1})
+
+
 @on_postgresql
 @pytest.mark.parametrize(("wrong", "says"), [("hangs", "time limit"), ("swallows", "begin_nested")])
 def test_one_that_hangs_in_sql_or_swallows_its_error_fails_alone_and_its_neighbours_neither_fail_nor_run_again(

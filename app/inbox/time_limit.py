@@ -43,13 +43,8 @@ class TimeLimit:
         """Whether no further attempt may begin."""
         return self._stops_at < math.inf
 
-    def answer_alarms(self) -> None:
-        """Take SIGALRM, again at each batch: a handler's library may have taken it meanwhile."""
-        signal.signal(signal.SIGALRM, self._on_alarm)
-        self._rings_at = math.inf
-
     def switch_off(self) -> None:
-        """Let none ring that is still on its way."""
+        """Let no alarm ring that is still on its way."""
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def begin(self, inbox_id: int) -> None:
@@ -69,6 +64,7 @@ class TimeLimit:
         self._interrupt, self._stopped_by = interrupt, None
         self._tell(self._begun, self._ends_at)
         self._running = True
+        self._keep_the_alarm()
         self._set_alarm()
         try:
             yield
@@ -87,6 +83,14 @@ class TimeLimit:
         self._stops_at = time.monotonic() + seconds
         if self._running:
             self._set_alarm()
+
+    def _keep_the_alarm(self) -> None:
+        """It is ours again, though a handler's library may have taken it meanwhile, or switched it off."""
+        if signal.getsignal(signal.SIGALRM) != self._on_alarm:
+            signal.signal(signal.SIGALRM, self._on_alarm)
+            self._rings_at = math.inf
+        elif not signal.getitimer(signal.ITIMER_REAL)[0]:
+            self._rings_at = math.inf
 
     def _set_alarm(self) -> None:
         """Ring in time. An alarm of an earlier attempt that comes before is left to ring, and sets itself anew."""

@@ -83,7 +83,6 @@ class Batch:
         self._settled: set[int] = set()
 
     def __enter__(self) -> Self:
-        self._limit.answer_alarms()
         return self
 
     def __exit__(self, *_error: object) -> None:

@@ -1,5 +1,6 @@
 """The alarm of a worker, which is set once for many attempts."""
 
+import signal
 import time
 
 import pytest
@@ -10,7 +11,6 @@ from app.inbox.time_limit import HandBack, HandlerTimeout, TimeLimit
 @pytest.fixture
 def limit():
     limit = TimeLimit()
-    limit.answer_alarms()
     yield limit
     limit.switch_off()
 
@@ -56,6 +56,23 @@ def test_an_alarm_that_rings_between_attempts_stops_nothing(limit):
         pass
 
     busy(0.1)
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda: signal.signal(signal.SIGALRM, signal.SIG_IGN),
+        lambda: signal.setitimer(signal.ITIMER_REAL, 0),
+        lambda: (signal.signal(signal.SIGALRM, signal.SIG_IGN), signal.setitimer(signal.ITIMER_REAL, 60)),
+    ],
+    ids=["takes the signal", "switches the timer off", "takes both"],
+)
+def test_the_next_attempt_is_stopped_in_time_where_the_library_of_a_handler_took_the_alarm(limit, take):
+    with limit.of(1):
+        take()
+
+    with pytest.raises(HandlerTimeout), limit.of(0.05):
+        busy(2)
 
 
 def test_a_worker_that_has_to_stop_hands_the_running_attempt_back_in_time(limit):
