@@ -39,7 +39,7 @@ from bench.queues.procrastinate_postgresql import Procrastinate
 from tests.databases import Postgres
 
 EVENTS = 20_000
-ROUNDS = 3
+ROUNDS = 5
 PROCESSES = (1, 2)
 EXPECTED = {CeleryOnRedis.name: 6.0, Procrastinate.name: 6.0, PgQueuer.name: 1.5}
 """How many times as fast ours has to be, with as many processes as PROCESSES says last."""
