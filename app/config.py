@@ -58,7 +58,7 @@ class Settings:
     require_https: bool  # REQUIRE_HTTPS: refuse plain HTTP
     embedded_worker: bool  # EMBEDDED_WORKER: gunicorn keeps a worker process beside its web workers
     worker_processes: int  # WORKER_PROCESSES: processes of `flask worker`
-    worker_batch: int  # WORKER_BATCH: events claimed at once
+    worker_batch: int  # WORKER_BATCH: events claimed at once, at most
     handler_timeout: float  # HANDLER_TIMEOUT: seconds that one attempt may take
     max_attempts: int  # MAX_ATTEMPTS: attempts before an event is dead
     fast_lane: bool  # FAST_LANE: plain deliveries skip Flask's routing, contexts and hooks
@@ -131,7 +131,7 @@ def _read(env: _Environment, *, on_platform: bool) -> dict[str, Any]:
         "require_https": env.bool("REQUIRE_HTTPS", on_platform or environment == "live"),
         "embedded_worker": env.bool("EMBEDDED_WORKER", True),
         "worker_processes": _whole(env, "WORKER_PROCESSES", 1, 1, 64),
-        "worker_batch": _whole(env, "WORKER_BATCH", 64, 1, 1000),
+        "worker_batch": _whole(env, "WORKER_BATCH", 256, 1, 1000),
         "handler_timeout": env.float("HANDLER_TIMEOUT", 30.0, validate=Range(0.1, 3600)) or 30.0,
         "max_attempts": _whole(env, "MAX_ATTEMPTS", 8, 1, 100),
         "fast_lane": env.bool("FAST_LANE", True),

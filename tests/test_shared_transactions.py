@@ -12,7 +12,7 @@ from app.handlers.models import Payment, Refund
 from app.inbox.claims import claim_due
 from app.inbox.models import StoredEvent
 from app.inbox.time_limit import TimeLimit
-from app.inbox.work import Batch
+from app.inbox.work import Batch, process_next
 from app.registry import PermanentFailure, handles
 from tests.databases import both_databases, on_postgresql
 
@@ -66,8 +66,7 @@ def paying(inbox, runs, transactions, stopwatch):
             raise PermanentFailure("hopeless")
         if event.status == "hangs":
             session.execute(sa.text("SELECT pg_sleep(60)"))
-        if event.status == "dawdles":
-            stopwatch.seconds += 0.03
+        stopwatch.seconds += {"dawdles": 0.03, "takes a moment": 0.003}.get(event.status, 0.0)
         if event.status == "loses its connection" and runs.count(event.id) == 1:
             with inbox.engine.connect() as other:
                 other.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid(session)})
@@ -228,3 +227,33 @@ def test_a_handler_that_was_slow_lately_has_a_transaction_to_itself(batch_of_fiv
 
     together, alone = 1, 2
     assert len(transactions) == together + alone
+
+
+@pytest.fixture
+def backlog(known_to_be_quick, deliver):
+    """As many due events as asked for, all alike."""
+
+    def send(count, status):
+        for number in range(count):
+            deliver("test.paying", event_id=f"evt_{number}", status=status)
+
+    return send
+
+
+@both_databases
+def test_while_a_backlog_of_quick_events_is_worked_off_more_are_claimed_at_once(backlog, inbox, transactions):
+    backlog(160, "paid")
+
+    claimed = [process_next(inbox, "worker", TimeLimit()) for _ in range(3)]
+
+    assert claimed == [64, 96, 0]
+    assert len(transactions) == len([64, 64, 32])
+
+
+@both_databases
+def test_events_that_take_a_moment_are_left_to_other_workers(backlog, inbox):
+    backlog(130, "takes a moment")
+
+    claimed = [process_next(inbox, "worker", TimeLimit()) for _ in range(3)]
+
+    assert claimed == [64, 64, 2]

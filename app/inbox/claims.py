@@ -19,7 +19,7 @@ from app.inbox.lifecycle import State
 from app.inbox.models import StoredEvent
 
 LEASE_MARGIN_SECONDS = 15.0
-MOST_CLAIMED = 2_000
+MOST_CLAIMED = 5_000
 """More claims than all workers hold together; where they hold more, lost ones are found a little later."""
 WORKER_DIED = (
     "the worker died during every attempt: killed, out of memory, os._exit in the handler, or deaf to its time limit"
@@ -66,7 +66,8 @@ def claim_due(inbox: Inbox, worker: str) -> list[Claim]:
                 inbox_id=claim.inbox_id,
             )
             inbox.lost_leases.again()
-        return claims or _take(session, inbox, worker, token, _UNCLAIMED, most=inbox.settings.worker_batch)
+        most = inbox.paces.claim_size(inbox.settings.worker_batch)
+        return claims or _take(session, inbox, worker, token, _UNCLAIMED, most=most)
 
 
 def renew(inbox: Inbox, claims: Sequence[Claim]) -> None:

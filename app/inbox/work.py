@@ -29,6 +29,8 @@ log = structlog.get_logger()
 CONFLICTS_BEFORE_LOCKING = 3
 SHARED_SECONDS = 0.1
 """A shared transaction that is older is committed: others wait for its locks."""
+SHARED_ATTEMPTS = 64
+"""PostgreSQL has as many savepoints of a session at hand; what is beyond them slows everybody down."""
 
 
 class BatchInterrupted(Exception):
@@ -52,7 +54,8 @@ def process_next(inbox: Inbox, worker: str, limit: TimeLimit) -> int:
 
     Raises HandBack when the worker has to stop, and BatchInterrupted when the database is lost on the way.
     """
-    claims, renewed_at = claim_due(inbox, worker), inbox.stopwatch()
+    claims = claim_due(inbox, worker)
+    began_at = renewed_at = inbox.stopwatch()
     with Batch(inbox, limit) as batch:
         try:
             for claim in claims:
@@ -68,6 +71,7 @@ def process_next(inbox: Inbox, worker: str, limit: TimeLimit) -> int:
             raise
         except (SQLAlchemyError, _LockConflict) as error:
             raise BatchInterrupted(batch.begun) from error
+    inbox.paces.worked_off(len(claims), inbox.stopwatch() - began_at)
     return len(claims)
 
 
@@ -110,7 +114,7 @@ class Batch:
             self._settle(failed(self._inbox, claim, lost.__cause__ or lost))
             for neighbour in neighbours:
                 self.attempt_alone(neighbour.claim)
-        if self._inbox.stopwatch() - self._began_at > SHARED_SECONDS:
+        if len(self._outcomes) >= SHARED_ATTEMPTS or self._inbox.stopwatch() - self._began_at > SHARED_SECONDS:
             self.commit()
 
     def attempt_alone(self, claim: Claim) -> None:
