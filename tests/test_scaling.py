@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from app.inbox.claims import claim_due
+from app.inbox.pace import CLAIMED_AT_ONCE
 from bench.fill import fill, fill_engine
 from bench.simulation import simulate
 from docs.scaling.spread import spread
@@ -99,7 +100,7 @@ def test_a_claim_reads_the_index_of_what_is_due_in_each_partition(database, inbo
         connection.execute("ANALYZE events")
         (plan,) = connection.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters).fetchone()
 
-    assert len(claimed) == inbox.settings.worker_batch
+    assert len(claimed) == CLAIMED_AT_ONCE
     assert set(re.findall(r'"events_(\d+)_due_at_id_idx"', json.dumps(plan))) == set(map(str, range(PARTS)))
 
 
