@@ -30,6 +30,7 @@ MOST_DEPTH = 64
 MOST_SAFE_TEXT = 200
 SHORTEST_HIDDEN_TEXT = 3
 SHORTEST_HIDDEN_NUMBER = 5
+_NESTED = (dict, list)
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]")
 _MASKED = re.compile(r"\[(?:text|number|boolean)(?: [0-9]+)?\]")
 
@@ -95,7 +96,10 @@ def _mask_object(value: dict[str, object], references: frozenset[str], depth: in
     for name, item in value.items():
         key = _key(name)
         shown = key.shown if key.shown not in masked else _unused(key.shown, masked)
-        masked[shown] = _mask(item, key, references, depth)
+        if isinstance(item, _NESTED):
+            masked[shown] = _mask(item, key, references, depth)
+        else:
+            masked[shown] = _mask_leaf(item, key, name in references)
     return masked
 
 
@@ -109,7 +113,8 @@ def _key(name: str) -> _Key:
 def _below(key: str, references: frozenset[str]) -> frozenset[str]:
     if not references:
         return references
-    return frozenset(path[len(key) + 1 :] for path in references if path.startswith(f"{key}."))
+    prefix = f"{key}."
+    return frozenset([path.removeprefix(prefix) for path in references if path.startswith(prefix)])
 
 
 def _mask_leaf(value: object, key: _Key, is_reference: bool) -> object:
