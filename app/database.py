@@ -18,12 +18,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect, Engine, make_url
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import Pool
 from sqlalchemy.sql.functions import FunctionElement
+
+from app.pipelined import PipelinedConnection
 
 LOCK_TIMEOUT_SECONDS = 2.0
 LOCK_RETRY_SECONDS = 0.005
@@ -99,6 +102,24 @@ def driver_moment(dialect: str, moment: datetime) -> datetime | str:
     return moment.strftime("%Y-%m-%d %H:%M:%S.%f") if dialect == "sqlite" else moment
 
 
+def send(connection: Connection, statement: str, parameters: tuple[Any, ...]) -> None:
+    """Execute SQL text of which nobody wants rows or a count. Raises DBAPIError.
+
+    On PostgreSQL by the driver itself: SQLAlchemy would take as long again. See pipelined.py.
+    """
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, PipelinedConnection):
+        connection.exec_driver_sql(statement, parameters)
+        return
+    try:
+        driver.send(statement, parameters)
+    except psycopg.Error as error:
+        raise sa.exc.DBAPIError.instance(statement, None, error, psycopg.Error, hide_parameters=True) from error
+    except BaseException as interruption:
+        connection.invalidate(interruption)  # nobody knows what it would answer next
+        raise
+
+
 @compiles(database_now)
 def _compiled_now(element: database_now, compiler: Any, **kw: Any) -> str:
     return database_now_sql(compiler.dialect.name, compiler.process(element.clauses, **kw))
@@ -162,6 +183,11 @@ def engine_options(url: str) -> dict[str, Any]:
             "tcp_user_timeout": 15_000,  # milliseconds
         },
     }
+
+
+@sa.event.listens_for(Engine, "do_connect")
+def _do_connect(dialect: Dialect, _record: Any, arguments: Any, options: Any) -> Any:
+    return PipelinedConnection.connect(*arguments, **options) if dialect.name == "postgresql" else None
 
 
 @sa.event.listens_for(Engine, "connect")

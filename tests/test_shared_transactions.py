@@ -7,11 +7,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from app.database import writing
-from app.handlers.models import Payment, Refund
+from app.database import send, writing
+from app.handlers.models import Payment, Refund, advance
 from app.inbox.claims import claim_due
 from app.inbox.models import StoredEvent
-from app.inbox.time_limit import TimeLimit
+from app.inbox.time_limit import HandlerTimeout, TimeLimit
 from app.inbox.work import Batch, process_next
 from app.registry import PermanentFailure, handles
 from tests.databases import both_databases, on_postgresql
@@ -98,11 +98,11 @@ def known_to_be_quick(paying, deliver, work, runs, transactions):
 def batch_of_five(known_to_be_quick, deliver):
     """Five due events, the third of which says what is wrong with it."""
 
-    def send(wrong):
+    def deliver_five(wrong, event_type="test.paying"):
         for number in range(1, 6):
-            deliver("test.paying", event_id=f"evt_{number}", status=wrong if number == 3 else "paid")
+            deliver(event_type, event_id=f"evt_{number}", status=wrong if number == 3 else "paid")
 
-    return send
+    return deliver_five
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def paid(session):
 
     def find():
         session.rollback()
-        return sorted(set(session.scalars(sa.select(Payment.event_id))) - {"evt_first"})
+        return sorted(set(session.scalars(sa.select(Payment.event_id))) - {"evt_first", "evt_second"})
 
     return find
 
@@ -175,7 +175,7 @@ def test_where_the_connection_is_lost_between_two_attempts_the_earlier_ones_run_
 
     work()
 
-    assert [runs.count(f"evt_{number}") for number in range(1, 6)] == [2, 2, 2, 0, 1]
+    assert [runs.count(f"evt_{number}") for number in range(1, 6)] == [2, 2, 2, 1, 1]
     assert paid() == ["evt_1", "evt_2", "evt_3", "evt_5"]
     assert (stored("evt_4").state, stored("evt_4").attempts) == ("pending", 1)
 
@@ -188,6 +188,121 @@ def test_what_was_done_behind_a_savepoint_that_was_left_open_is_kept(batch_of_fi
 
     assert session.scalars(sa.select(Refund.event_id)).all() == ["evt_3"]
     assert len(paid()) == 5
+
+
+@pytest.fixture
+def advancing(batch_of_five, deliver, work, runs, transactions, inbox):
+    """Five events whose handler sets a state by `advance()`, after what the third of them says."""
+    first_done = {
+        "fails before any statement": lambda _session: 1 / 0,
+        "is refused": lambda session: send(session.connection(), "SELECT 1 / 0", ()),
+        "hangs": lambda session: send(session.connection(), "SELECT pg_sleep(60)", ()),
+        "copies and fails": lambda session: copy_payments(session) / 0,
+        "reads in portions and fails": lambda session: session.execute(
+            sa.text("SELECT 1 / 0"), execution_options={"stream_results": True}
+        ),
+        "forgets what was prepared": lambda session: session.execute(sa.text("DEALLOCATE ALL")),
+        "sends 20 megabytes": lambda session: send(session.connection(), "SELECT length(%s)", ("x" * 20_000_000,)),
+        "loses its connection": lambda session: lose_connection(session, inbox.engine),
+    }
+
+    @handles("test.advancing")
+    def set_state(event, session):
+        runs.append(event.id)
+        first_done.get(event.status, lambda _session: None)(session)
+        advance(session, Payment, event.id, status="paid", event=event)
+        transactions.add(session.connection().get_transaction())
+        if event.status == "fails after it":
+            raise RuntimeError
+
+    def deliver_five(wrong):
+        deliver("test.advancing", event_id="evt_second")
+        work()
+        runs.clear()
+        transactions.clear()
+        batch_of_five(wrong, "test.advancing")
+
+    return deliver_five
+
+
+def copy_payments(session):
+    """By the driver itself, past SQLAlchemy. Returns how many."""
+    with session.connection().connection.cursor().copy("COPY payments FROM STDIN") as copying:
+        copying.write_row(("evt_copied", "paid", 0, "2026-01-01T00:00:00Z", "evt_copied"))
+    return 1
+
+
+def lose_connection(session, engine):
+    """The server ends it."""
+    with engine.connect() as other:
+        own = session.connection().connection.driver_connection.info.backend_pid
+        other.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": own})
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "fails before any statement",
+        "is refused",
+        "hangs",
+        "copies and fails",
+        "reads in portions and fails",
+        "fails after it",
+    ],
+)
+def test_whatever_its_first_statement_is_one_that_fails_is_undone_alone(
+    advancing, work, stored, paid, runs, transactions, wrong
+):
+    advancing(wrong)
+
+    work()
+
+    assert runs == [f"evt_{number}" for number in range(1, 6)]
+    assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
+    assert len(transactions) == 1
+    assert stored("evt_3").state == "pending"
+
+
+@on_postgresql
+@pytest.mark.parametrize("strange", ["forgets what was prepared", "sends 20 megabytes"])
+def test_whatever_one_does_first_its_neighbours_set_their_states_in_the_same_transaction(
+    advancing, work, paid, runs, transactions, strange
+):
+    advancing(strange)
+
+    work()
+
+    assert len(runs) == len(paid()) == 5
+    assert len(transactions) == 1
+
+
+@on_postgresql
+def test_where_the_connection_is_lost_before_the_first_statement_the_earlier_ones_run_again(
+    advancing, work, stored, paid, runs
+):
+    advancing("loses its connection")
+
+    work()
+
+    assert [runs.count(f"evt_{number}") for number in range(1, 6)] == [2, 2, 1, 1, 1]
+    assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
+    assert (stored("evt_3").state, stored("evt_3").attempts) == ("pending", 1)
+
+
+@on_postgresql
+def test_a_statement_that_is_interrupted_costs_its_connection_and_the_server_goes_on_with_nothing(inbox, session):
+    with inbox.engine.begin() as connection:
+        connection.execute(sa.text("SELECT 1"))
+        connection.connection.driver_connection.savepoint_to_come = "attempt"
+
+        with pytest.raises(HandlerTimeout), TimeLimit().of(0.1):
+            send(connection, "SELECT pg_sleep(60)", ())
+
+        assert connection.invalidated
+        connection.get_transaction().close()
+    under_way = sa.text("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query ~ '^SELECT pg_sleep'")
+    assert session.scalar(under_way) == 0
 
 
 @both_databases

@@ -7,18 +7,16 @@ that savepoint, for the end of the transaction does.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from select import POLLIN, poll
 from typing import Any, NoReturn
 
 import sqlalchemy as sa
-from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGconn
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session
 
 _FORBIDDEN_SQL = ("COMMIT", "ROLLBACK", "END", "ABORT", "BEGIN", "START", "PREPARE")
-_SAVEPOINT = "SAVEPOINT attempt"
+_SAVEPOINT = "attempt"
 CANCEL_SECONDS = 2.0
 
 _guarded: dict[Any, "HandlerSession"] = {}
@@ -58,17 +56,12 @@ class HandlerSession(Session):
         self.worker_connection = connection  # on which the worker's transaction is under way
         self._driver: Any = connection.connection.driver_connection
         self._libpq: PGconn | None = getattr(self._driver, "pgconn", None)  # None on SQLite
-        self._savepoint_is_on_its_way = False
-        self._readable = poll()
-        if self._libpq is not None:
-            self._readable.register(self._libpq.socket, POLLIN)
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
         """In the block the transaction can't be ended. What was done in it is kept, or undone when it raises.
 
-        The session may be used after `ready()`. Raises the misuse that the handler swallowed, if any, and
-        SwallowedError.
+        Raises the misuse that the handler swallowed, if any, and SwallowedError.
         """
         self.misuse = None
         self._set_savepoint()
@@ -78,27 +71,9 @@ class HandlerSession(Session):
                 yield
             finally:
                 del _guarded[self._driver]
-                self.ready()
             self._keep()
         except BaseException:
             self._undo()
-            raise
-
-    def ready(self) -> None:
-        """Wait until the savepoint is set. Raises the driver's error, and gives the connection up then."""
-        if self._libpq is None or not self._savepoint_is_on_its_way:
-            return
-        self._savepoint_is_on_its_way = False
-        try:
-            self._libpq.consume_input()
-            while self._libpq.is_busy():  # asked for a result now, libpq would stop every thread until it is there
-                self._readable.poll()
-                self._libpq.consume_input()
-            while result := self._libpq.get_result():
-                if result.status != ExecStatus.COMMAND_OK:
-                    raise error_from_result(result)
-        except Exception as error:
-            self.worker_connection.invalidate(error)
             raise
 
     def end(self) -> None:
@@ -132,17 +107,16 @@ class HandlerSession(Session):
         super().close()
 
     def _set_savepoint(self) -> None:
-        """Without waiting for PostgreSQL's word that it is set, since there is work to be done meanwhile.
+        """At once where that begins the transaction, or on SQLite; else it travels with the attempt's first statement.
 
         By the driver itself: one is set for every attempt, and SQLAlchemy's own costs twice as much. A transaction
         that takes none is of no more use, nor is its connection.
         """
+        if self._libpq is not None and self._libpq.transaction_status == TransactionStatus.INTRANS:
+            self._driver.savepoint_to_come = _SAVEPOINT
+            return
         try:
-            if self._libpq is not None and self._libpq.transaction_status == TransactionStatus.INTRANS:
-                self._libpq.send_query(_SAVEPOINT.encode())
-                self._savepoint_is_on_its_way = True
-            else:
-                self._driver.execute(_SAVEPOINT)  # and begin the transaction, if it is PostgreSQL's first statement
+            self._driver.execute(f"SAVEPOINT {_SAVEPOINT}")
         except Exception as error:
             self.worker_connection.invalidate(error)
             raise
