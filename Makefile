@@ -22,7 +22,7 @@ test: $(VENV)/ready-dev lint     ## every test, on SQLite and on a real PostgreS
 test-browser: chromium           ## the pages in a real Chromium, which it brings where there is none
 	$(BIN)/pytest -n 2 tests/browser
 
-chromium: $(VENV)/ready-dev      ## the system's, else Debian's package as root, else Playwright's download
+chromium: $(VENV)/ready-dev      ## Debian's headless shell as root, else what is there, else Playwright's download
 	@$(BIN)/python -m tests.browser.chromium --bring
 
 screenshots: chromium            ## the pictures in README.md, of the real page

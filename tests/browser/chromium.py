@@ -2,6 +2,9 @@
 
 `$CHROMIUM`, the system's, or Playwright's own. `python -m tests.browser.chromium` says in one line when there is none,
 and the tests are left out then; with `--bring` it brings one. To know another browser, add its name to `NAMES`.
+
+The headless shell comes first: it draws the same pages without a desktop browser around them, and the tests take less
+than half as long.
 """
 
 import os
@@ -15,7 +18,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+SHELL = "chromium-headless-shell"
+NAMES = (SHELL, "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
@@ -37,12 +41,12 @@ def find_chromium() -> str | None:
 
 
 def bring_chromium() -> None:
-    """Debian's package where we may install one, else Playwright's download. Nothing where `$CHROMIUM` names one."""
+    """Debian's headless shell where we may install it, else Playwright's download. `$CHROMIUM` needs neither."""
     if os.environ.get("CHROMIUM"):
         return
-    if find_chromium() is None and os.geteuid() == 0 and shutil.which("apt-get"):
+    if shutil.which(SHELL) is None and os.geteuid() == 0 and shutil.which("apt-get"):
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for arguments in (["update"], ["install", "--yes", "chromium", "fonts-dejavu-core"]):
+        for arguments in (["update"], ["install", "--yes", SHELL, "fonts-dejavu-core"]):
             subprocess.run(["apt-get", "--quiet", *arguments], env=environment, check=False)
         find_chromium.cache_clear()
     if find_chromium() is None:
