@@ -86,7 +86,7 @@ class HandlerSession(Session):
 
         Says whether there was one. May be called from a signal handler.
         """
-        if self._libpq is None or self._libpq.transaction_status != TransactionStatus.ACTIVE:
+        if not self._transaction_is(TransactionStatus.ACTIVE):
             return False
         self._driver.cancel_safe(timeout=CANCEL_SECONDS)
         return True
@@ -106,13 +106,17 @@ class HandlerSession(Session):
         self._refuse_when_guarded("close the session")
         super().close()
 
+    def _transaction_is(self, status: TransactionStatus) -> bool:
+        """As libpq knows it; on SQLite it is in none of these states."""
+        return self._libpq is not None and self._libpq.transaction_status == status
+
     def _set_savepoint(self) -> None:
         """At once where that begins the transaction, or on SQLite; else it travels with the attempt's first statement.
 
         By the driver itself: one is set for every attempt, and SQLAlchemy's own costs twice as much. A transaction
         that takes none is of no more use, nor is its connection.
         """
-        if self._libpq is not None and self._libpq.transaction_status == TransactionStatus.INTRANS:
+        if self._transaction_is(TransactionStatus.INTRANS):
             self._driver.savepoint_to_come = _SAVEPOINT
             return
         try:
@@ -124,7 +128,7 @@ class HandlerSession(Session):
     def _keep(self) -> None:
         if self.misuse is not None:
             raise self.misuse
-        if self._libpq is not None and self._libpq.transaction_status == TransactionStatus.INERROR:
+        if self._transaction_is(TransactionStatus.INERROR):
             raise SwallowedError  # SQLite goes on after an error
         while nested := self.get_nested_transaction():
             nested.commit()  # begun without `with`, and left open

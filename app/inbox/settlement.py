@@ -49,8 +49,9 @@ def settle(connection: Connection, inbox: Inbox, outcomes: Sequence[Outcome]) ->
     if dialect == "postgresql":
         settled = connection.exec_driver_sql(_at_once(), (rows, ahead, ahead, owner, ahead)).scalars().all()
     else:
-        settled = connection.exec_driver_sql(_settling(dialect), (rows, ahead, ahead, owner)).scalars().all()
-        connection.exec_driver_sql(_auditing(dialect), (rows, ahead))
+        settling, auditing = _one_after_the_other()
+        settled = connection.exec_driver_sql(settling, (rows, ahead, ahead, owner)).scalars().all()
+        connection.exec_driver_sql(auditing, (rows, ahead))
     if lost := {outcome.claim.inbox_id for outcome in outcomes} - set(settled):
         raise LeaseLost(lost)
 
@@ -83,13 +84,10 @@ def _at_once() -> str:
 
 
 @cache
-def _settling(dialect: str) -> str:
-    return f"WITH outcomes AS ({_outcomes(dialect)}) {_update(dialect)}"
-
-
-@cache
-def _auditing(dialect: str) -> str:
-    return f"WITH outcomes AS ({_outcomes(dialect)}) {_insert(dialect)}"
+def _one_after_the_other() -> tuple[str, str]:
+    """The same on SQLite."""
+    outcomes = f"WITH outcomes AS ({_outcomes('sqlite')})"
+    return f"{outcomes} {_update('sqlite')}", f"{outcomes} {_insert('sqlite')}"
 
 
 def _update(dialect: str) -> str:
