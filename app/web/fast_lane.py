@@ -1,7 +1,7 @@
 """The short way to the door, for deliveries that are as most are: past Flask's routing, contexts and hooks.
 
 What is done with a delivery is the same, `door.take()`, and so are the headers of the answer. Anything that is not a
-plain POST of bounded length to the one address goes through Flask as if this lane did not exist.
+plain, small POST to the one address goes through Flask as if this lane did not exist.
 """
 
 import os
@@ -15,7 +15,7 @@ import structlog
 from app.inbox.context import Inbox
 from app.logs import LOGGED
 from app.web.door import UNEXPECTED, Answer, Incoming, take
-from app.web.webhooks import PATH
+from app.web.webhooks import PATH, SMALL_BODY
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -58,7 +58,7 @@ class FastLane:
             environ["PATH_INFO"] == PATH
             and environ["REQUEST_METHOD"] == "POST"
             and length.isdecimal()
-            and int(length) <= settings.max_body_bytes
+            and int(length) <= min(SMALL_BODY, settings.max_body_bytes)
             and "HTTP_TRANSFER_ENCODING" not in environ
             and (environ["wsgi.url_scheme"] == "https" or not settings.require_https)
         )

@@ -1,10 +1,15 @@
-"""Where Senang.io knocks: the route, and how much of a request is read. What happens then stands in door.py."""
+"""Where Senang.io knocks: the route, and how much of a request is read. What happens then stands in door.py.
+
+Nobody fills this process's memory by sending slowly: of the bodies that are still being read, only so many bytes are
+held. Small ones don't count, so that large ones are in nobody's way but each other's.
+"""
 
 from contextlib import suppress
+from threading import Lock
 from typing import Any
 
 from flask import Blueprint, Response, g, request
-from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, ServiceUnavailable
 from werkzeug.sansio.utils import get_content_length
 
 from app.logs import LOGGED
@@ -13,8 +18,10 @@ from app.web.door import Incoming, note_rejection, take
 from app.web.present import present_inbox
 
 PATH = "/webhooks/senang"
+SMALL_BODY = 64 * 1024
+MOST_HELD = 64 * 1024 * 1024
 MOST_READ_AWAY = 16 * 1024 * 1024
-UNREAD = {403: "plain_http", 413: "too_large"}
+UNREAD = {403: "plain_http", 413: "too_large", 503: "overloaded"}
 """Reason codes of what is refused before it is read; anything else is `unreadable_body`."""
 
 blueprint = Blueprint("webhooks", __name__)
@@ -50,12 +57,50 @@ def bounded_body(environ: dict[str, Any], limit: int) -> bytes:
         _read_away(environ, min(length, MOST_READ_AWAY))
         raise RequestEntityTooLarge
     try:
-        body = bytes(environ["wsgi.input"].read(length))
+        body = _read(environ["wsgi.input"], length)
+    except _TooManyHeld as error:
+        _read_away(environ, min(length, MOST_READ_AWAY))
+        raise ServiceUnavailable(retry_after=int(problems.RETRY_AFTER_SECONDS)) from error
     except Exception as error:  # whatever the server's reader thinks of a broken chunk or a lost connection
         raise BadRequest("The body could not be read to its end.") from error
     if len(body) > limit:
         raise RequestEntityTooLarge
     return body
+
+
+class _TooManyHeld(Exception):
+    """Large bodies that are being read hold too many bytes already."""
+
+
+class _Held:
+    """How many bytes of large bodies this process holds."""
+
+    def __init__(self) -> None:
+        self._bytes, self._lock = 0, Lock()
+
+    def change(self, by: int) -> None:
+        """Raises _TooManyHeld, and counts nevertheless: whoever adds takes away in the end."""
+        with self._lock:
+            self._bytes += by
+            if by > 0 and self._bytes > MOST_HELD:
+                raise _TooManyHeld
+
+
+_held = _Held()
+
+
+def _read(source: Any, length: int) -> bytes:
+    """So many bytes, or fewer where it ends before. Raises _TooManyHeld."""
+    body = bytearray(source.read(min(length, SMALL_BODY)))
+    counted = 0
+    try:
+        while SMALL_BODY <= len(body) < length and (piece := source.read(min(length - len(body), SMALL_BODY))):
+            counted += len(piece)
+            _held.change(len(piece))
+            body += piece
+    finally:
+        _held.change(-counted)
+    return bytes(body)
 
 
 def _read_away(environ: dict[str, Any], length: int) -> None:

@@ -12,6 +12,8 @@ from tests.processes import running
 SLOW_OF_EACH_KIND = 67
 DROPPED_AFTER_SECONDS = 15.0
 HEAD = b"POST /webhooks/senang HTTP/1.1\r\nHost: x\r\n"
+LARGEST_BODY = 1024 * 1024
+MORE_LARGE_BODIES_THAN_FIT = 80
 LARGE_ANSWER = b"GET /static/vendor/htmx.min.js HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -103,3 +105,20 @@ def test_two_hundred_slow_peers_delay_nobody_and_are_dropped(receiver, connect, 
     assert {answer.status for answer in answers} == {200}
     assert sorted(answer.seconds for answer in answers)[-3] < 1.0
     assert [is_dropped(connection) for connection in everyone] == [True] * len(everyone)
+
+
+def test_large_bodies_that_come_slowly_are_bounded_and_hold_up_no_small_delivery(receiver, connect, inbox, payload):
+    sender = receiver.sender(inbox)
+    large = payload() | {"note": "x" * 900_000}
+    first = sender.deliver(large)
+    for _ in range(MORE_LARGE_BODIES_THAN_FIT):
+        almost_all_of_a_large_body(connect())
+
+    small, another_large = sender.deliver(payload()), sender.deliver(large)
+
+    assert (first.status, small.status, another_large.status) == (200, 200, 503)
+    assert another_large.headers["Retry-After"] == "5"
+
+
+def almost_all_of_a_large_body(connection):
+    connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % LARGEST_BODY + b"x" * (LARGEST_BODY - 1))
