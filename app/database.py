@@ -1,4 +1,4 @@
-"""How SQLite and PostgreSQL are made to keep the same promises. A leaf: it knows no table.
+"""How SQLite and PostgreSQL are made to keep the same promises. Of our own it knows no table, and one connection.
 
 - An acknowledged transaction survives a power loss: `synchronous=FULL` and `synchronous_commit=on`, whatever
   the server's own default says. A session gets its settings when it begins. Behind a pooler in transaction mode no
@@ -102,19 +102,25 @@ def driver_moment(dialect: str, moment: datetime) -> datetime | str:
     return moment.strftime("%Y-%m-%d %H:%M:%S.%f") if dialect == "sqlite" else moment
 
 
-def send(connection: Connection, statement: str, parameters: tuple[Any, ...]) -> None:
-    """Execute SQL text of which nobody wants rows or a count. Raises DBAPIError.
+def execute_text(connection: Connection, statement: str, parameters: tuple[Any, ...]) -> None:
+    """Execute one statement of our own, as it stands, of which nobody wants rows or a count. Raises StatementError.
 
-    On PostgreSQL by the driver itself: SQLAlchemy would take as long again. See pipelined.py.
+    On PostgreSQL by the driver itself: SQLAlchemy would take as long again.
     """
     driver = connection.connection.driver_connection
     if not isinstance(driver, PipelinedConnection):
         connection.exec_driver_sql(statement, parameters)
         return
+    if not connection.in_transaction():
+        connection.begin()
     try:
-        driver.send(statement, parameters)
-    except psycopg.Error as error:
-        raise sa.exc.DBAPIError.instance(statement, None, error, psycopg.Error, hide_parameters=True) from error
+        driver.execute_text(statement, parameters)
+    except Exception as error:
+        if driver.closed:
+            connection.invalidate(error)
+        raise sa.exc.DBAPIError.instance(
+            statement, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=driver.closed
+        ) from error
     except BaseException as interruption:
         connection.invalidate(interruption)  # nobody knows what it would answer next
         raise

@@ -5,31 +5,21 @@ next statement is sent. So both go out in one packet, and both answers are read 
 psycopg's own pipeline is no help here: it sends each statement by itself, as soon as it is executed.
 """
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from itertools import count
-from select import POLLIN, POLLOUT, poll
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from psycopg import Connection, OperationalError
-from psycopg.abc import Buffer, PQGen
+from psycopg import Connection, generators
+from psycopg.abc import PQGen
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import InvalidSqlStatementName, error_from_result
-from psycopg.pq import ConnStatus, ExecStatus, Format
-from psycopg.pq.abc import PGresult
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGconn, PGresult
 
 Found = TypeVar("Found")
 MOST_PREPARED = 100
-_DONE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
-
-
-class _Adapted(NamedTuple):
-    """A statement and its values as libpq takes them."""
-
-    text: bytes
-    values: Sequence[Buffer | None]
-    types: tuple[int, ...]
-    formats: Sequence[Format]
+DONE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 
 
 class PipelinedConnection(Connection[Any]):
@@ -39,93 +29,87 @@ class PipelinedConnection(Connection[Any]):
     to an older savepoint of that name.
     """
 
-    savepoint_to_come: str | None = None
-
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.savepoint_to_come: str | None = None
         self._names: dict[tuple[bytes, tuple[int, ...]], bytes] = {}  # of what is prepared
         self._numbers = count()
 
     def wait(self, gen: PQGen[Found], *arguments: Any, **options: Any) -> Found:
-        """What psycopg calls for each of its own operations. None of them overtakes the savepoint."""
+        """What psycopg calls for all that it asks of the server. None of it overtakes the savepoint."""
         if self.savepoint_to_come:
-            self._exchange()
+            self._behind_savepoint()
         return super().wait(gen, *arguments, **options)
 
-    def send(self, statement: str, parameters: Sequence[Any]) -> None:
-        """Execute a statement whose rows and count nobody needs, together with the savepoint that is to come."""
+    def execute_text(self, statement: str, parameters: Sequence[Any]) -> None:
+        """Execute one statement whose rows and count nobody needs, together with the savepoint that is to come.
+
+        Nothing in it but `%s` is a placeholder. Raises the driver's error.
+        """
         savepoint = self.savepoint_to_come
-        if not savepoint:
-            self.execute(statement, parameters)
-            return
-        try:
-            self._exchange(self._adapted(statement, parameters))
-        except InvalidSqlStatementName:  # after a ROLLBACK, psycopg has the server forget all that was prepared
-            self._names.clear()
-            self.execute(f"ROLLBACK TO {savepoint}")
-            self.execute(statement, parameters)
+        if savepoint:
+            try:
+                if self._execute_behind_savepoint(statement, parameters):
+                    return
+            except InvalidSqlStatementName:  # psycopg lets the server forget all that is prepared, after a ROLLBACK say
+                self._names.clear()
+                self.execute(f"ROLLBACK TO {savepoint}")
+        self.execute(statement, parameters)
 
-    def _adapted(self, statement: str, parameters: Sequence[Any]) -> _Adapted:
-        adapting = Transformer(self)
-        values = adapting.dump_sequence(parameters, [PyFormat.AUTO] * len(parameters))
-        return _Adapted(_numbered(statement), values, adapting.types or (), adapting.formats or ())
+    def together(self, *queries: Callable[[], object]) -> list[PGresult]:
+        """Call the queries, each of which has libpq send one, and read their answers, whatever they say.
 
-    def _exchange(self, statement: _Adapted | None = None) -> None:
-        """Set the savepoint, and execute the statement if there is one. Raises the driver's error."""
-        savepoint, self.savepoint_to_come = self.savepoint_to_come, None
+        Raises the driver's error when the connection is lost. After any error it is closed: nobody knows what it would
+        answer next.
+        """
         try:
             self.pgconn.enter_pipeline_mode()
-            self.pgconn.send_query_params(f"SAVEPOINT {savepoint}".encode(), None)
-            if statement is not None:
-                self._send(statement)
+            for query in queries:
+                query()
             self.pgconn.pipeline_sync()
-            was_set, *others = self._answers()
+            answers = super().wait(_answers(self.pgconn))
             self.pgconn.exit_pipeline_mode()
         except Exception:
             self.close()
             raise
-        if was_set.status not in _DONE:
+        return answers
+
+    def _execute_behind_savepoint(self, statement: str, parameters: Sequence[Any]) -> bool:
+        """Whether it is executed now. One that is to be prepared is not yet, but from then on it has a name."""
+        adapted = Transformer(self)
+        values = adapted.dump_sequence(parameters, [PyFormat.AUTO] * len(parameters))
+        text, types, formats = _numbered(statement), adapted.types or (), adapted.formats or ()
+        name = self._names.get((text, types))
+        with self.lock:
+            if name:
+                self._behind_savepoint(partial(self.pgconn.send_query_prepared, name, values, formats))
+            elif self.prepare_threshold is None or len(self._names) >= MOST_PREPARED:  # a pooler's sessions aren't ours
+                self._behind_savepoint(partial(self.pgconn.send_query_params, text, values, types, formats))
+            else:
+                name = f"sent_{next(self._numbers)}".encode()
+                self._behind_savepoint(partial(self.pgconn.send_prepare, name, text, types))
+                self._names[text, types] = name
+                return False
+        return True
+
+    def _behind_savepoint(self, *queries: Callable[[], object]) -> None:
+        savepoint = f"SAVEPOINT {self.savepoint_to_come}".encode()
+        was_set, *others = self.together(partial(self.pgconn.send_query_params, savepoint, None), *queries)
+        if was_set.status not in DONE:
             self.close()
+        self.savepoint_to_come = None
         for answer in (was_set, *others):
-            if answer.status not in _DONE:
+            if answer.status not in DONE:
                 raise error_from_result(answer)
 
-    def _send(self, statement: _Adapted) -> None:
-        text, values, types, formats = statement
-        if name := self._prepared_as(text, types):
-            self.pgconn.send_query_prepared(name, values, formats)
-        else:
-            self.pgconn.send_query_params(text, values, types, formats)
 
-    def _prepared_as(self, text: bytes, types: tuple[int, ...]) -> bytes | None:
-        """The name that PostgreSQL knows the statement by. Behind a pooler, where no session is ours, it has none."""
-        name = self._names.get((text, types))
-        if name is None and self.prepare_threshold is not None and len(self._names) < MOST_PREPARED:
-            name = self._names[text, types] = f"sent_{next(self._numbers)}".encode()
-            self.pgconn.send_prepare(name, text, types)
-        return name
-
-    def _answers(self) -> list[PGresult]:
-        """Wait for all of them. Asked for one before it is there, libpq would stop every other thread meanwhile."""
-        answers = list[PGresult]()
-        socket = poll()
-        socket.register(self.pgconn.socket, POLLIN | POLLOUT)
-        while self.pgconn.flush():
-            socket.poll()
-            self.pgconn.consume_input()
-        socket.register(self.pgconn.socket, POLLIN)
-        while True:
-            while self.pgconn.is_busy():
-                socket.poll()
-                self.pgconn.consume_input()
-            answer = self.pgconn.get_result()
-            if answer is None:  # there is one behind the answers of each statement
-                if self.pgconn.status != ConnStatus.OK:
-                    raise OperationalError("the connection is lost")
-            elif answer.status == ExecStatus.PIPELINE_SYNC:
-                return answers
-            else:
-                answers.append(answer)
+def _answers(libpq: PGconn) -> PQGen[list[PGresult]]:
+    """All up to the end of the packet, once it is sent."""
+    yield from generators.send(libpq)
+    answers = list[PGresult]()
+    while (found := (yield from generators.fetch_many(libpq)))[0].status != ExecStatus.PIPELINE_SYNC:
+        answers += found
+    return answers
 
 
 @lru_cache(MOST_PREPARED)

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from app.database import send, writing
+from app.database import execute_text, writing
 from app.handlers.models import Payment, Refund, advance
 from app.inbox.claims import claim_due
 from app.inbox.models import StoredEvent
@@ -195,14 +195,18 @@ def advancing(batch_of_five, deliver, work, runs, transactions, inbox):
     """Five events whose handler sets a state by `advance()`, after what the third of them says."""
     first_done = {
         "fails before any statement": lambda _session: 1 / 0,
-        "is refused": lambda session: send(session.connection(), "SELECT 1 / 0", ()),
-        "hangs": lambda session: send(session.connection(), "SELECT pg_sleep(60)", ()),
+        "is misspelt": lambda session: execute_text(session.connection(), "SELEKT 1", ()),
+        "has half a character": lambda session: execute_text(session.connection(), "SELECT %s", ("\ud800",)),
+        "is refused": lambda session: execute_text(session.connection(), "SELECT 1 / 0", ()),
+        "hangs": lambda session: execute_text(session.connection(), "SELECT pg_sleep(60)", ()),
         "copies and fails": lambda session: copy_payments(session) / 0,
         "reads in portions and fails": lambda session: session.execute(
             sa.text("SELECT 1 / 0"), execution_options={"stream_results": True}
         ),
         "forgets what was prepared": lambda session: session.execute(sa.text("DEALLOCATE ALL")),
-        "sends 20 megabytes": lambda session: send(session.connection(), "SELECT length(%s)", ("x" * 20_000_000,)),
+        "sends 20 megabytes": lambda session: execute_text(
+            session.connection(), "SELECT length(%s)", ("x" * 20_000_000,)
+        ),
         "loses its connection": lambda session: lose_connection(session, inbox.engine),
     }
 
@@ -244,6 +248,8 @@ def lose_connection(session, engine):
     "wrong",
     [
         "fails before any statement",
+        "is misspelt",
+        "has half a character",
         "is refused",
         "hangs",
         "copies and fails",
@@ -297,7 +303,7 @@ def test_a_statement_that_is_interrupted_costs_its_connection_and_the_server_goe
         connection.connection.driver_connection.savepoint_to_come = "attempt"
 
         with pytest.raises(HandlerTimeout), TimeLimit().of(0.1):
-            send(connection, "SELECT pg_sleep(60)", ())
+            execute_text(connection, "SELECT pg_sleep(60)", ())
 
         assert connection.invalidated
         connection.get_transaction().close()

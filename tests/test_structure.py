@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "pipelined": set(),
     "clock": set(),
     "handlers": {"protocol", "registry", "database", "handlers"},
-    "inbox": {"inbox", "registry", "protocol", "privacy", "database", "clock", "config", "green", "logs"},
+    "inbox": {"inbox", "registry", "protocol", "privacy", "database", "pipelined", "clock", "config", "green", "logs"},
     "green": set(),
     "server": {"server", "database", "logs", "remembered"},
     "sandbox": {"sandbox", "protocol", "clock", "database", "registry"},

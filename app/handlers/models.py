@@ -10,7 +10,7 @@ from functools import cache
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.database import PLACEHOLDER, Base, UtcDateTime, driver_moment, send
+from app.database import PLACEHOLDER, Base, UtcDateTime, driver_moment, execute_text
 from app.protocol.envelope import Event
 from app.registry import PermanentFailure, describes
 
@@ -72,7 +72,7 @@ def advance(
     dialect = connection.dialect.name
     moment = driver_moment(dialect, _believable(event.occurred_at))
     statement = upsert(model.__tablename__, (PLACEHOLDER[dialect],) * len(COLUMNS))
-    send(connection, statement, (reference, status, rank, moment, event.id))
+    execute_text(connection, statement, (reference, status, rank, moment, event.id))
 
 
 @cache

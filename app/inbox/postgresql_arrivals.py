@@ -6,7 +6,7 @@ sent is text and bytes, by libpq itself: nothing about a row has to be found out
 
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from operator import attrgetter
 from typing import Any
 
@@ -21,6 +21,7 @@ from app.database import SETTINGS_OF_THIS_TRANSACTION, own_connection
 from app.inbox.arrivals import ARRIVED, AUDIT, FIELDS, KEPT, SAME_FOR_ALL, Arrival
 from app.inbox.group_commit import NotStored, Refused, Unavailable
 from app.inbox.wakeup import CHANNEL
+from app.pipelined import DONE, PipelinedConnection
 
 SHAPES = (1, 2, 4, 8, 16, 32, 64)
 OUT_OF_SERVICE = ("08", "25", "53", "57", "58", "XX")
@@ -33,7 +34,7 @@ class PostgresqlArrivals:
     def __init__(self, engine: Engine, clock: Clock, environment: str, sealing_key: str) -> None:
         self._engine, self._clock = engine, clock
         self._constant = [environment.encode(), sealing_key.encode()]
-        self._connection: psycopg.Connection[Any] | None = None
+        self._connection: PipelinedConnection | None = None
         self._prepared: set[int] = set()
 
     def store(self, items: Sequence[Arrival]) -> list[bool]:
@@ -73,9 +74,9 @@ class PostgresqlArrivals:
         connection.pgconn.send_query_prepared(name, parameters, _formats(shape), pq.Format.BINARY)
         return _result(connection)
 
-    def _connected(self) -> psycopg.Connection[Any]:
+    def _connected(self) -> PipelinedConnection:
         if self._connection is None:
-            connection: psycopg.Connection[Any] = own_connection(self._engine)
+            connection: PipelinedConnection = own_connection(self._engine)
             connection.autocommit = True
             self._connection = connection
         return self._connection
@@ -93,18 +94,13 @@ class PooledArrivals(PostgresqlArrivals):
 
     def _execute(self, shape: int, parameters: list[bytes | None]) -> pq.abc.PGresult:
         connection = self._connected()
-        pgconn = connection.pgconn
-        pgconn.enter_pipeline_mode()
-        try:
-            pgconn.send_query_params(SETTINGS_OF_THIS_TRANSACTION.encode(), None)
-            pgconn.send_query_params(_statement(shape), parameters, None, _formats(shape), pq.Format.BINARY)
-            pgconn.pipeline_sync()
-            connection.wait(generators.send(pgconn))
-            answers: list[pq.abc.PGresult] = [connection.wait(generators.fetch_many(pgconn))[0] for _ in range(3)]
-        finally:
-            pgconn.exit_pipeline_mode()
+        libpq = connection.pgconn
+        answers = connection.together(
+            partial(libpq.send_query_params, SETTINGS_OF_THIS_TRANSACTION.encode(), None),
+            partial(libpq.send_query_params, _statement(shape), parameters, None, _formats(shape), pq.Format.BINARY),
+        )
         for answer in answers:
-            if answer.status in (pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE):
+            if answer.status not in DONE:
                 raise error_from_result(answer)
         return answers[1]
 
@@ -113,7 +109,7 @@ def _result(connection: psycopg.Connection[Any]) -> pq.abc.PGresult:
     """The answer to what was sent last. Raises psycopg.Error."""
     results: list[pq.abc.PGresult] = connection.wait(generators.execute(connection.pgconn))
     result = results[-1]
-    if result.status not in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):
+    if result.status not in DONE:
         raise error_from_result(result)
     return result
 
