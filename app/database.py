@@ -1,4 +1,4 @@
-"""How SQLite and PostgreSQL are made to keep the same promises. Of our own it knows no table, and one connection.
+"""How SQLite and PostgreSQL are made to keep the same promises. A leaf but for pipelined.py: it knows no table.
 
 - An acknowledged transaction survives a power loss: `synchronous=FULL` and `synchronous_commit=on`, whatever
   the server's own default says. A session gets its settings when it begins. Behind a pooler in transaction mode no
