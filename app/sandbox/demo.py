@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ START_SECONDS = 30
 
 def main() -> None:
     """The whole tour."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends this ends the receiver too
     with _receiver() as server:
         _wait_until_ready(server)
         print("\nDelivering one event of every type:\n")
