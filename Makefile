@@ -31,7 +31,7 @@ screenshots: chromium            ## the pictures in README.md, of the real page
 soak: $(VENV)/ready-dev          ## the long fault runs
 	$(BIN)/pytest -m soak --timeout 1500
 
-bench: $(BENCH)/ready             ## beside other receivers and queues: bench/RESULTS.md and README's table; 45 minutes
+bench: $(BENCH)/ready             ## beside other receivers and queues: bench/RESULTS.md and README's table; half an hour
 	command -v wrk redis-server >/dev/null || apt-get install -y --no-install-recommends wrk redis-server
 	$(BENCH)/bin/python -W ignore -m bench
 
