@@ -3,6 +3,9 @@
 A round trip costs a worker as much as the statement does, and nobody needs to hear that a savepoint is set before the
 next statement is sent. So both go out in one packet, and both answers are read together (libpq's pipeline mode).
 psycopg's own pipeline is no help here: it sends each statement by itself, as soon as it is executed.
+
+That goes for text of our own (`execute_text()`). Where the first statement is likely to be another, for it was so last
+time, the savepoint is sent ahead: PostgreSQL sets it while there is other work to be done.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +26,7 @@ DONE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 
 
 class PipelinedConnection(Connection[Any]):
-    """A connection of the driver. Within a transaction it may be told of a `savepoint_to_come`, by its name.
+    """A connection of the driver. Within a transaction it may be told of a savepoint, by its name.
 
     It is set before whatever is executed next. When that fails the connection is closed: who went on would be undone
     to an older savepoint of that name.
@@ -31,23 +34,40 @@ class PipelinedConnection(Connection[Any]):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.savepoint_to_come: str | None = None
+        self._savepoint: str | None = None  # that is not known to be set
+        self._is_on_its_way = False
+        self._is_first_statement = self._text_comes_first = False
         self._names: dict[tuple[bytes, tuple[int, ...]], bytes] = {}  # of what is prepared
         self._numbers = count()
 
     def wait(self, gen: PQGen[Found], *arguments: Any, **options: Any) -> Found:
         """What psycopg calls for all that it asks of the server. None of it overtakes the savepoint."""
-        if self.savepoint_to_come:
-            self._behind_savepoint()
+        self._note_first(is_text=False)
+        if self._savepoint:
+            self._set_savepoint()
         return super().wait(gen, *arguments, **options)
+
+    def set_savepoint(self, name: str) -> None:
+        """Set it before the next statement: with that, or on its way ahead from now on."""
+        self._savepoint, self._is_first_statement = name, True
+        if not self._text_comes_first:
+            self.pgconn.send_query(_setting(name))
+            self._is_on_its_way = True
+
+    def catch_up(self) -> None:
+        """Wait for a savepoint that is on its way. Raises the driver's error."""
+        if self._is_on_its_way:
+            with self.lock:
+                self._set_savepoint()
 
     def execute_text(self, statement: str, parameters: Sequence[Any]) -> None:
         """Execute one statement whose rows and count nobody needs, together with the savepoint that is to come.
 
         Nothing in it but `%s` is a placeholder. Raises the driver's error.
         """
-        savepoint = self.savepoint_to_come
-        if savepoint:
+        self._note_first(is_text=True)
+        savepoint = self._savepoint
+        if savepoint and not self._is_on_its_way:
             try:
                 if self._execute_behind_savepoint(statement, parameters):
                     return
@@ -92,15 +112,32 @@ class PipelinedConnection(Connection[Any]):
                 return False
         return True
 
+    def _note_first(self, *, is_text: bool) -> None:
+        if self._is_first_statement:
+            self._is_first_statement, self._text_comes_first = False, is_text
+
+    def _set_savepoint(self) -> None:
+        if self._is_on_its_way:
+            self._judge(super().wait(generators.execute(self.pgconn)))
+        else:
+            self._behind_savepoint()
+
     def _behind_savepoint(self, *queries: Callable[[], object]) -> None:
-        savepoint = f"SAVEPOINT {self.savepoint_to_come}".encode()
-        was_set, *others = self.together(partial(self.pgconn.send_query_params, savepoint, None), *queries)
-        if was_set.status not in DONE:
+        setting = partial(self.pgconn.send_query_params, _setting(self._savepoint or ""), None)
+        self._judge(self.together(setting, *queries))
+
+    def _judge(self, answers: Sequence[PGresult]) -> None:
+        """The first answer is the savepoint's. Raises the driver's error."""
+        if answers[0].status not in DONE:
             self.close()
-        self.savepoint_to_come = None
-        for answer in (was_set, *others):
+        self._savepoint, self._is_on_its_way = None, False
+        for answer in answers:
             if answer.status not in DONE:
                 raise error_from_result(answer)
+
+
+def _setting(savepoint: str) -> bytes:
+    return f"SAVEPOINT {savepoint}".encode()
 
 
 def _answers(libpq: PGconn) -> PQGen[list[PGresult]]:

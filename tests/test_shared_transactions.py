@@ -175,7 +175,7 @@ def test_where_the_connection_is_lost_between_two_attempts_the_earlier_ones_run_
 
     work()
 
-    assert [runs.count(f"evt_{number}") for number in range(1, 6)] == [2, 2, 2, 1, 1]
+    assert [runs.count(f"evt_{number}") for number in range(1, 6)] == [2, 2, 2, 0, 1]
     assert paid() == ["evt_1", "evt_2", "evt_3", "evt_5"]
     assert (stored("evt_4").state, stored("evt_4").attempts) == ("pending", 1)
 
@@ -283,6 +283,24 @@ def test_whatever_one_does_first_its_neighbours_set_their_states_in_the_same_tra
     assert len(transactions) == 1
 
 
+@both_databases
+def test_handlers_that_begin_in_different_ways_share_a_transaction_and_each_fails_alone(
+    advancing, deliver, work, stored, paid, runs, transactions
+):
+    advancing("fails after it")
+    for number, status in enumerate(("paid", "broken", "paid"), 6):
+        deliver("test.paying", event_id=f"evt_{number}", status=status)
+        deliver("test.advancing", event_id=f"evt_{number}a", status="paid" if number == 7 else "fails after it")
+
+    work()
+
+    kept = {"evt_1", "evt_2", "evt_4", "evt_5", "evt_6", "evt_7a", "evt_8"}
+    assert len(runs) == len(set(runs)) == 11
+    assert set(paid()) == kept
+    assert {stored(event_id).state for event_id in set(runs) - kept} == {"pending"}
+    assert len(transactions) == 1
+
+
 @on_postgresql
 def test_where_the_connection_is_lost_before_the_first_statement_the_earlier_ones_run_again(
     advancing, work, stored, paid, runs
@@ -300,7 +318,10 @@ def test_where_the_connection_is_lost_before_the_first_statement_the_earlier_one
 def test_a_statement_that_is_interrupted_costs_its_connection_and_the_server_goes_on_with_nothing(inbox, session):
     with inbox.engine.begin() as connection:
         connection.execute(sa.text("SELECT 1"))
-        connection.connection.driver_connection.savepoint_to_come = "attempt"
+        driver = connection.connection.driver_connection
+        driver.set_savepoint("earlier")
+        driver.execute_text("SELECT 1", ())
+        driver.set_savepoint("attempt")
 
         with pytest.raises(HandlerTimeout), TimeLimit().of(0.1):
             execute_text(connection, "SELECT pg_sleep(60)", ())

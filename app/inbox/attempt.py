@@ -68,6 +68,7 @@ def run(inbox: Inbox, session: HandlerSession, claim: Claim, limit: TimeLimit) -
         event, body = _open(inbox, claim)
         masked = _masked(inbox, claim, event, body)
         handler = handler_for(event.type)
+        session.ready()
         if handler is not None:
             with limit.of(inbox.settings.handler_timeout, session.interrupt):
                 handler(event, session)

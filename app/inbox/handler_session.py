@@ -61,7 +61,8 @@ class HandlerSession(Session):
     def guarded(self) -> Iterator[None]:
         """In the block the transaction can't be ended. What was done in it is kept, or undone when it raises.
 
-        Raises the misuse that the handler swallowed, if any, and SwallowedError.
+        The session may be used after `ready()`. Raises the misuse that the handler swallowed, if any, and
+        SwallowedError.
         """
         self.misuse = None
         self._set_savepoint()
@@ -74,6 +75,16 @@ class HandlerSession(Session):
             self._keep()
         except BaseException:
             self._undo()
+            raise
+
+    def ready(self) -> None:
+        """Wait for a savepoint that is on its way: while it is, a handler would seem to be in the middle of a query."""
+        if self._libpq is None:
+            return
+        try:
+            self._driver.catch_up()
+        except Exception as error:
+            self.worker_connection.invalidate(error)
             raise
 
     def end(self) -> None:
@@ -111,16 +122,16 @@ class HandlerSession(Session):
         return self._libpq is not None and self._libpq.transaction_status == status
 
     def _set_savepoint(self) -> None:
-        """At once where that begins the transaction, or on SQLite; else it travels with the attempt's first statement.
+        """On PostgreSQL without waiting for it, unless it begins the transaction (see pipelined.py).
 
         By the driver itself: one is set for every attempt, and SQLAlchemy's own costs twice as much. A transaction
         that takes none is of no more use, nor is its connection.
         """
-        if self._transaction_is(TransactionStatus.INTRANS):
-            self._driver.savepoint_to_come = _SAVEPOINT
-            return
         try:
-            self._driver.execute(f"SAVEPOINT {_SAVEPOINT}")
+            if self._transaction_is(TransactionStatus.INTRANS):
+                self._driver.set_savepoint(_SAVEPOINT)
+            else:
+                self._driver.execute(f"SAVEPOINT {_SAVEPOINT}")
         except Exception as error:
             self.worker_connection.invalidate(error)
             raise
