@@ -22,7 +22,7 @@ from psycopg.pq.abc import PGconn, PGresult
 
 Found = TypeVar("Found")
 MOST_PREPARED = 100
-DONE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
+_DONE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 
 
 class PipelinedConnection(Connection[Any]):
@@ -128,12 +128,17 @@ class PipelinedConnection(Connection[Any]):
 
     def _judge(self, answers: Sequence[PGresult]) -> None:
         """The first answer is the savepoint's. Raises the driver's error."""
-        if answers[0].status not in DONE:
+        if answers[0].status not in _DONE:
             self.close()
         self._savepoint, self._is_on_its_way = None, False
-        for answer in answers:
-            if answer.status not in DONE:
-                raise error_from_result(answer)
+        raise_first_error(answers)
+
+
+def raise_first_error(answers: Sequence[PGresult]) -> None:
+    """Raise the driver's error of the first answer that is one. What follows it in a packet was not executed."""
+    for answer in answers:
+        if answer.status not in _DONE:
+            raise error_from_result(answer)
 
 
 def _setting(savepoint: str) -> bytes:

@@ -68,8 +68,7 @@ def paying(inbox, runs, transactions, stopwatch):
             session.execute(sa.text("SELECT pg_sleep(60)"))
         stopwatch.seconds += {"dawdles": 0.03, "takes a moment": 0.003}.get(event.status, 0.0)
         if event.status == "loses its connection" and runs.count(event.id) == 1:
-            with inbox.engine.connect() as other:
-                other.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid(session)})
+            lose_connection(session, inbox.engine)
         if event.status == "leaves a savepoint":
             session.begin_nested()
             session.add(
@@ -80,18 +79,30 @@ def paying(inbox, runs, transactions, stopwatch):
                 session.execute(sa.text("SELECT nothing FROM nowhere"))
 
 
-def pid(session):
-    """The server's process of the session's connection."""
-    return session.scalar(sa.text("SELECT pg_backend_pid()"))
+def lose_connection(session, engine):
+    """The server ends it."""
+    with engine.connect() as other:
+        own = session.connection().connection.driver_connection.info.backend_pid
+        other.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": own})
 
 
 @pytest.fixture
-def known_to_be_quick(paying, deliver, work, runs, transactions):
+def get_to_know(deliver, work, runs, transactions):
+    """Let the worker see an event of a type before the test begins."""
+
+    def process_one(event_type, event_id):
+        deliver(event_type, event_id=event_id)
+        work()
+        runs.clear()
+        transactions.clear()
+
+    return process_one
+
+
+@pytest.fixture
+def known_to_be_quick(paying, get_to_know):
     """The worker has seen such an event before."""
-    deliver("test.paying", event_id="evt_first")
-    work()
-    runs.clear()
-    transactions.clear()
+    get_to_know("test.paying", "evt_first")
 
 
 @pytest.fixture
@@ -191,7 +202,7 @@ def test_what_was_done_behind_a_savepoint_that_was_left_open_is_kept(batch_of_fi
 
 
 @pytest.fixture
-def advancing(batch_of_five, deliver, work, runs, transactions, inbox):
+def advancing(batch_of_five, get_to_know, runs, transactions, inbox):
     """Five events whose handler sets a state by `advance()`, after what the third of them says."""
     first_done = {
         "fails before any statement": lambda _session: 1 / 0,
@@ -220,10 +231,7 @@ def advancing(batch_of_five, deliver, work, runs, transactions, inbox):
             raise RuntimeError
 
     def deliver_five(wrong):
-        deliver("test.advancing", event_id="evt_second")
-        work()
-        runs.clear()
-        transactions.clear()
+        get_to_know("test.advancing", "evt_second")
         batch_of_five(wrong, "test.advancing")
 
     return deliver_five
@@ -234,13 +242,6 @@ def copy_payments(session):
     with session.connection().connection.cursor().copy("COPY payments FROM STDIN") as copying:
         copying.write_row(("evt_copied", "paid", 0, "2026-01-01T00:00:00Z", "evt_copied"))
     return 1
-
-
-def lose_connection(session, engine):
-    """The server ends it."""
-    with engine.connect() as other:
-        own = session.connection().connection.driver_connection.info.backend_pid
-        other.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": own})
 
 
 @on_postgresql

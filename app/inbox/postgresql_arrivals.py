@@ -12,7 +12,6 @@ from typing import Any
 
 import psycopg
 from psycopg import generators, pq
-from psycopg.errors import error_from_result
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -21,7 +20,7 @@ from app.database import SETTINGS_OF_THIS_TRANSACTION, own_connection
 from app.inbox.arrivals import ARRIVED, AUDIT, FIELDS, KEPT, SAME_FOR_ALL, Arrival
 from app.inbox.group_commit import NotStored, Refused, Unavailable
 from app.inbox.wakeup import CHANNEL
-from app.pipelined import DONE, PipelinedConnection
+from app.pipelined import PipelinedConnection, raise_first_error
 
 SHAPES = (1, 2, 4, 8, 16, 32, 64)
 OUT_OF_SERVICE = ("08", "25", "53", "57", "58", "XX")
@@ -99,19 +98,15 @@ class PooledArrivals(PostgresqlArrivals):
             partial(libpq.send_query_params, SETTINGS_OF_THIS_TRANSACTION.encode(), None),
             partial(libpq.send_query_params, _statement(shape), parameters, None, _formats(shape), pq.Format.BINARY),
         )
-        for answer in answers:
-            if answer.status not in DONE:
-                raise error_from_result(answer)
+        raise_first_error(answers)
         return answers[1]
 
 
 def _result(connection: psycopg.Connection[Any]) -> pq.abc.PGresult:
     """The answer to what was sent last. Raises psycopg.Error."""
     results: list[pq.abc.PGresult] = connection.wait(generators.execute(connection.pgconn))
-    result = results[-1]
-    if result.status not in DONE:
-        raise error_from_result(result)
-    return result
+    raise_first_error(results)
+    return results[-1]
 
 
 def _parameters(arrival: Arrival) -> list[bytes | None]:
