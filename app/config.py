@@ -60,7 +60,7 @@ class Settings:
     worker_processes: int  # WORKER_PROCESSES: processes of `flask worker`
     worker_batch: int  # WORKER_BATCH: events claimed at once, at most
     handler_timeout: float  # HANDLER_TIMEOUT: seconds that one attempt may take
-    max_attempts: int  # MAX_ATTEMPTS: attempts before an event is dead
+    max_attempts: int  # MAX_ATTEMPTS: attempts before an event is dead; 16 reach over at least a day
     fast_lane: bool  # FAST_LANE: plain deliveries skip Flask's routing, contexts and hooks
     max_body_bytes: int  # MAX_BODY_BYTES: larger deliveries are answered 413
     payload_retention_days: int  # PAYLOAD_RETENTION_DAYS: then sealed payloads are erased
@@ -133,7 +133,7 @@ def _read(env: _Environment, *, on_platform: bool) -> dict[str, Any]:
         "worker_processes": _whole(env, "WORKER_PROCESSES", 1, 1, 64),
         "worker_batch": _whole(env, "WORKER_BATCH", 256, 1, 1000),
         "handler_timeout": env.float("HANDLER_TIMEOUT", 30.0, validate=Range(0.1, 3600)) or 30.0,
-        "max_attempts": _whole(env, "MAX_ATTEMPTS", 8, 1, 100),
+        "max_attempts": _whole(env, "MAX_ATTEMPTS", 16, 1, 100),
         "fast_lane": env.bool("FAST_LANE", True),
         "max_body_bytes": _whole(env, "MAX_BODY_BYTES", 1024 * 1024, 1024, 64 * 1024 * 1024),
         "payload_retention_days": _whole(env, "PAYLOAD_RETENTION_DAYS", 90, 7, 3650),

@@ -25,8 +25,29 @@ _handlers: dict[str, Handler] = {}
 _describers: dict[str, list[tuple[str, Describer]]] = {}
 
 
+SHORTEST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1, 7 * 24 * 3600
+
+
 class PermanentFailure(Exception):
     """Raised by a handler for an event that no further attempt can save: it becomes dead at once."""
+
+
+class RetryLater(Exception):
+    """Raised by a handler that can't do its work yet: run it again in so many seconds, and charge no attempt.
+
+    `seconds` is a number from 1 to 604,800 (7 days); anything else raises ValueError. `reason` is shown, masked, beside
+    the event. What the handler wrote is undone. It may be raised as often as the work has to wait: nothing ends that
+    but the handler, so Overview and `events check` name what waits for longer than a day.
+    """
+
+    def __init__(self, seconds: float, reason: str = "") -> None:
+        is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if not is_number or not SHORTEST_RETRY_SECONDS <= seconds <= LONGEST_RETRY_SECONDS:
+            raise ValueError(
+                f"RetryLater takes a number of seconds from {SHORTEST_RETRY_SECONDS} to {LONGEST_RETRY_SECONDS}"
+            )
+        super().__init__(reason)
+        self.seconds = float(seconds)
 
 
 class DuplicateHandler(Exception):

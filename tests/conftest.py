@@ -88,7 +88,7 @@ def environment() -> dict[str, str]:
 def app(database: str, environment: dict[str, str]) -> Iterator[Flask]:
     """The receiver, as `create_app()` assembles it."""
     app = create_app(load_settings(environment | {"DATABASE_URL": database}), Clock())
-    app.extensions["inbox"].random.seed(0)  # with full jitter a retry may be due at once
+    app.extensions["inbox"].random.seed(0)
     yield app  # without a context of its own: each request must get a fresh one, as in life
     app.extensions["inbox"].close()
 

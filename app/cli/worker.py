@@ -25,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.cli.context import present_inbox
 from app.database import writing
 from app.inbox import bulk_replay
+from app.inbox.audit import write_finished_sums, write_remaining_sums
 from app.inbox.claims import recover
 from app.inbox.context import Inbox
 from app.inbox.models import Heartbeat
@@ -79,6 +80,7 @@ class Worker:
                 if not worked and not self._limit.stopping:
                     self._listener.wait()
         self._listener.close()
+        write_remaining_sums(self.inbox)
 
     def _work(self) -> int | None:
         try:
@@ -103,6 +105,7 @@ class Worker:
             self._beat_at = now
             _beat(self.inbox, self.name)
             roll_up_if_due(self.inbox)
+            write_finished_sums(self.inbox)
         if now - self._purge_at > HEARTBEAT_SECONDS * 6 or not self._purge_at:
             self._purge_at = now
             purge_if_due(self.inbox, actor=self.name)

@@ -1,7 +1,7 @@
 """One attempt: the event in clear text, its handler under a time limit, and what came of it.
 
 Everything happens in a transaction that somebody else began, behind a savepoint: work that failed is undone to there.
-What a failure means for the event (try again, or dead) is decided here, and the states stand in lifecycle.py.
+What a failure means for the event (try again, later, or dead) is decided here, and the states stand in lifecycle.py.
 """
 
 import traceback
@@ -13,7 +13,7 @@ import structlog
 from app.inbox.claims import Claim
 from app.inbox.context import Inbox
 from app.inbox.handler_session import HandlerSession
-from app.inbox.lifecycle import State, backoff
+from app.inbox.lifecycle import NOT_YET, State, backoff
 from app.inbox.masked import masked_text
 from app.inbox.time_limit import HandlerTimeout, TimeLimit
 from app.logs import log_attempt
@@ -21,9 +21,11 @@ from app.privacy.masking import hidden_values, mask_text
 from app.privacy.sealing import CannotUnseal, unseal
 from app.protocol.envelope import Event, parse_event
 from app.protocol.errors import UnusablePayload
-from app.registry import PermanentFailure, handler_for
+from app.registry import PermanentFailure, RetryLater, handler_for
 
 HOPELESS = (PermanentFailure, CannotUnseal, UnusablePayload)
+RETRY_LATER = "retry later"
+"""The result of an attempt whose handler raised RetryLater."""
 log = structlog.get_logger()
 
 
@@ -45,6 +47,7 @@ class Outcome(NamedTuple):
     masked: str | None = None  # the masked payload, where the row has none yet
     failure: Failure | None = None
     retry_in: float | None = None  # seconds
+    is_charged: bool = True  # False: the attempt does not count
 
     def log(self) -> None:
         """One line (§9.2); a failure brings its traceback."""
@@ -54,7 +57,7 @@ class Outcome(NamedTuple):
             self.claim.event_type,
             attempt=self.claim.attempt,
             duration_ms=self.duration_ms,
-            exception=self.failure.traceback if self.failure else None,
+            exception=self.failure.traceback if self.failure and self.is_charged else None,
         )
 
 
@@ -86,12 +89,14 @@ def failed(inbox: Inbox, claim: Claim, error: BaseException, *, since: float | N
         hidden = {_storable(value) for value in hidden_values(dict(event.payload))} - {""}
         masked = _masked(inbox, claim, event, body)
     result, state, retry_in = "failed", State.PENDING, None
-    if claim.attempt >= inbox.settings.max_attempts or isinstance(error, HOPELESS):
+    if isinstance(error, RetryLater):
+        result, retry_in = RETRY_LATER, error.seconds
+    elif claim.attempt >= inbox.settings.max_attempts or isinstance(error, HOPELESS):
         result, state = "dead", State.DEAD
     else:
         retry_in = backoff(claim.attempt, inbox.random)
-    duration = 0 if since is None else _since(inbox, since)
-    return Outcome(claim, result, state, duration, None, masked, _described(error, hidden), retry_in)
+    duration, failure = 0 if since is None else _since(inbox, since), _described(error, hidden)
+    return Outcome(claim, result, state, duration, None, masked, failure, retry_in, result != RETRY_LATER)
 
 
 def _open(inbox: Inbox, claim: Claim) -> tuple[Event, bytes]:
@@ -111,10 +116,10 @@ def _since(inbox: Inbox, started: float) -> int:
 
 
 def _described(error: BaseException, hidden: set[str]) -> Failure:
-    name = type(error).__name__
+    name = NOT_YET if isinstance(error, RetryLater) else type(error).__name__
     text = "the handler reached its time limit" if isinstance(error, HandlerTimeout) else str(error)
     lines = _storable("".join(traceback.format_exception(error)))
-    text = _storable(f"{name}: {text}")
+    text = _storable(f"{name}: {text}" if text else name)
     return Failure(mask_text(text, hidden=hidden)[:2000], mask_text(lines, hidden=hidden)[-20_000:])
 
 

@@ -55,14 +55,14 @@ def record_rejection(inbox: Inbox, reason: str, request_id: str) -> None:
 
     A database that is away costs the row, not the answer.
     """
-    key: Key = (f"rejected: {reason}", None, None)
+    key = Key(f"rejected: {reason}")
     now = inbox.clock.now()
     if not inbox.tally.admits(key, now):
         return
     try:
         with inbox.tally.finished_sums(now) as sums, writing(inbox.engine) as session:
             write_sums(session, inbox, sums)
-            record(session, inbox, "delivery", key[0], request_id=request_id)
+            record(session, inbox, key.action, key.result, request_id=request_id)
     except SQLAlchemyError as error:
         log.warning("rejection_not_recorded", error=type(error).__name__)
 
@@ -89,14 +89,14 @@ def write_remaining_sums(inbox: Inbox) -> None:
 
 def write_sums(session: Session, inbox: Inbox, sums: Sums) -> None:
     """One row for each count of a minute that is over."""
-    for (result, event_id, event_type), occurrences in sums:
+    for key, occurrences in sums:
         record(
             session,
             inbox,
-            "delivery",
-            result,
-            event_id=event_id,
-            event_type=event_type,
+            key.action,
+            key.result,
+            event_id=key.event_id,
+            event_type=key.event_type,
             occurrences=occurrences,
             detail="summed",
         )

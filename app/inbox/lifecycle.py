@@ -1,6 +1,6 @@
 """The states of an event and every way from one to another, once.
 
-                                   ┌────────── retry, hand-back, lost lease ──────────┐
+                                   ┌───── retry, retry later, hand-back, lost lease ──┐
                                    ▼                                                  │
     delivery ──────────────▶  pending  ── claim ──▶  (running: a lease) ──────────────┤
        │                       ▲  ▲  ▲                      │                         │
@@ -43,14 +43,20 @@ REPLAYABLE = frozenset(state for state in State if state is not State.PENDING)
 REVIVED_BY_REDELIVERY = frozenset({State.DEAD, State.UNHANDLED})
 REVIVAL_INTERVAL = timedelta(hours=1)
 
-BACKOFF_BASE_SECONDS = 5.0
-BACKOFF_CAP_SECONDS = 3600.0
+BACKOFF_FIRST_SECONDS = 10.0
+BACKOFF_GROWTH = 3
+BACKOFF_CAP_SECONDS = 6 * 3600.0
+NOT_YET = "not yet"
+"""How the error of an event begins whose handler asked to be run later. No exception has a name of two words."""
 
 
 def backoff(attempt: int, random: Random) -> float:
-    """Seconds until the next attempt after `attempt` (1, 2, …) failed: exponential, capped, full jitter.
+    """Seconds until the next attempt after `attempt` (1, 2, …) failed: exponential, capped, equal jitter.
 
-    Full jitter spreads the retries of many events that failed together over the whole interval.
+    The pause lies between half of its ceiling and the whole of it. Half is random, so that events which failed together
+    are not tried together. Half is certain, so that attempts reach far whatever the random numbers are: the pauses
+    between the default of 16 attempts (MAX_ATTEMPTS) sum up to 25 hours at least, and to 52 hours at most. The first
+    three pauses take 65 seconds at least, and 130 at most, so that a short outage ends in seconds.
     """
-    ceiling = min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2 ** min(attempt - 1, 30))
-    return random.uniform(0.0, ceiling)
+    ceiling = min(BACKOFF_CAP_SECONDS, BACKOFF_FIRST_SECONDS * BACKOFF_GROWTH ** min(attempt - 1, 30))
+    return random.uniform(ceiling / 2, ceiling)

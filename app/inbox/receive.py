@@ -20,6 +20,7 @@ from app.inbox.context import Inbox
 from app.inbox.lifecycle import REVIVAL_INTERVAL, REVIVED_BY_REDELIVERY, State
 from app.inbox.masked import masked_text
 from app.inbox.models import StoredEvent
+from app.inbox.tally import Key
 from app.inbox.wakeup import notify
 from app.privacy.card_data import drop_authentication_data
 from app.privacy.sealing import body_digest, digest_matches, seal
@@ -171,7 +172,7 @@ def _quarantine(
             .returning(StoredEvent.id)
         )
     event_id, event_type = row.get("claimed_event_id"), row.get("event_type")
-    if inbox.tally.admits((f"quarantined: {reason}", event_id, event_type), inbox.clock.now()):
+    if inbox.tally.admits(Key(f"quarantined: {reason}", event_id, event_type), inbox.clock.now()):
         record(
             session,
             inbox,
@@ -232,7 +233,7 @@ def _audit_repeated(
     session: Session, inbox: Inbox, delivery: Delivery, result: str, event: Event, inbox_id: int
 ) -> None:
     """What can be repeated without end must not fill the disk."""
-    if inbox.tally.admits((result, event.id, event.type), inbox.clock.now()):
+    if inbox.tally.admits(Key(result, event.id, event.type), inbox.clock.now()):
         record(
             session,
             inbox,

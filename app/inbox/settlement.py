@@ -17,6 +17,7 @@ from app.database import PLACEHOLDER, database_now_sql
 from app.inbox.attempt import Outcome
 from app.inbox.context import Inbox
 from app.inbox.lifecycle import State
+from app.inbox.tally import Key
 
 _AUDITED = {
     "inbox_id": "bigint",
@@ -27,7 +28,13 @@ _AUDITED = {
     "duration_ms": "integer",
     "detail": "text",
 }
-_OUTCOME = _AUDITED | {"state": "text", "masked": "text", "retry_in": "float"}
+_OUTCOME = _AUDITED | {
+    "state": "text",
+    "masked": "text",
+    "retry_in": "float",
+    "uncharged": "integer",
+    "is_audited": "boolean",
+}
 
 
 class LeaseLost(Exception):
@@ -45,7 +52,7 @@ def settle(connection: Connection, inbox: Inbox, outcomes: Sequence[Outcome]) ->
     dialect, ahead = connection.dialect.name, inbox.clock.offset.total_seconds()
     token = outcomes[0].claim.token  # one for all claims of a batch
     owner = token if dialect == "postgresql" else token.hex
-    rows = json.dumps([_row(outcome) for outcome in outcomes])
+    rows = json.dumps([_row(inbox, outcome) for outcome in outcomes])
     if dialect == "postgresql":
         settled = connection.exec_driver_sql(_at_once(), (rows, ahead, ahead, owner, ahead)).scalars().all()
     else:
@@ -56,7 +63,7 @@ def settle(connection: Connection, inbox: Inbox, outcomes: Sequence[Outcome]) ->
         raise LeaseLost(lost)
 
 
-def _row(outcome: Outcome) -> dict[str, Any]:
+def _row(inbox: Inbox, outcome: Outcome) -> dict[str, Any]:
     """What `_OUTCOME` names."""
     claim = outcome.claim
     return {
@@ -70,7 +77,17 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "state": outcome.state,
         "masked": outcome.masked,
         "retry_in": outcome.retry_in,
+        "uncharged": int(not outcome.is_charged),
+        "is_audited": _is_audited(inbox, outcome),
     }
+
+
+def _is_audited(inbox: Inbox, outcome: Outcome) -> bool:
+    """Attempts that count are bounded. A handler can put its events off for ever, and must not fill the disk so."""
+    if outcome.is_charged:
+        return True
+    key = Key(outcome.result, event_type=outcome.claim.event_type, action="attempt")
+    return inbox.tally.admits(key, inbox.clock.now())
 
 
 @cache
@@ -96,6 +113,7 @@ def _update(dialect: str) -> str:
         UPDATE events SET
             state = outcomes.state,
             last_error = outcomes.detail,
+            attempts = events.attempts - outcomes.uncharged,
             finished_at = CASE WHEN outcomes.state <> '{State.PENDING}' THEN {database_now_sql(dialect, mark)} END,
             due_at = CASE WHEN outcomes.retry_in IS NULL THEN due_at
                 ELSE {database_now_sql(dialect, f"{mark} + outcomes.retry_in")} END,
@@ -110,7 +128,8 @@ def _insert(dialect: str) -> str:
     columns = ", ".join(_AUDITED)
     return f"""
         INSERT INTO audit_log ({columns}, action, at)
-        SELECT {columns}, 'attempt', {database_now_sql(dialect, PLACEHOLDER[dialect])} FROM outcomes"""  # noqa: S608 - made of names that stand in this file
+        SELECT {columns}, 'attempt', {database_now_sql(dialect, PLACEHOLDER[dialect])} FROM outcomes
+        WHERE is_audited"""  # noqa: S608 - made of names that stand in this file
 
 
 def _outcomes(dialect: str) -> str:

@@ -1,8 +1,9 @@
 """Keeps floods out of the audit log: beyond a small rate, what repeats is counted and written once a minute.
 
-Anybody can send rejected requests, and a sender gone wild can repeat one event for ever. The first few of a
-kind in each minute get their own row; the rest are counted here, in memory, and become one row with a count
-when the minute is over. A process that is killed loses at most one minute of such counts, never a first row.
+Anybody can send rejected requests, a sender gone wild can repeat one event for ever, and a handler can put its events
+off for ever. The first few of a kind in each minute get their own row; the rest are counted here, in memory, and become
+one row with a count when the minute is over. A process that is killed loses at most one minute of such counts, never a
+first row.
 """
 
 from collections import Counter
@@ -10,14 +11,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from threading import Lock
+from typing import NamedTuple
 
-Key = tuple[str, str | None, str | None]
-"""Result, event ID and event type of what is counted."""
+
+class Key(NamedTuple):
+    """What is counted, as the audit log names it."""
+
+    result: str
+    event_id: str | None = None
+    event_type: str | None = None
+    action: str = "delivery"
+
+
 Sums = list[tuple[Key, int]]
 
 ROWS_A_MINUTE = 10
 MOST_KEYS = 10_000
-OVERFLOW: Key = ("other", None, None)
+OVERFLOW = Key("other")
 
 
 class Tally:

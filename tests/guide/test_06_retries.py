@@ -1,12 +1,13 @@
 """§6 Retry policy, theirs and ours."""
 
 import time
+from datetime import timedelta
+from random import Random
 
 import pytest
 import sqlalchemy as sa
 
 from app.inbox.claims import claim_due, hand_back
-from app.inbox.lifecycle import BACKOFF_CAP_SECONDS, backoff
 from app.inbox.models import AuditEntry
 from app.inbox.time_limit import TimeLimit
 from app.inbox.work import process_next
@@ -60,12 +61,84 @@ def test_a_handler_that_fails_twice_is_run_again_until_it_succeeds(failing, deli
     assert (stored("evt_1").state, stored("evt_1").last_error) == ("processed", None)
 
 
-@clause("6.2")
-def test_the_wait_between_attempts_grows_up_to_a_cap(inbox):
-    longest = [max(backoff(attempt, inbox.random) for _ in range(200)) for attempt in (1, 4, 30)]
+@pytest.fixture
+def pauses(deliver, work, stored, clock, inbox):
+    """Let an event fail until it is dead. Returns the pauses before its second attempt, its third, and so on."""
 
-    assert longest == sorted(longest)
-    assert longest[-1] <= BACKOFF_CAP_SECONDS
+    def until_dead(event_id):
+        deliver("test.event", event_id=event_id)
+        waited = []
+        while True:
+            work()
+            row = stored(event_id)
+            if row.state == "dead":
+                return waited
+            waited.append((row.due_at - clock.now()).total_seconds())
+            clock.advance(seconds=waited[-1] + 1)
+
+    return until_dead
+
+
+class Extreme(Random):
+    """Random numbers that are all the same."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def random(self):
+        return self.value
+
+
+@clause("6.2")
+@pytest.mark.parametrize("number", [0.0, 0.5, 1.0])
+def test_attempts_reach_over_a_day_whatever_the_random_numbers_are(failing, inbox, pauses, number):
+    failing(RuntimeError("the bank is down"))
+    object.__setattr__(inbox, "random", Extreme(number))
+
+    reach = timedelta(seconds=sum(pauses("evt_1")))
+
+    assert timedelta(hours=25) < reach < timedelta(hours=52)
+
+
+@clause("6.2")
+def test_the_first_retries_come_within_seconds_and_pauses_grow_up_to_a_cap(failing, pauses):
+    failing(RuntimeError("a glitch"))
+
+    waited = pauses("evt_1")
+
+    assert 4 < waited[0] < 11
+    assert waited[:7] == sorted(waited[:7])
+    assert max(waited) <= 6 * 3600
+
+
+@clause("6.2")
+def test_events_that_failed_together_are_not_tried_together(failing, deliver, work, stored):
+    failing(RuntimeError("the bank is down"))
+    for number in range(20):
+        deliver("test.event", event_id=f"evt_{number}")
+    work()
+
+    due = [stored(f"evt_{number}").due_at for number in range(20)]
+
+    assert max(due) - min(due) > timedelta(seconds=2)
+
+
+@clause("6.2")
+def test_an_outage_of_half_an_hour_ends_with_every_event_processed(failing, deliver, work, stored, clock):
+    @handles("test.event")
+    def needs_the_bank(event, session):
+        if clock.now() < back_at:
+            raise ConnectionError("the bank is down")
+
+    back_at = clock.now() + timedelta(minutes=30)
+    for number in range(10):
+        deliver("test.event", event_id=f"evt_{number}")
+    for _ in range(90):
+        work()
+        clock.advance(minutes=1)
+
+    assert {stored(f"evt_{number}").state for number in range(10)} == {"processed"}
 
 
 @clause("6.3")
@@ -74,11 +147,11 @@ def test_after_the_last_attempt_an_event_is_dead(failing, deliver, work, stored,
     failing(RuntimeError("no"))
     deliver("test.event", event_id="evt_1")
 
-    for _ in range(10):
+    for _ in range(20):
         work()
-        clock.advance(hours=2)
+        clock.advance(hours=7)
 
-    assert (stored("evt_1").state, stored("evt_1").attempts) == ("dead", 8)
+    assert (stored("evt_1").state, stored("evt_1").attempts) == ("dead", 16)
 
 
 @clause("6.3")

@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.inbox.tally import ROWS_A_MINUTE, Tally
+from app.inbox.tally import ROWS_A_MINUTE, Key, Tally
 
 NOW = datetime(2026, 11, 24, 8, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
-KEY = ("duplicate", "evt_1", "payment.success")
+KEY = Key("duplicate", "evt_1", "payment.success")
 
 
 @pytest.fixture
