@@ -1,9 +1,11 @@
 """How gunicorn serves the receiver. GUNICORN_CMD_ARGS and the command line override what stands here."""
 
 import os
+import shutil
 import ssl
 import sys
 import tempfile
+from itertools import count
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -12,7 +14,11 @@ from dotenv import load_dotenv
 
 from app.config import EXIT_CONFIGURATION, ConfigurationError, load_settings
 from app.logs import configure_logging
+from app.server import start
 from app.server.embedded import embedded_worker
+
+OWN_COUNTS = "senang-metrics-"
+"""How a folder's name begins that was made here for the web workers' counts."""
 
 load_dotenv(Path(__file__).resolve().parent / ".env")
 try:
@@ -21,12 +27,14 @@ except ConfigurationError as error:
     print(error, file=sys.stderr)
     raise SystemExit(EXIT_CONFIGURATION) from None
 
+start.configured()
 configure_logging(settings.environment, settings.log_level)
 bind = f"0.0.0.0:{os.environ['PORT']}" if "PORT" in os.environ else "127.0.0.1:8000"
 # SQLite has one writer: a second web process would only wait for it.
 workers = int(os.environ.get("WEB_CONCURRENCY") or (1 if settings.database_url.startswith("sqlite") else 2))
-worker_class = "app.server.web_worker.WebWorker"
+worker_class = start.WORKER_CLASS
 worker_connections = 1000  # open connections of one process; more wait in the kernel
+keepalive = settings.keep_alive_seconds  # a connection may be idle for so long
 timeout = 30  # a worker whose main loop is silent for so long is replaced
 graceful_timeout = 10  # running requests get this long to finish after SIGTERM
 control_socket_disable = True
@@ -48,7 +56,7 @@ if os.environ.get("TLS_CERTFILE"):
     certfile, keyfile = os.environ["TLS_CERTFILE"], os.environ["TLS_KEYFILE"]
 
 if settings.metrics_token and not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="senang-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=OWN_COUNTS)
 
 
 def ssl_context(_config, default_ssl_context_factory):
@@ -56,6 +64,12 @@ def ssl_context(_config, default_ssl_context_factory):
     context = default_ssl_context_factory()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+def on_starting(server):
+    """Before anything is served."""
+    if mistake := start.mistake(server.cfg):
+        start.refuse(mistake)
 
 
 def when_ready(_server):
@@ -69,17 +83,29 @@ def on_reload(_server):
     embedded_worker.replace()
 
 
-def on_exit(_server):
-    """The master stops: so does the embedded worker."""
+def on_exit(server):
+    """The master stops: so does the embedded worker. Counts end with the master, or with the one that follows it."""
     embedded_worker.stop()
+    counts = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""))
+    if counts.name.startswith(OWN_COUNTS) and not server.reexec_pid:
+        shutil.rmtree(counts, ignore_errors=True)
 
 
-def child_exit(_server, worker):
-    """Forget the gauges of a web worker that is gone."""
+def pre_fork(server, worker):
+    """Give the worker the lowest number that no living worker has: its counts go on in that number's files.
+
+    By its process ID, as usual, each worker would leave files behind.
+    """
+    taken = {living.number for living in server.WORKERS.values()}
+    worker.number = next(number for number in count(1) if number not in taken)
+
+
+def post_fork(_server, worker):
+    """Before the receiver, and what it counts, is loaded."""
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        from prometheus_client import multiprocess
+        from prometheus_client import values
 
-        multiprocess.mark_process_dead(worker.pid)
+        values.ValueClass = values.MultiProcessValue(lambda: worker.number)
 
 
 def worker_exit(_server, worker):

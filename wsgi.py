@@ -6,7 +6,9 @@ from app import create_app
 from app.cli.init import app_without_settings
 from app.config import ConfigurationError
 from app.database import ROOT
+from app.server.start import refuse_gunicorn_without_its_configuration
 
+refuse_gunicorn_without_its_configuration()
 load_dotenv(ROOT / ".env")
 try:
     app = create_app()

@@ -62,6 +62,7 @@ class Settings:
     handler_timeout: float  # HANDLER_TIMEOUT: seconds that one attempt may take
     max_attempts: int  # MAX_ATTEMPTS: attempts before an event is dead; 16 reach over at least a day
     fast_lane: bool  # FAST_LANE: plain deliveries skip Flask's routing, contexts and hooks
+    keep_alive_seconds: int  # KEEP_ALIVE_SECONDS: a connection may be idle for so long; longer than routers keep it
     max_body_bytes: int  # MAX_BODY_BYTES: larger deliveries are answered 413
     payload_retention_days: int  # PAYLOAD_RETENTION_DAYS: then sealed payloads are erased
     masked_retention_days: int  # MASKED_RETENTION_DAYS: then masked payloads are erased
@@ -135,6 +136,7 @@ def _read(env: _Environment, *, on_platform: bool) -> dict[str, Any]:
         "handler_timeout": env.float("HANDLER_TIMEOUT", 30.0, validate=Range(0.1, 3600)) or 30.0,
         "max_attempts": _whole(env, "MAX_ATTEMPTS", 16, 1, 100),
         "fast_lane": env.bool("FAST_LANE", True),
+        "keep_alive_seconds": _whole(env, "KEEP_ALIVE_SECONDS", 650, 1, 3600),
         "max_body_bytes": _whole(env, "MAX_BODY_BYTES", 1024 * 1024, 1024, 64 * 1024 * 1024),
         "payload_retention_days": _whole(env, "PAYLOAD_RETENTION_DAYS", 90, 7, 3650),
         "masked_retention_days": _whole(env, "MASKED_RETENTION_DAYS", 365, 7, 3650),

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "handlers": {"protocol", "registry", "database", "handlers"},
     "inbox": {"inbox", "registry", "protocol", "privacy", "database", "pipelined", "clock", "config", "green", "logs"},
     "green": set(),
-    "server": {"server", "database", "logs", "remembered"},
+    "server": {"server", "config", "database", "logs", "remembered"},
     "sandbox": {"sandbox", "protocol", "clock", "database", "registry"},
     "sandbox/scenarios": {"sandbox", "protocol", "clock"},
     "config": {"protocol", "privacy", "database"},

@@ -57,13 +57,14 @@ class EmbeddedWorker:
 
 
 def _spawn(master: int) -> int:
-    """Start the worker and return its process ID.
+    """Start the worker and return its process ID. It counts nothing for Prometheus.
 
     Not by subprocess: its pipe to the new process would be inherited by a web worker that the master happens to
     fork at the same moment, and this thread would wait for that pipe as long as the web worker lives.
     """
     flask = [sys.executable, "-m", "flask", "--app", str(ROOT / "wsgi.py")]
-    return os.posix_spawn(sys.executable, [*flask, "worker", "--parent", str(master)], os.environ)
+    environment = {name: value for name, value in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
+    return os.posix_spawn(sys.executable, [*flask, "worker", "--parent", str(master)], environment)
 
 
 def _is_gone(process: int) -> bool:

@@ -1,9 +1,15 @@
 """gunicorn's gevent worker, with a deadline for everything that a peer may be slow at.
 
 A greenlet costs little, so a thousand connections wait for a slow peer as cheaply as one; but none may wait for ever.
-A request has to be there, head and body, `REQUEST_SECONDS` after its connection last was idle; each piece of an answer
-has to be taken within `SEND_SECONDS`. Nobody sets a timer for it: the worker looks now and then who waits for a peer
-too long, and ends that connection. Nothing interrupts the application, so what is being stored is stored.
+
+- A connection may be idle for KEEP_ALIVE_SECONDS. When few connections are left, the longest idle ones are closed.
+- A request has to be there, head and body, `REQUEST_SECONDS` after its first byte.
+- Each piece of an answer has to be taken within `SEND_SECONDS`.
+
+No connection has a timer of its own: the worker looks now and then who waits for a peer too long, and ends that
+connection. Nothing interrupts the application, so what is being stored is stored.
+
+A worker that stops closes what is idle, and answers what is under way with `Connection: close`.
 """
 
 import gc
@@ -26,6 +32,8 @@ from app.server.head import Head
 REQUEST_SECONDS = 10.0
 SEND_SECONDS = 10.0
 LOOK_SECONDS = 0.5
+FULL = 0.8
+"""The share of `worker_connections` from which on idle connections make room."""
 GARBAGE_THRESHOLD = 20_000
 log = structlog.get_logger()
 
@@ -35,22 +43,35 @@ class _Peer(io.RawIOBase):
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self.request_ends_at = math.inf
+        self.idle_since: float | None = None  # while the next request has not begun
+        self._sends_until = math.inf
         self._waits_until = math.inf  # while it is waited for
         self._is_late = False
 
     def readable(self) -> bool:
         return True
 
+    def expect_request(self, seconds: float) -> None:
+        """The next request has to begin within so many seconds."""
+        self.idle_since = time.monotonic()
+        self._sends_until = self.idle_since + seconds
+
+    def request_begins(self) -> None:
+        """Its first byte is here: the rest has to follow within `REQUEST_SECONDS`."""
+        if self.idle_since is not None:
+            self.idle_since = None
+            self._sends_until = time.monotonic() + REQUEST_SECONDS
+
     def readinto(self, buffer: Any) -> int:
-        """What it sends. Raises TimeoutError when its request takes too long."""
-        if self.request_ends_at <= time.monotonic():
+        """What it sends. Raises TimeoutError when it takes too long."""
+        if self._sends_until <= time.monotonic():
             raise TimeoutError
-        self._waits_until = self.request_ends_at
+        self._waits_until = self._sends_until
         received: int = self._connection.recv_into(buffer)
         self._waits_until = math.inf
         if self._is_late:
             raise TimeoutError
+        self.request_begins()
         return received
 
     def send(self, data: bytes | bytearray) -> None:
@@ -68,6 +89,12 @@ class _Peer(io.RawIOBase):
             with suppress(OSError):
                 socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
 
+    def hang_up(self) -> None:
+        """End an idle connection. A request that has just arrived is still read: only what comes later is refused."""
+        if self.idle_since is not None:
+            with suppress(OSError):
+                self._connection._sock.shutdown(socket.SHUT_RD)  # gevent's own shutdown() would not read what is there
+
 
 _peers: set[_Peer] = set()
 """Of all connections of this process."""
@@ -78,6 +105,7 @@ class Handler(PyWSGIHandler):  # type: ignore[misc]  # gunicorn is not typed
 
     headers: Head
     provided_date: str | bytes | None
+    worker: "WebWorker"
 
     def __init__(self, connection: socket.socket, address: Any, server: pywsgi.WSGIServer) -> None:
         self._peer = _Peer(connection)
@@ -95,18 +123,32 @@ class Handler(PyWSGIHandler):  # type: ignore[misc]  # gunicorn is not typed
 
     def handle_one_request(self) -> Any:
         """The next request of the connection."""
-        self._peer.request_ends_at = time.monotonic() + REQUEST_SECONDS
+        self._peer.expect_request(self.worker.cfg.keepalive)
         return super().handle_one_request()
+
+    def read_requestline(self) -> str:
+        """The first line of a request, which may have been read together with the request before it."""
+        line: str = super().read_requestline()
+        self._peer.request_begins()
+        return line
+
+    def handle_one_response(self) -> None:
+        """Answer, and count the request (`max_requests`)."""
+        self.worker.count_request()
+        super().handle_one_response()
 
     def MessageClass(self, rfile: io.BufferedReader, _seekable: int) -> Head:  # noqa: N802 - pywsgi's name
         """The head of a request."""
         return Head(rfile)
 
     def finalize_headers(self) -> None:
-        """The date is the same for a whole second."""
+        """The date is the same for a whole second. A worker that stops takes no further request on this connection."""
         if self.provided_date is None:
             date = self.provided_date = _date(int(time.time()))
             self.response_headers.append((b"Date", date))
+        if not self.worker.alive:
+            self.close_connection = True
+            self.response_headers.append((b"Connection", b"close"))
         super().finalize_headers()
 
     def _check_http_version(self) -> bool:
@@ -153,12 +195,25 @@ class Handler(PyWSGIHandler):  # type: ignore[misc]  # gunicorn is not typed
         return super()._handle_client_error(ex if isinstance(ex, ValueError) else ValueError(type(ex).__name__))
 
 
-def _drop_who_is_late() -> None:
+def _look_after_peers(worker: "WebWorker") -> None:
+    """As long as the worker lives. No error may end it, for then slow peers would be waited for without end."""
     while True:
         gevent.sleep(LOOK_SECONDS)
-        now = time.monotonic()
-        for peer in list(_peers):
-            peer.drop_if_late(now)
+        try:
+            _end_connections(worker)
+        except Exception as error:
+            log.error("unexpected_error", exc_info=error)
+
+
+def _end_connections(worker: "WebWorker") -> None:
+    now = time.monotonic()
+    for peer in list(_peers):
+        peer.drop_if_late(now)
+    too_many = len(_peers) - int(FULL * worker.worker_connections) if worker.alive else len(_peers)
+    if too_many > 0:
+        idle = [peer for peer in _peers if peer.idle_since is not None]
+        for peer in sorted(idle, key=lambda peer: peer.idle_since or 0.0)[:too_many]:
+            peer.hang_up()
 
 
 @lru_cache(1)
@@ -171,9 +226,12 @@ class Server(pywsgi.WSGIServer):  # type: ignore[misc]  # gevent is not typed
     """Hands connections to handlers; a TLS handshake has a deadline too."""
 
     def wrap_socket_and_handle(self, connection: socket.socket, address: Any) -> Any:
-        """Shake hands, then handle."""
+        """Shake hands, then handle. A peer that does not get through the handshake is no error of ours."""
         connection.settimeout(REQUEST_SECONDS)
-        return super().wrap_socket_and_handle(connection, address)
+        try:
+            return super().wrap_socket_and_handle(connection, address)
+        except OSError as error:
+            log.info("tls_handshake_failed", reason=getattr(error, "reason", None) or type(error).__name__)
 
 
 class WebWorker(GeventWorker):  # type: ignore[misc]
@@ -181,6 +239,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
 
     server_class = Server
     wsgi_handler = Handler
+    alive: bool
 
     def load_wsgi(self) -> None:
         """Load the application, and let the garbage collector pass over what stays for good."""
@@ -190,6 +249,20 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
         gc.set_threshold(GARBAGE_THRESHOLD, 20, 100)
 
     def run(self) -> None:
-        """Serve, and look who is late."""
-        gevent.spawn(_drop_who_is_late)
+        """Serve, and look after the peers. What goes wrong in a greenlet is logged as everything else is."""
+        Handler.worker = self
+        gevent.get_hub().print_exception = _log_exception
+        gevent.spawn(_look_after_peers, self)
         super().run()
+
+    def count_request(self) -> None:
+        """After `max_requests` this worker stops, and the master starts another."""
+        self.nr += 1
+        if self.nr >= self.max_requests and self.alive:
+            self.alive = False
+            log.info("worker_restarts", reason="max_requests")
+
+
+def _log_exception(_context: Any, kind: Any, error: Any, traceback: Any) -> None:
+    """gevent would print a bare traceback between the lines of JSON."""
+    log.error("unexpected_error", exc_info=(kind, error, traceback))

@@ -1,0 +1,45 @@
+"""Which ways of starting gunicorn serve the receiver. Any other one is refused with a sentence, never served half.
+
+To refuse another one, add it to `mistake()`.
+"""
+
+import sys
+from typing import Any
+
+from app.config import EXIT_CONFIGURATION
+
+WORKER_CLASS = "app.server.web_worker.WebWorker"
+GUNICORN_BOOT_ERROR = 3
+"""With this exit code of a worker gunicorn's master stops, instead of starting one worker after another."""
+
+_is_configured = False
+
+
+def configured() -> None:
+    """gunicorn.conf.py was read. The processes that gunicorn forks know it too."""
+    global _is_configured
+    _is_configured = True
+
+
+def mistake(config: Any) -> str | None:
+    """What is wrong with the way in which gunicorn was started, in a sentence."""
+    if config.preload_app:
+        return "--preload is not supported: gevent has to change Python before the receiver is loaded."
+    if config.worker_class_str != WORKER_CLASS:
+        return f"The worker class has to be {WORKER_CLASS}: it bounds how long slow senders are waited for."
+    return None
+
+
+def refuse(sentence: str, exit_code: int = EXIT_CONFIGURATION) -> None:
+    """End the process."""
+    print(f"The receiver cannot start:\n  - {sentence}", file=sys.stderr, flush=True)
+    raise SystemExit(exit_code)
+
+
+def refuse_gunicorn_without_its_configuration() -> None:
+    """From another folder gunicorn does not find its file, and would serve with defaults and run no handler."""
+    if "gunicorn.arbiter" in sys.modules and not _is_configured:
+        refuse(
+            "gunicorn did not read gunicorn.conf.py. Start it in the project's folder, or name the file with -c.",
+            GUNICORN_BOOT_ERROR,
+        )
