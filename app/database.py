@@ -10,6 +10,7 @@
 - Moments are UTC going in and coming out, and "now" for leases is the database's own clock.
 """
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -300,3 +301,98 @@ def is_lock_conflict(error: sa.exc.DBAPIError) -> bool:
     """Whether another transaction merely was in the way: the same work may succeed when run again."""
     code = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or ""
     return code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or code in ("40001", "40P01", "55P03")
+
+
+def cause_of(error: BaseException) -> str:
+    """Why the database did not do it: a stable reason code, and its own code where it has one.
+
+    `locked (55P03)`, `disk_full (SQLITE_FULL)`, `unreachable`. Never a value, a name or an address, which messages
+    hold. It looks through the errors that were raised from one another. One that is not the database's is its class.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        original = found.orig if isinstance(found, sa.exc.DBAPIError) else found
+        if isinstance(original, psycopg.Error | sqlite3.Error):
+            return _driver_cause(original)
+        if isinstance(found, TimeoutError | sa.exc.TimeoutError):
+            return "timed_out" if isinstance(found, TimeoutError) else "no_free_connection"
+        found = found.__cause__
+    return _as_code(error)
+
+
+def _driver_cause(error: psycopg.Error | sqlite3.Error) -> str:
+    code = getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None) or ""
+    reason = next((reason for start, reason in _REASONS.items() if code.startswith(start)), None)
+    if reason is None:  # a connection that failed has no code, and SQLite has one code for many errors
+        text = _QUOTED.sub("", str(error))
+        reason = next((reason for pattern, reason in _WORDINGS.items() if re.search(pattern, text)), _as_code(error))
+    return f"{reason} ({code})" if code else reason
+
+
+def _as_code(error: BaseException) -> str:
+    return re.sub("(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower()
+
+
+_QUOTED = re.compile(r""""[^"]*"|'[^']*'""")
+"""Names that are not ours, in a message."""
+_REASONS = {
+    "28P01": "refused_password",
+    "28": "refused_login",
+    "3D000": "no_such_database",
+    "57P04": "no_such_database",
+    "3F000": "missing_schema",
+    "42P01": "missing_table",
+    "42703": "missing_column",
+    "42501": "not_permitted",
+    "25006": "read_only",
+    "53100": "disk_full",
+    "53200": "out_of_memory",
+    "53300": "too_many_connections",
+    "40": "locked",
+    "55P03": "locked",
+    "57014": "timed_out",
+    "25P03": "timed_out",
+    "25P04": "timed_out",
+    "57P05": "timed_out",
+    "57P03": "starting_up",
+    "57P": "shutting_down",
+    "08": "unreachable",
+    "58": "disk_error",
+    "XX00": "corrupt",
+    "23": "constraint",
+    "SQLITE_BUSY": "locked",
+    "SQLITE_LOCKED": "locked",
+    "SQLITE_READONLY": "read_only",
+    "SQLITE_FULL": "disk_full",
+    "SQLITE_IOERR": "disk_error",
+    "SQLITE_CANTOPEN": "cannot_open",
+    "SQLITE_CORRUPT": "corrupt",
+    "SQLITE_NOTADB": "corrupt",
+    "SQLITE_PERM": "not_permitted",
+    "SQLITE_AUTH": "not_permitted",
+    "SQLITE_NOMEM": "out_of_memory",
+    "SQLITE_INTERRUPT": "timed_out",
+    "SQLITE_CONSTRAINT": "constraint",
+}
+"""By how SQLSTATE (PostgreSQL, appendix A) or SQLite's name begins; the first that fits."""
+_WORDINGS = {
+    r"password|fe_sendauth|SASL|SCRAM": "refused_password",
+    r"no encryption|SSL off": "tls",  # in pg_hba.conf's refusal: the server wants TLS, and there is none
+    r"pg_hba|role +does not exist|no such user|[Ll]ogin": "refused_login",
+    r"database +does not exist|no such database": "no_such_database",
+    r"too many (clients|connections)|connection slots|no more connections": "too_many_connections",
+    r"shutting down|terminating connection|in recovery": "shutting_down",
+    r"starting up|not yet accepting": "starting_up",
+    r"closed the connection|connection has been closed|connection is (closed|lost)|EOF|reset by peer|Broken pipe": (
+        "connection_lost"
+    ),
+    r"SSL|TLS|ssl|certificate": "tls",
+    r"timed out|timeout": "timed_out",
+    r"refused|resolve host|translate host|No such file|unreachable|No route|service .*not found": "unreachable",
+    r"no such table": "missing_table",
+    r"no such column|has no column": "missing_column",
+    r"no such index": "missing_index",
+    r"readonly": "read_only",
+    r"connection (failed|is bad)": "not_connected",
+}
+"""By what a message says, without the names in it; the first that fits."""

@@ -8,6 +8,7 @@ from flask import current_app
 from flask.cli import AppGroup
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.database import cause_of
 from app.inbox.context import Inbox
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -21,7 +22,7 @@ class Commands(AppGroup):
         try:
             return super().invoke(ctx)
         except SQLAlchemyError as error:
-            raise click.ClickException(f"The database does not answer as it should: {type(error).__name__}") from None
+            raise click.ClickException(f"The database does not answer as it should: {cause_of(error)}") from None
 
 
 def present_inbox() -> Inbox:

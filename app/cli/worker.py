@@ -23,7 +23,7 @@ from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.cli.context import present_inbox
-from app.database import writing
+from app.database import cause_of, writing
 from app.inbox import bulk_replay
 from app.inbox.audit import write_finished_sums, write_remaining_sums
 from app.inbox.claims import recover
@@ -93,7 +93,7 @@ class Worker:
                 self._replays.again()
             return process_next(self.inbox, self.name, self._limit) + replaying
         except (SQLAlchemyError, BatchInterrupted) as error:
-            log.error("database_unavailable", worker=self.name, error=type(error.__cause__ or error).__name__)
+            log.error("database_unavailable", worker=self.name, error=cause_of(error))
             self._lost_database = True
             self._begun = error.begun if isinstance(error, BatchInterrupted) else self._begun
             time.sleep(RESTART_SECONDS)
@@ -200,7 +200,7 @@ class Supervisor:
         try:
             recover(self.inbox, worker.name, begun=worker.begun, died=True)
         except SQLAlchemyError as error:
-            log.warning("leases_not_released", worker=worker.name, error=type(error).__name__)
+            log.warning("leases_not_released", worker=worker.name, error=cause_of(error))
         finally:
             self.inbox.engine.dispose()
 

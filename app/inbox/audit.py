@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from app.database import writing
+from app.database import cause_of, writing
 from app.inbox.context import Inbox
 from app.inbox.models import AuditEntry
 from app.inbox.tally import Key, Sums
@@ -64,7 +64,7 @@ def record_rejection(inbox: Inbox, reason: str, request_id: str) -> None:
             write_sums(session, inbox, sums)
             record(session, inbox, key.action, key.result, request_id=request_id)
     except SQLAlchemyError as error:
-        log.warning("rejection_not_recorded", error=type(error).__name__)
+        log.warning("rejection_not_recorded", error=cause_of(error))
 
 
 def write_finished_sums(inbox: Inbox) -> None:
@@ -75,7 +75,7 @@ def write_finished_sums(inbox: Inbox) -> None:
                 with writing(inbox.engine) as session:
                     write_sums(session, inbox, sums)
     except SQLAlchemyError as error:
-        log.warning("sums_not_recorded", error=type(error).__name__)
+        log.warning("sums_not_recorded", error=cause_of(error))
 
 
 def write_remaining_sums(inbox: Inbox) -> None:
@@ -84,7 +84,7 @@ def write_remaining_sums(inbox: Inbox) -> None:
         with writing(inbox.engine) as session:
             write_sums(session, inbox, inbox.tally.take_all())
     except SQLAlchemyError as error:
-        log.warning("sums_not_recorded", error=type(error).__name__)
+        log.warning("sums_not_recorded", error=cause_of(error))
 
 
 def write_sums(session: Session, inbox: Inbox, sums: Sums) -> None:

@@ -29,6 +29,8 @@ from typing import Generic, Protocol, TypeVar
 
 import structlog
 
+from app.database import cause_of
+
 MOST_AT_ONCE = 64
 MOST_WAITING = 2_000
 MOST_BYTES_WAITING = 64 * 1024 * 1024
@@ -195,8 +197,8 @@ class GroupCommit(Generic[Kept]):
                 for waiting in group:
                     self._commit([waiting])
         except Exception as error:
-            log.error("group_not_stored", error=type(error).__name__, cause=str(error), waiting=len(group))
-            self._settle(group, error=error if isinstance(error, NotStored) else Unavailable(type(error).__name__))
+            log.error("group_not_stored", error=cause_of(error), waiting=len(group))
+            self._settle(group, error=error if isinstance(error, NotStored) else Unavailable(cause_of(error)))
         else:
             self._to_announce = self._to_announce or any(waiting.new for waiting in group)
             self._settle(group)

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.database import writing
+from app.database import cause_of, writing
 from app.inbox.models import HourlySum
 
 BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -51,7 +51,7 @@ class Latencies:
         try:
             _add(engine, Counter(_counted(*timing) for timing in taken))
         except SQLAlchemyError as error:
-            log.warning("latencies_not_written", error=type(error).__name__)
+            log.warning("latencies_not_written", error=cause_of(error))
             self._noted.extendleft(reversed(taken))
 
 

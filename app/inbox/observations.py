@@ -7,7 +7,7 @@ import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.database import writing
+from app.database import cause_of, writing
 from app.inbox.context import Inbox
 from app.inbox.models import Observation
 from app.privacy.masking import mask_text
@@ -36,7 +36,7 @@ def observe(inbox: Inbox, event: Event) -> None:
             for row in rows:
                 session.execute(dialect.insert(Observation).values(row).on_conflict_do_nothing())
     except SQLAlchemyError as error:
-        log.warning("shape_not_noted", event_id=event.id, error=type(error).__name__)
+        log.warning("shape_not_noted", event_id=event.id, error=cause_of(error))
         return
     inbox.observed.add(shape)
 

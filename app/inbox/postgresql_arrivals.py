@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.clock import Clock
-from app.database import SETTINGS_OF_THIS_TRANSACTION, own_connection
+from app.database import SETTINGS_OF_THIS_TRANSACTION, cause_of, own_connection
 from app.inbox.arrivals import ARRIVED, AUDIT, FIELDS, KEPT, SAME_FOR_ALL, Arrival
 from app.inbox.group_commit import NotStored, Refused, Unavailable
 from app.inbox.wakeup import CHANNEL
@@ -84,8 +84,8 @@ class PostgresqlArrivals:
         state = getattr(error, "sqlstate", None) or "08"
         if isinstance(error, psycopg.Error | SQLAlchemyError) and state.startswith(OUT_OF_SERVICE):
             self.close()
-            return Unavailable(type(error).__name__)
-        return Refused(type(error).__name__)
+            return Unavailable(cause_of(error))
+        return Refused(cause_of(error))
 
 
 class PooledArrivals(PostgresqlArrivals):

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.clock import Clock
-from app.database import database_now_sql, driver_moment, own_connection
+from app.database import cause_of, database_now_sql, driver_moment, own_connection
 from app.green import beside
 from app.inbox.arrivals import AUDIT, COLUMNS, KEPT, SAME_FOR_ALL, Arrival
 from app.inbox.group_commit import Refused, Unavailable
@@ -36,9 +36,9 @@ class SqliteArrivals:
             return beside(lambda: self._store(connection, items))
         except (sqlite3.OperationalError, SQLAlchemyError) as error:  # locked, full, gone
             self.close()
-            raise Unavailable(type(error).__name__) from error
+            raise Unavailable(cause_of(error)) from error
         except Exception as error:
-            raise Refused(type(error).__name__) from error
+            raise Refused(cause_of(error)) from error
 
     def announce(self) -> None:
         """SQLite can't wake anybody; workers look often."""

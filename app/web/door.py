@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Request
 
 from app import metrics
+from app.database import cause_of
 from app.inbox import captures
 from app.inbox.audit import record_rejection, write_finished_sums
 from app.inbox.context import COMMIT_DEADLINE_SECONDS, Inbox
@@ -128,7 +129,7 @@ def _store_event(inbox: Inbox, event: Event, delivery: Delivery) -> Receipt | No
     try:
         accepted = accept(inbox, event, delivery)
     except NotStored as error:
-        log.error("not_committed", error=type(error).__name__)
+        log.error("not_committed", error=cause_of(error))
         return None
     return accepted or _in_time(lambda: receive_again(inbox, event, delivery))
 
@@ -182,7 +183,7 @@ def _in_time(work: Callable[[], T]) -> T | None:
         future.cancel()
         log.error("not_committed_in_time")
     except SQLAlchemyError as error:
-        log.error("not_committed", error=type(error).__name__)
+        log.error("not_committed", error=cause_of(error))
     return None
 
 

@@ -12,6 +12,7 @@ from flask import Blueprint, Response, abort, current_app, jsonify, request
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import metrics as counted
+from app.database import cause_of
 from app.inbox import queries
 from app.web.present import present_inbox
 
@@ -61,6 +62,6 @@ def _problem() -> str | None:
         check: Any = pool.submit(queries.takes_writes, inbox)
         return cast("str | None", check.result(timeout=READY_DEADLINE_SECONDS))
     except (SQLAlchemyError, TooLate) as error:
-        return type(error).__name__
+        return cause_of(error)
     finally:
         pool.shutdown(wait=False)

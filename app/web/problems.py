@@ -9,6 +9,8 @@ from flask import Flask, Response, g, request
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import Forbidden, HTTPException
 
+from app.database import cause_of
+
 RETRY_AFTER_SECONDS = "5"
 UNEXPECTED_ERROR = ("Internal Server Error", "Something went wrong; the log has the request ID.")
 PROBLEM = "application/problem+json"
@@ -60,7 +62,7 @@ def http_error(error: HTTPException) -> Response:
 
 
 def _database_error(error: SQLAlchemyError) -> Response:
-    log.error("database_unavailable", error=type(error).__name__)
+    log.error("database_unavailable", error=cause_of(error))
     response = problem(503, "Service Unavailable", "The database does not answer. Please try again.")
     response.headers["Retry-After"] = RETRY_AFTER_SECONDS
     return response
