@@ -5,6 +5,7 @@ combinations that are unsafe. An entry point that catches `ConfigurationError` e
 """
 
 import os
+import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -22,6 +23,7 @@ from app.protocol.errors import InvalidScheme, UnusableSecret
 from app.protocol.schemes import SignatureScheme, key_bytes, scheme_from
 
 EXIT_CONFIGURATION = 78
+OLDEST_SQLITE = (3, 35, 5)  # the first that has RETURNING, and does it right
 DEFAULT_DATABASE = "sqlite:///instance/receiver.db"
 AUDIT_HORIZON_DAYS = 365  # the database itself refuses to delete audit rows younger than this
 PLATFORMS = ("DYNO", "RENDER", "FLY_APP_NAME", "RAILWAY_ENVIRONMENT")
@@ -187,6 +189,11 @@ def _unsafe(values: Mapping[str, Any], source: Mapping[str, str]) -> list[str]:
     embedded_database = make_url(values["database_url"]).get_backend_name() == "sqlite"
     if embedded_database and any(name in source for name in PLATFORMS):
         found.append("DATABASE_URL: SQLite on a platform whose disk does not last would lose every event.")
+    if embedded_database and sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        found.append(
+            f"DATABASE_URL: SQLite {sqlite3.sqlite_version} is too old, for it can't do what is needed here."
+            f" Use {'.'.join(map(str, OLDEST_SQLITE))} or newer, or PostgreSQL."
+        )
     if live and source.get("FLASK_DEBUG", "0").lower() not in ("0", "false", "no"):
         found.append("FLASK_DEBUG: debug mode is refused in the live environment.")
     if live and not values["require_https"]:

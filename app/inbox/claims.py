@@ -170,7 +170,7 @@ def _claim(claimable: sa.ColumnElement[bool]) -> sa.Executable:
             _EVENTS.c.event_type,
             _EVENTS.c.seal_id,
             _EVENTS.c.sealed_payload,
-            _EVENTS.c.masked_payload.is_not(None),
+            sa.func.length(_EVENTS.c.masked_payload),  # SQLite 3.40 says of any column here that it IS NOT NULL
         )
     )
 
@@ -184,7 +184,7 @@ def _take(session: Session, inbox: Inbox, worker: str, token: UUID, claim: sa.Ex
     rows = session.execute(
         claim, {"token": token, "worker": worker, "most": most, "ahead": ahead, "lease": ahead + _lease(inbox)}
     )
-    claims = [Claim(r[0], token, r[1], r[2] or "", r[3] or "", r[4], r[5], bool(r[6])) for r in rows]
+    claims = [Claim(r[0], token, r[1], r[2] or "", r[3] or "", r[4], r[5], r[6] is not None) for r in rows]
     return sorted(claims, key=attrgetter("inbox_id"))
 
 

@@ -137,5 +137,5 @@ def _outcomes(dialect: str) -> str:
     if dialect == "postgresql":
         columns = ", ".join(f"{name} {kind}" for name, kind in _OUTCOME.items())
         return f"SELECT * FROM json_to_recordset(%s::json) AS row ({columns})"  # noqa: S608 - made of names that stand in this file
-    columns = ", ".join(f"value ->> '{name}' AS {name}" for name in _OUTCOME)
+    columns = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in _OUTCOME)
     return f"SELECT {columns} FROM json_each(?)"  # noqa: S608 - made of names that stand in this file
