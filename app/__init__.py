@@ -14,13 +14,12 @@ if TYPE_CHECKING:
 def create_app(settings: Settings | None = None, clock: Clock | None = None) -> Flask:
     """The application, ready to serve. Raises ConfigurationError when the settings don't allow a start."""
     # Imported here: gunicorn's master reads the settings too, and what it has imported gevent can't change any more.
-    import sqlalchemy as sa
     from flask import Flask
 
     from app import cli, registry, web
     from app.clock import Clock
     from app.config import load_settings
-    from app.database import Base, engine_options
+    from app.database import Base, make_engine
     from app.extensions import csrf, login, migrate
     from app.inbox.context import Inbox
     from app.logs import configure_logging
@@ -34,7 +33,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=settings.require_https,
     )
-    engine = sa.create_engine(**engine_options(settings.database_url))
+    engine = make_engine(settings.database_url)
     app.extensions["inbox"] = Inbox(engine, settings, clock or Clock())
     migrate.init_app(app, Base)
     login.init_app(app)

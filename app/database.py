@@ -24,7 +24,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect, Engine, make_url
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
-from sqlalchemy.pool import Pool
 from sqlalchemy.sql.functions import FunctionElement
 
 from app.pipelined import PipelinedConnection
@@ -151,12 +150,27 @@ def normalise_url(text: str) -> str:
 def through_pooler(url: str, direct_url: str) -> str:
     """The URL with a note that it leads through a pooler in transaction mode, and which way leads past it, if any.
 
-    `engine_options()` takes the note off again, so whoever makes an engine of the URL makes the right one.
+    `make_engine()` takes the note off again, so whoever makes an engine of the URL makes the right one.
     """
     return make_url(url).update_query_dict({_POOLER: direct_url or _NO_WAY_PAST}).render_as_string(hide_password=False)
 
 
-def engine_options(url: str) -> dict[str, Any]:
+def make_engine(url: str) -> Engine:
+    """An engine that keeps our promises. They hang on this engine alone: a partner's own engines stay as they are."""
+    engine = sa.create_engine(**_options(url))
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _set_up_file)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    sa.event.listen(engine, "do_connect", _connect)
+    sa.event.listen(engine, "connect", _check_settings)
+    sa.event.listen(engine, "invalidate", _cancel_interrupted)
+    if is_pooled(engine):
+        sa.event.listen(engine, "begin", _set_up_transaction)
+    return engine
+
+
+def _options(url: str) -> dict[str, Any]:
     """What `create_engine` is told for this URL. Error messages never quote values."""
     if make_url(url).get_backend_name() == "sqlite":
         Path(make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)
@@ -192,16 +206,11 @@ def engine_options(url: str) -> dict[str, Any]:
     }
 
 
-@sa.event.listens_for(Engine, "do_connect")
-def _do_connect(dialect: Dialect, _record: Any, arguments: Any, options: Any) -> Any:
-    return PipelinedConnection.connect(*arguments, **options) if dialect.name == "postgresql" else None
+def _connect(_dialect: Dialect, _record: Any, arguments: Any, options: Any) -> PipelinedConnection:
+    return PipelinedConnection.connect(*arguments, **options)
 
 
-@sa.event.listens_for(Engine, "connect")
-def _on_connect(connection: Any, _record: Any) -> None:
-    if not isinstance(connection, sqlite3.Connection):
-        _check_settings(connection)
-        return
+def _set_up_file(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     for pragma in (
         f"busy_timeout={int(LOCK_TIMEOUT_SECONDS * 1000)}",
@@ -213,7 +222,7 @@ def _on_connect(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _check_settings(connection: Any) -> None:
+def _check_settings(connection: Any, _record: Any) -> None:
     """A pooler may be told to swallow what a session is to begin with. Then nothing that we promise would hold."""
     if connection.info.options:
         connection.autocommit = True
@@ -224,16 +233,13 @@ def _check_settings(connection: Any) -> None:
             raise sa.exc.InvalidRequestError("DATABASE_URL leads through a pooler: say so with DATABASE_POOLER=1.")
 
 
-@sa.event.listens_for(Engine, "begin")
-def _on_begin(connection: Connection) -> None:
-    if connection.dialect.name == "sqlite":
-        _begin_sqlite(connection, connection.get_execution_options().get("sqlite_begin", "DEFERRED"))
-    elif is_pooled(connection.engine):
-        connection.exec_driver_sql(SETTINGS_OF_THIS_TRANSACTION).close()
+def _set_up_transaction(connection: Connection) -> None:
+    connection.exec_driver_sql(SETTINGS_OF_THIS_TRANSACTION).close()
 
 
-def _begin_sqlite(connection: Connection, mode: str) -> None:
+def _begin_sqlite(connection: Connection) -> None:
     """Take the lock, asking again and again: SQLite's own waiting would stop everything that gevent runs beside it."""
+    mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
     ends_at = time.monotonic() + LOCK_TIMEOUT_SECONDS
     connection.exec_driver_sql("PRAGMA busy_timeout=0")
     try:
@@ -249,11 +255,9 @@ def _begin_sqlite(connection: Connection, mode: str) -> None:
         connection.exec_driver_sql(f"PRAGMA busy_timeout={int(LOCK_TIMEOUT_SECONDS * 1000)}")
 
 
-@sa.event.listens_for(Pool, "invalidate")
-def _on_invalidate(connection: Any, _record: Any, error: BaseException | None) -> None:
+def _cancel_interrupted(connection: Any, _record: Any, error: BaseException | None) -> None:
     """A statement that a time limit interrupts goes on at the server, with its locks, unless the server is told."""
-    interrupted = error is not None and not isinstance(error, Exception)
-    if interrupted and not isinstance(connection, sqlite3.Connection):
+    if error is not None and not isinstance(error, Exception):
         with suppress(Exception):
             connection.cancel_safe(timeout=LOCK_TIMEOUT_SECONDS)
 
@@ -268,7 +272,7 @@ def past_the_pooler(engine: Engine) -> Engine | None:
     way_past = engine.get_execution_options().get(_POOLER)
     if way_past is None:
         return engine
-    return None if way_past == _NO_WAY_PAST else sa.create_engine(**engine_options(way_past))
+    return None if way_past == _NO_WAY_PAST else make_engine(way_past)
 
 
 def own_connection(engine: Engine) -> Any:

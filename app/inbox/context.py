@@ -13,6 +13,7 @@ from app.config import Settings
 from app.database import database_now, is_pooled
 from app.inbox.arrivals import Arrival
 from app.inbox.group_commit import GroupCommit, Store
+from app.inbox.handler_session import guard
 from app.inbox.latency import Latencies
 from app.inbox.pace import OnceASecond, Paces
 from app.inbox.postgresql_arrivals import PooledArrivals, PostgresqlArrivals
@@ -37,6 +38,9 @@ class Inbox:
     observed: set[Hashable] = field(default_factory=set)  # the shapes of events that were noted
     random: Random = field(default_factory=Random)
     stopwatch: Callable[[], float] = time.monotonic  # seconds; what a worker measures its own pace with
+
+    def __post_init__(self) -> None:
+        guard(self.engine)
 
     @cached_property
     def committer(self) -> GroupCommit[Arrival]:

@@ -161,13 +161,17 @@ def _refuse(session: HandlerSession, what: str) -> NoReturn:
     raise session.misuse
 
 
-@sa.event.listens_for(Engine, "commit")
+def guard(engine: Engine) -> None:
+    """Let handlers be watched on this engine. Others are none of our business."""
+    sa.event.listen(engine, "commit", _on_commit)
+    sa.event.listen(engine, "before_cursor_execute", _before_statement)
+
+
 def _on_commit(connection: Connection) -> None:
     if session := _guarded.get(connection.connection.driver_connection):
         _refuse(session, "commit")
 
 
-@sa.event.listens_for(Engine, "before_cursor_execute")
 def _before_statement(
     _connection: Connection, cursor: Any, statement: str, _parameters: Any, _context: Any, _many: bool
 ) -> None:
