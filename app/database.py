@@ -161,6 +161,7 @@ def make_engine(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _set_up_file)
         sa.event.listen(engine, "begin", _begin_sqlite)
+        sa.event.listen(engine, "reset", _end_transaction)
         return engine
     sa.event.listen(engine, "do_connect", _connect)
     sa.event.listen(engine, "connect", _check_settings)
@@ -262,6 +263,12 @@ def _cancel_interrupted(connection: Any, _record: Any, error: BaseException | No
             connection.cancel_safe(timeout=LOCK_TIMEOUT_SECONDS)
 
 
+def _end_transaction(connection: Any, _record: Any, _state: Any) -> None:
+    """SQLite leaves a transaction open that it doesn't commit, and SQLAlchemy takes it for ended."""
+    if connection.in_transaction:
+        connection.rollback()
+
+
 def is_pooled(engine: Engine) -> bool:
     """Whether its connections lead through a pooler in transaction mode."""
     return engine.get_execution_options().get(_POOLER) is not None
@@ -303,8 +310,29 @@ def reading(engine: Engine) -> Iterator[Session]:
 
 def is_lock_conflict(error: sa.exc.DBAPIError) -> bool:
     """Whether another transaction merely was in the way: the same work may succeed when run again."""
-    code = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or ""
+    code = _error_code(error.orig)
     return code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or code in ("40001", "40P01", "55P03")
+
+
+def is_out_of_order(error: sa.exc.DBAPIError) -> bool:
+    """Whether the database itself is at fault, not what it was asked: it is away, read-only, full or broken."""
+    code = _error_code(error.orig)
+    if error.connection_invalidated or not code:  # a connection that was never made has no code
+        return isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) or error.connection_invalidated
+    return code.startswith(_OUT_OF_ORDER) and code != _INTERRUPTED
+
+
+_OUT_OF_ORDER = (
+    "SQLITE_CANTOPEN", "SQLITE_CORRUPT", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM", "SQLITE_NOTADB",
+    "SQLITE_PERM", "SQLITE_PROTOCOL", "SQLITE_READONLY", "08", "25006", "53", "57", "58", "XX",
+)  # fmt: skip
+_INTERRUPTED = "57014"
+"""A statement was too slow, or somebody cancelled it."""
+
+
+def _error_code(error: BaseException | None) -> str:
+    """SQLite's name of the driver's error, or PostgreSQL's SQLSTATE."""
+    return getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None) or ""
 
 
 def cause_of(error: BaseException) -> str:
@@ -325,7 +353,7 @@ def cause_of(error: BaseException) -> str:
 
 
 def _driver_cause(error: psycopg.Error | sqlite3.Error) -> str:
-    code = getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None) or ""
+    code = _error_code(error)
     reason = next((reason for start, reason in _REASONS.items() if code.startswith(start)), None)
     if reason is None:  # a connection that failed has no code, and SQLite has one code for many errors
         text = _QUOTED.sub("", str(error))

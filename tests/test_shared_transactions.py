@@ -10,9 +10,9 @@ from sqlalchemy.exc import DBAPIError
 from app.database import execute_text, writing
 from app.handlers.models import Payment, Refund, advance
 from app.inbox.claims import claim_due
-from app.inbox.models import StoredEvent
+from app.inbox.models import AuditEntry, StoredEvent
 from app.inbox.time_limit import HandlerTimeout, TimeLimit
-from app.inbox.work import Batch, process_next
+from app.inbox.work import Batch, BatchInterrupted, process_next
 from app.registry import PermanentFailure, handles
 from tests.databases import both_databases, on_postgresql
 
@@ -342,7 +342,7 @@ def test_where_one_lease_is_lost_the_others_are_run_again_and_keep_their_effects
     with writing(inbox.engine) as session:
         session.execute(sa.update(StoredEvent).where(StoredEvent.event_id == "evt_3").values(claim_token=None))
 
-    with Batch(inbox, TimeLimit()) as batch:
+    with Batch(inbox, TimeLimit(), claims) as batch:
         for claim in claims:
             batch.attempt(claim)
         batch.commit()
@@ -400,3 +400,178 @@ def test_events_that_take_a_moment_are_left_to_other_workers(backlog, inbox):
     claimed = [process_next(inbox, "worker", TimeLimit()) for _ in range(3)]
 
     assert claimed == [64, 64, 2]
+
+
+@pytest.fixture
+def orders(inbox):
+    """A table of the partner's, whose constraint is looked at when the transaction is committed."""
+    with inbox.engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "CREATE TABLE orders (id VARCHAR(50), reference VARCHAR(200)"
+                " REFERENCES payments (reference) DEFERRABLE INITIALLY DEFERRED)"
+            )
+        )
+
+
+@pytest.fixture
+def ordering(orders, paying, get_to_know, inbox):
+    """A handler that leaves a payment and an order, which refers to nothing when the event says so."""
+
+    @handles("test.ordering")
+    def order(event, session):
+        session.add(
+            Payment(reference=event.id, status="paid", rank=0, occurred_at=event.occurred_at, event_id=event.id)
+        )
+        reference = "nothing" if event.status == "refers to nothing" else event.id
+        session.flush()
+        session.execute(sa.text("INSERT INTO orders VALUES (:id, :to)"), {"id": event.id, "to": reference})
+
+    get_to_know("test.ordering", "evt_first")
+
+
+@pytest.fixture
+def refuse(inbox):
+    """Let PostgreSQL refuse something with an error, as a trigger of the partner's may."""
+
+    def create(when, code="P0001", moment="BEFORE UPDATE", table="events", body="RETURN NEW;"):
+        kind, tail = ("CONSTRAINT ", "DEFERRABLE INITIALLY DEFERRED ") if "AFTER" in moment else ("", "")
+        with inbox.engine.begin() as connection:
+            connection.exec_driver_sql("CREATE SEQUENCE tries")
+            connection.exec_driver_sql(
+                f"CREATE FUNCTION refuse() RETURNS trigger AS $$ BEGIN IF {when} THEN"
+                f" RAISE EXCEPTION 'the books are closed' USING ERRCODE = '{code}'; END IF; {body} END $$"
+                " LANGUAGE plpgsql"
+            )
+            connection.exec_driver_sql(
+                f"CREATE {kind}TRIGGER refusing {moment} ON {table} {tail}FOR EACH ROW EXECUTE FUNCTION refuse()"
+            )
+
+    return create
+
+
+@pytest.fixture
+def attempts(session):
+    """The results of the attempts at an event, by the audit log."""
+
+    def find(event_id):
+        session.rollback()
+        of_event = sa.select(AuditEntry).where(AuditEntry.event_id == event_id, AuditEntry.action == "attempt")
+        return [(entry.result, entry.detail or "") for entry in session.scalars(of_event.order_by(AuditEntry.id))]
+
+    return find
+
+
+@both_databases
+@pytest.mark.usefixtures("ordering")
+def test_a_constraint_that_is_broken_at_the_commit_is_the_failure_of_its_handler_alone(
+    batch_of_five, inbox, stored, paid, attempts, clock
+):
+    batch_of_five("refers to nothing", "test.ordering")
+
+    claimed = process_next(inbox, "worker", TimeLimit())
+
+    row = stored("evt_3")
+    assert claimed == 5
+    assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
+    assert (row.state, row.attempts, row.claim_token, row.due_at > clock.now()) == ("pending", 1, None, True)
+    assert "foreign key" in row.last_error.lower()
+    assert attempts("evt_3") == [("failed", row.last_error)]
+    assert {stored(f"evt_{number}").attempts for number in range(1, 6)} == {1}
+
+
+@both_databases
+@pytest.mark.usefixtures("ordering")
+def test_a_handler_that_never_commits_is_dead_when_its_attempts_are_used_up(deliver, work, stored, clock):
+    deliver("test.ordering", event_id="evt_1", status="refers to nothing")
+
+    for _ in range(9):
+        work()
+        clock.advance(days=2)
+
+    assert (stored("evt_1").state, stored("evt_1").attempts) == ("dead", 8)
+    assert "foreign key" in stored("evt_1").last_error.lower()
+
+
+@on_postgresql
+def test_a_trigger_that_refuses_the_commit_is_the_failure_of_its_handler_alone(
+    batch_of_five, inbox, refuse, stored, paid, attempts
+):
+    refuse("NEW.reference = 'evt_3'", moment="AFTER INSERT", table="payments")
+    batch_of_five("paid")
+
+    process_next(inbox, "worker", TimeLimit())
+
+    assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
+    assert "the books are closed" in stored("evt_3").last_error
+    assert [result for result, _ in attempts("evt_3")] == ["failed"]
+
+
+@on_postgresql
+def test_a_conflict_that_shows_at_the_commit_is_nobodys_failure(batch_of_five, inbox, refuse, stored, paid):
+    refuse("NEW.reference = 'evt_3' AND nextval('tries') < 3", code="40001", moment="AFTER INSERT", table="payments")
+    batch_of_five("paid")
+
+    process_next(inbox, "worker", TimeLimit())
+
+    assert paid() == [f"evt_{number}" for number in range(1, 6)]
+    assert {stored(f"evt_{number}").attempts for number in range(1, 6)} == {1}
+
+
+@on_postgresql
+@pytest.mark.parametrize("code", ["P0001", "57014"])
+def test_an_event_that_cannot_be_settled_as_processed_has_failed_and_says_why(
+    batch_of_five, inbox, refuse, stored, paid, code
+):
+    refuse("NEW.event_id = 'evt_3' AND NEW.state = 'processed'", code=code)
+    batch_of_five("paid")
+
+    process_next(inbox, "worker", TimeLimit())
+
+    assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
+    assert (stored("evt_3").state, "the books are closed" in stored("evt_3").last_error) == ("pending", True)
+
+
+@on_postgresql
+@pytest.mark.parametrize("code", ["P0001", "40001"])
+def test_an_event_that_cannot_be_settled_at_all_is_left_to_its_lease_and_its_neighbours_are_processed(
+    batch_of_five, inbox, refuse, stored, paid, attempts, code
+):
+    refuse("NEW.event_id = 'evt_3' AND NEW.claim_token IS NULL", code=code)
+    batch_of_five("paid")
+
+    claimed = [process_next(inbox, "worker", TimeLimit()) for _ in range(2)]
+
+    assert claimed == [5, 0]
+    assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
+    assert (stored("evt_3").attempts, stored("evt_3").claimed_by, attempts("evt_3")) == (1, "worker", [])
+
+
+@on_postgresql
+def test_a_database_that_is_full_at_the_commit_is_nobodys_failure(batch_of_five, inbox, refuse, stored):
+    refuse("NEW.reference = 'evt_3'", code="53100", moment="AFTER INSERT", table="payments")
+    batch_of_five("paid")
+
+    with pytest.raises(BatchInterrupted):
+        process_next(inbox, "worker", TimeLimit())
+
+    assert {stored(f"evt_{number}").state for number in range(1, 6)} == {"pending"}
+
+
+@on_postgresql
+def test_an_event_that_is_tried_again_and_again_keeps_its_lease(paying, deliver, inbox, stopwatch, clock):
+    others = []
+
+    @handles("test.contended")
+    def always_in_conflict(event, session):
+        stopwatch.seconds += 4
+        clock.advance(seconds=4)
+        others.extend(claim_due(inbox, "other worker"))
+        session.execute(sa.text("DO $$ BEGIN RAISE EXCEPTION 'in the way' USING ERRCODE = '40001'; END $$"))
+
+    deliver("test.contended", event_id="evt_1")
+
+    process_next(inbox, "worker", TimeLimit())
+
+    assert stopwatch.seconds == 4 * 6
+    assert others == []
