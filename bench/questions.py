@@ -99,7 +99,12 @@ def _of_filter(
     yield "counts", lambda session: counts(session, wanted)
     yield "neighbours", lambda session: neighbours(session, middle, wanted)
     if streamed:
-        yield "stream, two batches", lambda session: list(islice(stream(session, wanted), BATCH + 1))
+        yield "stream, two batches", lambda session: list(islice(stream(_engine(session), wanted), BATCH + 1))
+
+
+def _engine(session: Session) -> sa.Engine:
+    engine = session.get_bind()
+    return engine if isinstance(engine, sa.Engine) else engine.engine
 
 
 def _asked(inbox: Inbox, ask: Callable[[Session], Any]) -> Question:

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from app.inbox.models import AuditEntry
+from tests.databases import on_postgresql
 
 NRIC = "900101-14-5678"
 
@@ -93,3 +94,26 @@ def test_who_took_an_export_is_in_the_audit_log_and_a_viewer_takes_none(signed_i
 
     acts = session.execute(sa.select(AuditEntry.result, AuditEntry.actor).where(AuditEntry.action == "export")).all()
     assert (acts, refused) == ([("events as csv", "siti")], 403)
+
+
+@on_postgresql
+@pytest.mark.parametrize("address", ["/events/export.json", "/audit/export.json"])
+def test_an_export_that_is_taken_slowly_holds_no_transaction_meanwhile(signed_in, deliver, inbox, address):
+    for number in range(3):
+        deliver(event_id=f"evt_{number}")
+    client = signed_in()
+
+    answer = client.get(address, buffered=False)
+    lines = iter(answer.response)
+    first = next(lines)
+
+    with inbox.engine.connect() as connection:
+        held = connection.scalar(
+            sa.text(
+                "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
+                " AND datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    rest = list(lines)
+    answer.close()
+    assert (held, bool(first), len(rest) > 2) == (0, True, True)

@@ -1,6 +1,7 @@
 """`events`: look, replay, check and keep house, from the command line."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from app.cli.context import Commands, as_json, present_inbox, show
 from app.database import reading
 from app.inbox import queries, retention, rewrite
 from app.inbox import replay as replays
+from app.inbox.bulk_replay import LEFT_ALONE
 from app.inbox.context import Inbox
 from app.inbox.filters import Filter
 from app.inbox.lifecycle import REPLAYABLE, State
@@ -70,14 +72,19 @@ def replay(reference: str | None, state: str | None, event_type: str | None, rea
     inbox = present_inbox()
     if (reference is None) == (state is None):
         raise click.UsageError("Give either an event or a --state.")
-    failed = 0
+    replayed, refused = 0, Counter[str]()
     for row in _chosen(inbox, reference, state, event_type):
         try:
             result = replays.replay(inbox, row.id, actor=ACTOR, reason=reason)
+            replayed += result == "due again"
         except replays.CannotReplay as error:
-            result, failed = str(error), failed + 1
+            result = str(error)
+            refused[error.reason] += 1
         click.echo(f"{row.event_id or f'#{row.id}'}: {result}")
-    if failed:
+    if state is not None:
+        why = "".join(f"; {LEFT_ALONE[code]}: {number:,}" for code, number in refused.most_common())
+        click.echo(f"{replayed:,} replayed, {refused.total():,} refused{why}")
+    if refused:
         raise SystemExit(1)
 
 
@@ -159,11 +166,12 @@ def _chosen(
     inbox: Inbox, reference: str | None, state: str | None, event_type: str | None
 ) -> Iterator[Row | StoredEvent]:
     """The one event, or all of a state and type, newest first."""
+    if reference is None:
+        yield from stream(inbox.engine, _filter(state, event_type))
+        return
     with reading(inbox.engine) as session:
-        if reference is not None:
-            yield _found(queries.find_event(session, reference))
-        else:
-            yield from stream(session, _filter(state, event_type))
+        row = _found(queries.find_event(session, reference))
+    yield row
 
 
 def _filter(state: str | None, event_type: str | None) -> Filter:

@@ -4,30 +4,51 @@
        └──────── cancel ──────┴──▶ cancelled
 
 A plan counts and shows before anything happens. Confirming it twice starts it once. An event that was replayed after
-the plan was made is left alone, so two operators at once, or a step that a crash repeats, make one replay.
+the plan was made is left alone, so two operators at once make one replay.
+
+A step is one transaction, which holds the row of its bulk replay: no two workers take the same step, and of a step
+that a crash cut off nothing has happened. What is left alone is counted by its reason code. To add a reason: a line in
+`LEFT_ALONE`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from app.database import reading, writing
+from app.database import is_lock_conflict, is_out_of_order, reading, writing
 from app.inbox.audit import record
 from app.inbox.context import Inbox
 from app.inbox.filters import BadFilter as BadFilter
 from app.inbox.filters import Filter
 from app.inbox.lifecycle import REPLAYABLE
 from app.inbox.models import BulkReplay
-from app.inbox.replay import CannotReplay, replay
+from app.inbox.replay import CannotReplay, replay_in
 from app.inbox.search import Row, counts, page
+
+log = structlog.get_logger()
 
 STEP = 100
 SAMPLE = 10
+LEFT_ALONE = {
+    "pending": "pending already",
+    "replayed": "replayed since this was planned",
+    "duplicate": "another delivery of the same event is kept",
+    "not_found": "gone since",
+    "erased": "retention has erased the payload",
+    "unreadable": "no key opens the payload",
+    "unusable": "the payload does not parse",
+    "id_reused": "the event ID belongs to another body",
+    "refused": "the database refused it",
+}
+"""Reason codes, and what a person reads."""
+_CODES = {"pending already": "pending", "replayed already": "replayed", "duplicate": "duplicate"}
 
 
 class Progress(StrEnum):
@@ -87,43 +108,45 @@ def cancel(inbox: Inbox, number: int, *, actor: str) -> bool:
 
 
 def step(inbox: Inbox) -> bool:
-    """Work off one step of one running replay. False when there is none."""
-    with reading(inbox.engine) as session:
-        job = session.scalar(sa.select(BulkReplay).where(BulkReplay.state == Progress.RUNNING).limit(1))
+    """Work off one step of one running replay that no other worker has at hand. False when there is none.
+
+    Raises SQLAlchemyError; then nothing of the step has happened, and the next one does it.
+    """
+    running = sa.select(BulkReplay).where(BulkReplay.state == Progress.RUNNING).order_by(BulkReplay.id).limit(1)
+    with writing(inbox.engine) as session:
+        job = session.scalar(running.with_for_update(skip_locked=True))
         if job is None:
             return False
         before = (job.position_at, job.position_id) if job.position_at and job.position_id else None
         rows = page(session, Filter.from_parameters(parse_qs(job.filter)), before=before, limit=STEP).rows
-    results = [_replay_one(inbox, job, row) for row in rows]
-    with writing(inbox.engine) as session:
-        _note_step(session, inbox, job, rows, results.count(True))
+        left_alone = Counter(reason for row in rows if (reason := _replay_one(session, inbox, job, row)))
+        job.replayed += len(rows) - left_alone.total()
+        job.skipped += left_alone.total()
+        job.skipped_because = dict(Counter(job.skipped_because or {}) + left_alone)
+        if rows:
+            job.position_at, job.position_id = rows[-1].received_at, rows[-1].id
+        else:
+            job.state = Progress.DONE
+            session.execute(sa.update(BulkReplay).where(BulkReplay.id == job.id).values(finished_at=inbox.now()))
     return True
 
 
-def _replay_one(inbox: Inbox, job: BulkReplay, row: Row) -> bool:
+def _replay_one(session: Session, inbox: Inbox, job: BulkReplay, row: Row) -> str | None:
+    """None when it is due again, or the reason code of what is left alone."""
     if row.state not in REPLAYABLE:
-        return False
+        return "pending"
+    reason = f"bulk replay {job.id}" + (f": {job.reason}" if job.reason else "")
     try:
-        actor, reason = job.created_by, f"bulk replay {job.id}" + (f": {job.reason}" if job.reason else "")
-        return replay(inbox, row.id, actor=actor, reason=reason, unless_since=job.created_at) == "due again"
-    except CannotReplay:
-        return False
-
-
-def _note_step(session: Session, inbox: Inbox, job: BulkReplay, rows: Sequence[Row], replayed: int) -> None:
-    """Move on; only from where this step began, since another worker may have done the same step."""
-    same = BulkReplay.position_id.is_(None) if job.position_id is None else BulkReplay.position_id == job.position_id
-    values: dict[str, Any] = {
-        "replayed": BulkReplay.replayed + replayed,
-        "skipped": BulkReplay.skipped + len(rows) - replayed,
-    }
-    if rows:
-        values |= {"position_at": rows[-1].received_at, "position_id": rows[-1].id}
-    else:
-        values |= {"state": Progress.DONE, "finished_at": inbox.now()}
-    session.execute(
-        sa.update(BulkReplay).where(BulkReplay.id == job.id, BulkReplay.state == Progress.RUNNING, same).values(values)
-    )
+        with session.begin_nested():
+            result = replay_in(session, inbox, row.id, actor=job.created_by, reason=reason, unless_since=job.created_at)
+    except CannotReplay as error:
+        return error.reason
+    except DBAPIError as error:
+        if is_lock_conflict(error) or is_out_of_order(error):
+            raise
+        log.warning("replay_refused", inbox_id=row.id, error=type(error).__name__)
+        return "refused"
+    return _CODES.get(result)
 
 
 def _move(inbox: Inbox, number: int, origins: set[Progress], to: Progress, actor: str) -> bool:

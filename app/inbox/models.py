@@ -15,6 +15,9 @@ from app.inbox.lifecycle import State
 
 _NO_ID = sa.text("event_id IS NULL")
 _PENDING = sa.text("state = 'pending'")
+_SEALED = sa.text("state <> 'pending' AND sealed_payload IS NOT NULL")
+_MASKED = sa.text("sealed_payload IS NULL AND masked_payload IS NOT NULL")
+_UNPARSED = sa.text("NOT parsed AND sealed_payload IS NOT NULL")
 _SANDBOX = sa.text("environment = 'sandbox'")
 _RUNNING = sa.text("state = 'running'")
 _ACTS = sa.text("action NOT IN ('delivery', 'attempt')")
@@ -61,6 +64,9 @@ class StoredEvent(Base):
         _references("ix_events_policy", "policy_id"),
         _references("ix_events_claim", "claim_id"),
         _references("ix_events_claimed_event", "claimed_event_id"),
+        sa.Index("ix_events_sealed", "received_at", "id", sqlite_where=_SEALED, postgresql_where=_SEALED),
+        sa.Index("ix_events_masked", "received_at", "id", sqlite_where=_MASKED, postgresql_where=_MASKED),
+        sa.Index("ix_events_unparsed", "received_at", "id", sqlite_where=_UNPARSED, postgresql_where=_UNPARSED),
         sa.Index("ix_events_sandbox", "id", sqlite_where=_SANDBOX, postgresql_where=_SANDBOX),
         {"sqlite_autoincrement": True},
     )
@@ -188,6 +194,7 @@ class BulkReplay(Base):
     position_id: Mapped[int | None] = mapped_column(sa.BigInteger)
     replayed: Mapped[int] = mapped_column()
     skipped: Mapped[int] = mapped_column()
+    skipped_because: Mapped[dict[str, int] | None] = mapped_column(sa.JSON)  # how many for each reason code
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 

@@ -1,6 +1,9 @@
 """Makes events due again: for the page, the CLI, and for quarantined bodies once they parse.
 
-Replaying an event that is being worked on does nothing; two operators at once make one replay.
+Replaying an event that is being worked on does nothing; two operators at once make one replay. An event whose handler
+could not even begin, for want of a payload that can be read, is refused and stays as it is.
+
+    CannotReplay    not_found, erased, unreadable, unusable or id_reused
 """
 
 from datetime import datetime
@@ -17,12 +20,16 @@ from app.inbox.models import StoredEvent
 from app.inbox.receive import envelope_columns
 from app.inbox.wakeup import notify
 from app.privacy.sealing import CannotUnseal, digest_matches, unseal
-from app.protocol.envelope import parse_event
+from app.protocol.envelope import Event, parse_event
 from app.protocol.errors import UnusablePayload
 
 
 class CannotReplay(Exception):
-    """The event can't be made due again; the message says why."""
+    """The event can't be made due again, and stays as it is. `reason` is a stable code, the message a sentence."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def replay(
@@ -31,24 +38,32 @@ def replay(
     """Make one event due again and say what happened: due again, duplicate, pending already or replayed already.
 
     An event that somebody replayed after `unless_since` is left alone: whoever asks had not seen that yet. Raises
-    CannotReplay when its payload was erased, can't be unsealed, or still does not parse.
+    CannotReplay when its payload was erased, can't be unsealed, or does not parse.
     """
     with writing(inbox.engine) as session:
-        row = session.get(StoredEvent, inbox_id, with_for_update=True)
-        if row is None:
-            raise CannotReplay("there is no such event")
-        if row.state not in REPLAYABLE:
-            return "pending already"
-        if unless_since and row.replayed_at and row.replayed_at > unless_since:
-            return "replayed already"
-        result = _release(session, inbox, row) if row.state == State.QUARANTINED else "due again"
-        if result == "due again":
-            _make_due(session, inbox, inbox_id)
-        record(
-            session, inbox, "replay", result, event_id=row.event_id or row.claimed_event_id,
-            event_type=row.event_type, actor=actor, detail=reason, inbox_id=inbox_id,
-        )  # fmt: skip
-        return result
+        return replay_in(session, inbox, inbox_id, actor=actor, reason=reason, unless_since=unless_since)
+
+
+def replay_in(
+    session: Session, inbox: Inbox, inbox_id: int, *, actor: str, reason: str | None, unless_since: datetime | None
+) -> str:
+    """`replay()` in a transaction that somebody else began."""
+    row = session.get(StoredEvent, inbox_id, with_for_update=True)
+    if row is None:
+        raise CannotReplay("not_found", "there is no such event")
+    if row.state not in REPLAYABLE:
+        return "pending already"
+    if unless_since and row.replayed_at and row.replayed_at > unless_since:
+        return "replayed already"
+    event, body = _opened(inbox, row)
+    result = _release(session, inbox, row, event, body) if row.state == State.QUARANTINED else "due again"
+    if result == "due again":
+        _make_due(session, inbox, inbox_id)
+    record(
+        session, inbox, "replay", result, event_id=row.event_id or row.claimed_event_id,
+        event_type=row.event_type, actor=actor, detail=reason, inbox_id=inbox_id,
+    )  # fmt: skip
+    return result
 
 
 def _make_due(session: Session, inbox: Inbox, inbox_id: int) -> None:
@@ -67,13 +82,8 @@ def _make_due(session: Session, inbox: Inbox, inbox_id: int) -> None:
     notify(session)
 
 
-def _release(session: Session, inbox: Inbox, row: StoredEvent) -> str:
+def _release(session: Session, inbox: Inbox, row: StoredEvent, event: Event, body: bytes) -> str:
     """Give a quarantined body its event ID. Its twin may have arrived in the meantime: then it is a duplicate."""
-    body = _unsealed(inbox, row)
-    try:
-        event = parse_event(body, inbox.settings.payload_fields)
-    except UnusablePayload as error:
-        raise CannotReplay(f"it still does not parse: {', '.join(sorted(error.errors))}") from None
     twin = session.execute(
         sa.select(StoredEvent.body_digest).where(StoredEvent.event_id == event.id)
     ).scalar_one_or_none()
@@ -87,15 +97,19 @@ def _release(session: Session, inbox: Inbox, row: StoredEvent) -> str:
         return "due again"
     same = twin == row.body_digest or digest_matches(twin, body, inbox.settings.payload_keys) is not False
     if not same:
-        raise CannotReplay("its event ID belongs to another body: the first one wins")
+        raise CannotReplay("id_reused", "its event ID belongs to another body: the first one wins")
     session.execute(sa.delete(StoredEvent).where(StoredEvent.id == row.id))
     return "duplicate"
 
 
-def _unsealed(inbox: Inbox, row: StoredEvent) -> bytes:
+def _opened(inbox: Inbox, row: StoredEvent) -> tuple[Event, bytes]:
+    """What a handler would get. Raises CannotReplay."""
     if row.sealed_payload is None:
-        raise CannotReplay("its payload was erased by retention")
+        raise CannotReplay("erased", "its payload was erased by retention")
     try:
-        return unseal(row.sealed_payload, row=row.seal_id, keys=inbox.settings.payload_keys)
+        body = unseal(row.sealed_payload, row=row.seal_id, keys=inbox.settings.payload_keys)
+        return parse_event(body, inbox.settings.payload_fields), body
     except CannotUnseal as error:
-        raise CannotReplay(f"its payload cannot be unsealed: {error}") from None
+        raise CannotReplay("unreadable", f"its payload cannot be unsealed: {error}") from None
+    except UnusablePayload as error:
+        raise CannotReplay("unusable", f"it does not parse: {', '.join(sorted(error.errors))}") from None

@@ -11,8 +11,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
+from app.database import reading
 from app.inbox.branches import branch, in_order, is_capped, keys, matching, nearest
 from app.inbox.filters import Filter, Position
 from app.inbox.lifecycle import State
@@ -119,10 +121,17 @@ def counts(session: Session, wanted: Filter) -> dict[State, Count]:
     return {state: Count(min(number, COUNT_CAP), number > COUNT_CAP) for state, number in counted}
 
 
-def stream(session: Session, wanted: Filter) -> Iterator[Row]:
-    """Every event that `page()` would show on its pages, newest first, a batch at a time."""
+def stream(engine: Engine, wanted: Filter) -> Iterator[Row]:
+    """Every event that `page()` would show on its pages, newest first.
+
+    Each batch is a transaction of its own: whoever reads slowly holds none meanwhile.
+    """
     before: Position | None = None
-    while rows := _rows(session, wanted, before, None, BATCH):
+    while True:
+        with reading(engine) as session:
+            rows = _rows(session, wanted, before, None, BATCH)
+        if not rows:
+            return
         yield from rows
         before = _position(rows[-1])
 

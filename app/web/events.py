@@ -127,6 +127,5 @@ def _total(numbers: Mapping[State, Count]) -> Count:
 
 
 def _rows(chosen: Filter) -> Iterator[dict[str, Any]]:
-    with reading(present_inbox().engine) as session:
-        for row in stream(session, chosen):
-            yield {column: getattr(row, column) for column in COLUMNS}
+    for row in stream(present_inbox().engine, chosen):
+        yield {column: getattr(row, column) for column in COLUMNS}

@@ -26,7 +26,7 @@ def plan() -> Response:
 def show(number: int) -> str:
     """The plan before, the progress while, and the result after."""
     found = bulk_replay.look(present_inbox(), number) or abort(404)
-    return render_template("bulk_replay.html", plan=found)
+    return render_template("bulk_replay.html", plan=found, left_alone=bulk_replay.LEFT_ALONE)
 
 
 @blueprint.post("/<int:number>/confirm")
