@@ -4,7 +4,6 @@
 test needs. Every test that asks for `app` runs on SQLite; with `@both_databases` on PostgreSQL too.
 """
 
-import os
 import re
 import shutil
 import signal
@@ -247,7 +246,6 @@ def _migrate(settings: Settings) -> None:
         app.extensions["inbox"].close()
 
 
-os.environ.pop("DATABASE_URL", None)
 # How long an example takes says something about the machine, not about the code.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -10,23 +9,25 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from app.inbox.context import Inbox
+from app.sandbox.loopback import held_port
 from app.sandbox.sender import Sender
+from tests import inherited
 
 ROOT = Path(__file__).parent.parent
-START_SECONDS = 30
+PATIENCE_SECONDS = 300
+"""How long a test waits for a fact, at most. It says nothing about speed: it only ends what hangs."""
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody else gets while this process lives."""
+    return held_port(_held)
 
 
-def eventually(condition, seconds: float = START_SECONDS) -> None:
+def eventually(condition, seconds: float = PATIENCE_SECONDS) -> None:
     """Wait for something that another process does. Fails when it doesn't happen."""
     until = time.monotonic() + seconds
     pause = threading.Event()
@@ -53,9 +54,10 @@ class Receiver:
 
     def __init__(self, environment: dict[str, str], folder: Path = ROOT, **settings: str) -> None:
         self.folder = folder
-        self.port = free_port()
+        self._ports = ExitStack()
+        self.port = held_port(self._ports)
         self.url = f"http://127.0.0.1:{self.port}/webhooks/senang"
-        self.environment = {**_inherited(), **environment, "PORT": str(self.port), **settings}
+        self.environment = {**inherited(), **environment, "PORT": str(self.port), **settings}
         self.log: Path | None = None  # where the processes write; nowhere by default
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -79,7 +81,7 @@ class Receiver:
     def status(self, path: str) -> int:
         """The status of the answer; 0 when nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=3) as response:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as response:
                 return int(response.status)
         except urllib.error.HTTPError as error:
             with error:
@@ -100,6 +102,7 @@ class Receiver:
     def stop(self) -> None:
         for process in self._processes:
             self.kill(process)
+        self._ports.close()
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.log or Path(os.devnull)).open("ab") as log:
@@ -115,6 +118,9 @@ class Receiver:
         return process
 
 
+_held = ExitStack()
+
+
 @contextmanager
 def running(environment: dict[str, str], folder: Path = ROOT, **settings: str) -> Iterator[Receiver]:
     receiver = Receiver(environment, folder, **settings)
@@ -122,10 +128,6 @@ def running(environment: dict[str, str], folder: Path = ROOT, **settings: str) -
         yield receiver
     finally:
         receiver.stop()
-
-
-def _inherited() -> dict[str, str]:
-    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
 
 
 def _running() -> list[int]:

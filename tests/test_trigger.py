@@ -16,7 +16,7 @@ from app.inbox.models import StoredEvent
 from app.privacy.sealing import unseal
 from app.sandbox.answers import Answers, Delivered, summed_up
 from app.sandbox.pace import on_schedule
-from tests.processes import ROOT, START_SECONDS, eventually, free_port, running
+from tests.processes import ROOT, PATIENCE_SECONDS, eventually, free_port, running
 
 CURL = """\
 import sys, urllib.request
@@ -282,7 +282,7 @@ def test_ctrl_c_ends_it_with_the_table_of_what_was_sent(receiver, inbox):
         try:
             eventually(lambda: _count(inbox) > 2)
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=START_SECONDS)
+            _, said = process.communicate(timeout=PATIENCE_SECONDS)
         finally:
             process.kill()
 

@@ -6,13 +6,11 @@ real: what they do outside the database, they do.
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,10 +28,11 @@ from app.inbox import queries
 from app.inbox.context import Inbox
 from app.inbox.models import AuditEntry
 from app.inbox.replay import replay
+from app.sandbox.loopback import held_port, is_ready
 from app.sandbox.scenarios.target import Seen, Target
 from app.sandbox.sender import Sender
 
-START_SECONDS = 30
+START_SECONDS = 120  # on a busy machine too; a process that ends is noticed at once
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TABLES = {"policy": "policies", "payment": "payments", "claim": "insurance_claims"}
 
@@ -43,10 +42,11 @@ def throwaway(settings: Settings, postgres: str | None) -> Iterator[Target]:
     """A running copy, on SQLite unless `postgres` says where (see `throwaway_database()`). It ends with the block."""
     with (
         _ended_by_signals(),
+        ExitStack() as ports,
         TemporaryDirectory(prefix="senang-scenarios-", ignore_cleanup_errors=True) as folder,
         throwaway_database(Path(folder), postgres) as url,
     ):
-        copy = _copy(settings, url, Path(folder) / "log")
+        copy = _copy(settings, url, held_port(ports), Path(folder) / "log")
         try:
             copy.migrate("upgrade")
             copy.start()
@@ -109,7 +109,7 @@ class Throwaway(Target):
         self._run("gunicorn", "wsgi:app", "--bind", address.removeprefix("http://"))
         self._run("flask", "--app", "app.sandbox.rehearsal", "worker", "--parent", str(os.getpid()))
         until = time.monotonic() + START_SECONDS
-        while not _is_ready(address):
+        while not is_ready(address):
             if time.monotonic() > until or any(process.poll() is not None for process in self.processes):
                 raise self._broken("did not start")
             time.sleep(0.05)
@@ -158,8 +158,7 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _copy(partners: Settings, database_url: str, log: Path) -> Throwaway:
-    port = _free_port()
+def _copy(partners: Settings, database_url: str, port: int, log: Path) -> Throwaway:
     environment = throwaway_environment(partners) | {"DATABASE_URL": database_url, "PORT": str(port)}
     settings = load_settings(environment)
     clock = Clock()
@@ -174,20 +173,8 @@ def _copy(partners: Settings, database_url: str, log: Path) -> Throwaway:
         tolerance=settings.timestamp_tolerance,
         largest_body=settings.max_body_bytes,
         ordinary="sandbox.ordinary",
-        patience=settings.handler_timeout + 30,  # longer than the lease of a worker that was killed
+        patience=settings.handler_timeout + 60,  # longer than the lease of a worker that was killed
         inbox=Inbox(make_engine(settings.database_url), settings, clock),
         environment=environment,
         log=log,
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _is_ready(address: str) -> bool:
-    with suppress(OSError), urllib.request.urlopen(f"{address}/readyz", timeout=3):  # noqa: S310 - our own address
-        return True
-    return False

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from uuid import uuid4
 from app.clock import Clock
 from app.protocol.schemes import SignatureScheme
 from app.protocol.signatures import Signed, sign
+from app.sandbox.loopback import opener_for
 
 MOST_ANSWER_BYTES = 65_536
 Post = Callable[[str, bytes, Mapping[str, str]], "Answer"]
@@ -74,13 +76,15 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         """None: there is no other request."""
 
 
-_opener = urllib.request.build_opener(_NoRedirects)
+@lru_cache
+def _opener(origin: str) -> urllib.request.OpenerDirector:
+    return opener_for(origin, _NoRedirects)
 
 
 def _open(request: urllib.request.Request) -> Any:
     """The answer, whatever its status."""
     try:
-        return _opener.open(request, timeout=10)
+        return _opener(f"{request.type}://{request.host}").open(request, timeout=10)
     except urllib.error.HTTPError as error:
         return error
 

@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -14,10 +14,12 @@ from pathlib import Path
 from app.clock import Clock
 from app.protocol.envelope import DEFAULT_FIELDS
 from app.protocol.schemes import SCHEMES, key_bytes
+from app.sandbox.loopback import held_port
 from app.sandbox.scenarios.target import Seen, Target
 from app.sandbox.sender import Sender
+from tests import inherited
 from tests.broken.receiver import LARGEST_BODY, Receiver
-from tests.processes import ROOT, eventually, free_port
+from tests.processes import ROOT, eventually
 
 SECRETS = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_plJ3nmyCDGBKInavdOK15jsl6RuCLpGt")
 
@@ -58,7 +60,7 @@ class Served(Target):
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", module, *options],
             cwd=self.folder,
-            env={"PATH": os.environ["PATH"], "SECRETS": ",".join(SECRETS)},
+            env={**inherited(), "SECRETS": ",".join(SECRETS)},
             start_new_session=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -77,7 +79,8 @@ class Served(Target):
 
 @contextmanager
 def served(receiver: type[Receiver], folder: Path) -> Iterator[Served]:
-    address = f"127.0.0.1:{free_port()}"
+    ports = ExitStack()
+    address = f"127.0.0.1:{held_port(ports)}"
     scheme, clock = SCHEMES["standard-webhooks"], Clock()
     newest, previous = (
         Sender(f"http://{address}/webhooks/senang", scheme, key_bytes(scheme, secret), clock) for secret in SECRETS
@@ -90,7 +93,7 @@ def served(receiver: type[Receiver], folder: Path) -> Iterator[Served]:
         largest_body=LARGEST_BODY,
         ordinary="sandbox.ordinary",
         answer_seconds=2.0,
-        patience=5,
+        patience=30,
         name=receiver.__name__,
         folder=folder,
         address=address,
@@ -100,3 +103,4 @@ def served(receiver: type[Receiver], folder: Path) -> Iterator[Served]:
         yield target
     finally:
         target.stop()
+        ports.close()

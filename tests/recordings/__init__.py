@@ -4,12 +4,13 @@ A recording stands in README.md between `<!-- recorded: NAME -->` and `<!-- end 
 there and a line into `RECORDINGS`.
 """
 
-import os
 import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests import inherited
 
 ROOT = Path(__file__).parent.parent.parent
 README = ROOT / "README.md"
@@ -30,9 +31,8 @@ class Recording:
 
     def play(self) -> str:
         """What the command prints."""
-        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
         command = [sys.executable, "-m", "flask", "--app", "wsgi", *self.arguments]
-        environment = {**inherited, "CI": "1", "COLUMNS": "110", **self.environment}
+        environment = {**inherited(), "CI": "1", "COLUMNS": "110", **self.environment}
         played = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
         return "\n".join(line.rstrip() for line in played.stdout.strip().splitlines())
 

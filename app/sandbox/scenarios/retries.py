@@ -34,7 +34,7 @@ def retries_end_the_downtime(target: Target) -> None:
     with ThreadPoolExecutor(1) as senang:
         with stopped(target):
             target.sender.deliver(payload)
-            delivered = senang.submit(target.sender.deliver_until_accepted, payload, attempts=8)
+            delivered = senang.submit(target.sender.deliver_until_accepted, payload, attempts=10)
         answer = delivered.result()
 
     expect_acknowledged(answer, "a retry at the end of a downtime")
