@@ -3,24 +3,25 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
+PYTEST := env -u PYTHONPATH -u PYTHONHOME -u PYTEST_ADDOPTS PYTHONUTF8=1 $(BIN)/pytest
 FLASK := $(BIN)/flask --app wsgi
 
 .PHONY: run demo test test-browser chromium screenshots bench bench-pages lint soak recordings lock
 
 run: $(VENV)/ready .env          ## web and worker on SQLite, http://127.0.0.1:8000
 	$(FLASK) db upgrade
-	$(BIN)/gunicorn wsgi:app
+	$(BIN)/gunicorn wsgi:app --bind "127.0.0.1:$${PORT:-8000}"
 
 demo: $(VENV)/ready .env         ## every event type through the front door, then the page
 	$(FLASK) db upgrade
 	$(BIN)/python -m app.sandbox.demo
 
-test: $(VENV)/ready-dev lint     ## every test, on SQLite and on a real PostgreSQL
+test: $(VENV)/ready-dev          ## style, types and every test, on SQLite and on a real PostgreSQL
 	@$(BIN)/python -m tests.browser.chromium
-	$(BIN)/pytest -n 2 -m "not soak"
+	$(PYTEST) -n 2 -m "not soak"
 
 test-browser: chromium           ## the pages in a real Chromium, which it brings where there is none
-	$(BIN)/pytest -n 2 tests/browser
+	$(PYTEST) -n 2 tests/browser
 
 chromium: $(VENV)/ready-dev      ## Debian's headless shell as root, else what is there, else Playwright's download
 	@$(BIN)/python -m tests.browser.chromium --bring
@@ -29,7 +30,7 @@ screenshots: chromium            ## the pictures in README.md, of the real page
 	$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.browser.screenshots
 
 soak: $(VENV)/ready-dev          ## the long fault runs
-	$(BIN)/pytest -m soak --timeout 1500
+	$(PYTEST) -m soak --timeout 3000
 
 bench: $(BENCH)/ready             ## beside other receivers and queues: bench/RESULTS.md and README's table; half an hour
 	command -v wrk redis-server >/dev/null || apt-get install -y --no-install-recommends wrk redis-server
@@ -38,7 +39,7 @@ bench: $(BENCH)/ready             ## beside other receivers and queues: bench/RE
 bench-pages: $(VENV)/ready-dev   ## what the page asks, on 10,000 and on 1,000,000 events
 	$(BIN)/python -m bench.pages
 
-lint: $(VENV)/ready-dev          ## style and types
+lint: $(VENV)/ready-dev          ## style and types; tests/test_style.py runs these lines too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict app

@@ -29,7 +29,7 @@ except ConfigurationError as error:
 
 start.configured()
 configure_logging(settings.environment, settings.log_level)
-bind = f"0.0.0.0:{os.environ['PORT']}" if "PORT" in os.environ else "127.0.0.1:8000"
+bind = f"0.0.0.0:{os.environ['PORT']}" if os.environ.get("PORT") else "127.0.0.1:8000"  # a platform sets PORT
 # SQLite has one writer: a second web process would only wait for it.
 workers = int(os.environ.get("WEB_CONCURRENCY") or (1 if settings.database_url.startswith("sqlite") else 2))
 worker_class = start.WORKER_CLASS

@@ -1,4 +1,4 @@
-"""The tests see nothing of the shell that they are started from: no settings, proxies, locale or time zone of the user's.
+"""The tests see nothing of the shell that starts them: no settings, proxies, locale or time zone of the user's.
 
 This runs before anything of ours is imported. What a test needs of the machine is a name in `KEPT`.
 """

@@ -37,7 +37,7 @@ ENVIRONMENT = {
     "SENANG_WEBHOOK_SECRETS": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "PAYLOAD_KEYS": "8f1c2b7d4e5a69780123456789abcdef0fedcba98765432113579bdf02468ace",
     "SECRET_KEY": "0123456789abcdef0123456789abcdef",
-    "HANDLER_TIMEOUT": "2",
+    "HANDLER_TIMEOUT": "5",
 }
 
 
@@ -100,6 +100,12 @@ def inbox(app: Flask) -> Inbox:
 @pytest.fixture
 def clock(inbox: Inbox) -> Clock:
     return inbox.clock
+
+
+@pytest.fixture
+def early_in_a_minute(clock: Clock) -> None:
+    """For what is counted by the minute: no other minute begins before the test is over."""
+    clock.advance(seconds=60 - clock.now().second)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A real PostgreSQL for the tests, and the marks that say on which database a test runs."""
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -42,6 +43,8 @@ class Postgres:
 
     def limit_files(self, most: int | None) -> None:
         """Let no file grow beyond so many bytes. It holds for new connections: each is a process with its limits."""
+        if shutil.which("prlimit") is None:
+            pytest.skip("prlimit was not found: install the package util-linux")
         postmaster = int(self._server.get_pid())
         owner = Path(f"/proc/{postmaster}").stat()  # who alone may change its limits, even where we are root
         command = ["prlimit", f"--pid={postmaster}", f"--fsize={most or 'unlimited'}:"]

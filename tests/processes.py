@@ -1,5 +1,6 @@
 """Real processes of the receiver, as a platform starts them: gunicorn and `flask worker`, on a free port."""
 
+import atexit
 import os
 import signal
 import subprocess
@@ -8,9 +9,10 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from app.inbox.context import Inbox
 from app.sandbox.loopback import held_port
@@ -23,8 +25,11 @@ PATIENCE_SECONDS = 300
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody else gets while this process lives."""
-    return held_port(_held)
+    """A port of 127.0.0.1 that nobody else gets until it is given back, or this process ends."""
+    with ExitStack() as place:
+        port = held_port(place)
+        _held[port] = place.pop_all()
+    return port
 
 
 def eventually(condition, seconds: float = PATIENCE_SECONDS) -> None:
@@ -34,6 +39,16 @@ def eventually(condition, seconds: float = PATIENCE_SECONDS) -> None:
     while not condition():
         assert time.monotonic() < until, "it did not happen in time"
         pause.wait(0.05)
+
+
+def within(seconds: float, act: Callable[[], Any], tries: int = 10) -> Any:
+    """What `act` returns, once it takes less. A busy machine makes it late now and then, but not each time."""
+    for _ in range(tries):
+        begun = time.monotonic()
+        result = act()
+        if time.monotonic() - begun < seconds:
+            return result
+    raise AssertionError(f"it took {seconds:g} s or more, {tries} times")
 
 
 def workers_of(parent: int) -> list[int]:
@@ -54,8 +69,7 @@ class Receiver:
 
     def __init__(self, environment: dict[str, str], folder: Path = ROOT, **settings: str) -> None:
         self.folder = folder
-        self._ports = ExitStack()
-        self.port = held_port(self._ports)
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/webhooks/senang"
         self.environment = {**inherited(), **environment, "PORT": str(self.port), **settings}
         self.log: Path | None = None  # where the processes write; nowhere by default
@@ -70,7 +84,10 @@ class Receiver:
         return self.start("-m", "flask", "--app", "wsgi", "worker", *arguments)
 
     def flask(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
+        return self.python("-m", "flask", "--app", "wsgi", *arguments, check=check)
+
+    def python(self, *arguments: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *arguments]
         return subprocess.run(
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=check
         )
@@ -102,7 +119,8 @@ class Receiver:
     def stop(self) -> None:
         for process in self._processes:
             self.kill(process)
-        self._ports.close()
+        if self.port in _held:
+            _held.pop(self.port).close()
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.log or Path(os.devnull)).open("ab") as log:
@@ -118,7 +136,14 @@ class Receiver:
         return process
 
 
-_held = ExitStack()
+_held: dict[int, ExitStack] = {}
+"""The ports that this process keeps others from getting."""
+
+
+@atexit.register
+def _give_back() -> None:
+    for place in _held.values():
+        place.close()
 
 
 @contextmanager

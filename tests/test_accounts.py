@@ -131,9 +131,9 @@ def test_every_refusal_takes_the_same_time(siti, cli, knock, fail):
         assert knock(**arguments).response.status_code == 401
         return time.thread_time() - before
 
-    wrong = min(work_for(password="wrong") for _ in range(2))
+    wrong = min(work_for(password="wrong") for _ in range(3))
     others = [{"name": "nobody"}, {"name": "gone"}, {"name": "\0"}, {"address": "192.0.2.9"}]
-    assert all(wrong / 2 < min(work_for(**other) for _ in range(2)) < wrong * 2 for other in others)
+    assert all(wrong / 4 < min(work_for(**other) for _ in range(3)) < wrong * 4 for other in others)
 
 
 # How many tries

@@ -12,7 +12,7 @@ from flask_migrate import downgrade, upgrade
 from app.database import Base
 from app.inbox.queries import takes_writes
 from tests.databases import both_databases
-from tests.processes import Receiver
+from tests.processes import PATIENCE_SECONDS, Receiver
 
 MIGRATIONS = str(Path(__file__).parent.parent / "migrations")
 
@@ -58,7 +58,7 @@ def test_two_migrations_at_once_end_in_one_schema(app, database, environment):
 
     racers = [receiver.start("-m", "flask", "--app", "wsgi", "db", "upgrade") for _ in range(3)]
 
-    assert [racer.wait(60) for racer in racers] == [0, 0, 0]
+    assert [racer.wait(PATIENCE_SECONDS) for racer in racers] == [0, 0, 0]
 
 
 @both_databases

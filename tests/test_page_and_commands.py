@@ -198,6 +198,7 @@ def test_the_trail_of_a_body_without_an_id_is_its_own(sender, signed_in, session
 
 
 @both_databases
+@pytest.mark.usefixtures("early_in_a_minute")
 def test_the_trail_of_an_event_has_what_was_summed_and_its_quarantined_namesake(sender, payload, inbox, session):
     sent = payload("payment.success", event_id="evt_1")
     for _ in range(ROWS_A_MINUTE + 3):

@@ -16,7 +16,7 @@ from app.inbox.models import StoredEvent
 from app.privacy.sealing import unseal
 from app.sandbox.answers import Answers, Delivered, summed_up
 from app.sandbox.pace import on_schedule
-from tests.processes import ROOT, PATIENCE_SECONDS, eventually, free_port, running
+from tests.processes import PATIENCE_SECONDS, ROOT, eventually, free_port, running
 
 CURL = """\
 import sys, urllib.request

@@ -46,7 +46,7 @@ def bring_chromium() -> None:
         return
     if shutil.which(SHELL) is None and os.geteuid() == 0 and shutil.which("apt-get"):
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for arguments in (["update"], ["install", "--yes", SHELL, "fonts-dejavu-core"]):
+        for arguments in (["update"], ["install", "--yes", "--no-install-recommends", SHELL, "fonts-dejavu-core"]):
             subprocess.run(["apt-get", "--quiet", *arguments], env=environment, check=False)
         find_chromium.cache_clear()
     if find_chromium() is None:

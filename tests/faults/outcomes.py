@@ -16,9 +16,10 @@ from app.handlers.models import Payment
 from app.inbox.context import Inbox
 from app.inbox.models import AuditEntry, StoredEvent
 from app.sandbox.sender import Answer, Sender
+from tests.processes import PATIENCE_SECONDS
 
 PAUSE_SECONDS = 0.05
-ATTEMPTS = 9
+RETRY_SECONDS = 0.2
 
 Payload = dict[str, Any]
 
@@ -38,7 +39,14 @@ class Traffic:
 def send_all(sender: Sender, payloads: list[Payload]) -> list[Answer]:
     """Deliver each until it is acknowledged, as Senang.io would."""
     with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(_deliver, repeat(sender), payloads))
+        return list(pool.map(until_accepted, repeat(sender), payloads))
+
+
+def until_accepted(sender: Sender, payload: Payload) -> Answer:
+    """Deliver until it is acknowledged, however long the receiver is away. Its sender hurries: a test waits for it."""
+    pause = threading.Event()
+    attempts = int(PATIENCE_SECONDS / RETRY_SECONDS)
+    return sender.deliver_until_accepted(payload, attempts=attempts, wait=lambda _growing: pause.wait(RETRY_SECONDS))
 
 
 @contextmanager
@@ -51,7 +59,7 @@ def traffic(payload: Callable[..., Payload], *senders: Sender, threads: int = 2)
             while not over.is_set():
                 payment = payload("payment.success", transaction_id=f"TXN-{uuid4().hex}")
                 flow.sent.append(payment)
-                flow.answers.extend(at_once.map(_deliver, senders, repeat(payment)))
+                flow.answers.extend(at_once.map(until_accepted, senders, repeat(payment)))
                 over.wait(PAUSE_SECONDS)
 
     with ThreadPoolExecutor(threads) as pool:
@@ -88,10 +96,6 @@ def assert_exactly_once(inbox: Inbox, sent: list[Payload]) -> None:
     _assert_same(Counter(tuple(row) for row in states), Counter((event_id, "processed") for event_id in ids))
     _assert_same(Counter(successes), Counter(ids))
     _assert_same(Counter(effects), Counter(ids))
-
-
-def _deliver(sender: Sender, payload: Payload) -> Answer:
-    return sender.deliver_until_accepted(payload, attempts=ATTEMPTS)
 
 
 def _assert_same(found: Counter[Any], expected: Counter[Any]) -> None:

@@ -15,8 +15,8 @@ from app.inbox.time_limit import TimeLimit
 from app.inbox.work import Batch, process_next
 from app.protocol.envelope import parse_event
 from tests.databases import both_databases, on_postgresql
-from tests.faults.outcomes import all_processed, assert_exactly_once, count_events, send_all
-from tests.processes import alive, eventually, running, workers_of
+from tests.faults.outcomes import all_processed, assert_exactly_once, count_events, send_all, until_accepted
+from tests.processes import PATIENCE_SECONDS, alive, eventually, running, workers_of
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def kill_and_recover(processes, network_sender, payload, inbox, rounds):
             answers = traffic.result()
         assert {answer.status for answer in answers} == {200}
         sent += batch
-    eventually(lambda: all_processed(inbox), 90)
+    eventually(lambda: all_processed(inbox))
     assert_exactly_once(inbox, sent)
 
 
@@ -82,13 +82,16 @@ def test_a_thousand_simultaneous_deliveries_of_one_event_have_one_effect(process
 
     def deliver_with_all_others(_number):
         together.wait()
-        return network_sender.deliver_until_accepted(sent, attempts=9)
+        return until_accepted(network_sender, sent)
 
     with ThreadPoolExecutor(1000) as pool:
         answers = list(pool.map(deliver_with_all_others, range(1000)))
 
     results = [answer.json["status"] for answer in answers]
-    assert (results.count("accepted"), results.count("duplicate")) == (1, 999)
+    assert set(results) <= {"accepted", "duplicate"}
+    assert (
+        results.count("accepted") <= 1
+    )  # whose answer came too late for its sender was a duplicate when it came again
     eventually(lambda: all_processed(inbox))
     assert_exactly_once(inbox, [sent])
 
@@ -122,7 +125,7 @@ def test_the_embedded_worker_does_not_outlive_a_killed_master(processes):
     os.kill(web.pid, signal.SIGKILL)
     web.wait()
 
-    eventually(lambda: not any(alive(pid) for pid in workers), 15)
+    eventually(lambda: not any(alive(pid) for pid in workers))
 
 
 @on_postgresql
@@ -150,5 +153,5 @@ def test_sixteen_workers_over_two_thousand_events_run_each_once(processes, inbox
 
     workers = processes.worker("--processes", "16", "--drain")
 
-    assert workers.wait(90) == 0
+    assert workers.wait(PATIENCE_SECONDS) == 0
     assert_exactly_once(inbox, sent)

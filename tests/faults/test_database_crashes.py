@@ -57,7 +57,7 @@ def crash_under_load(own_postgres, acknowledged, inbox, *, times):
     over.set()
     inbox.engine.dispose()
 
-    eventually(lambda: all_processed(inbox), 60)
+    eventually(lambda: all_processed(inbox))
     with inbox.engine.connect() as connection:
         stored = set(connection.scalars(sa.select(StoredEvent.event_id)))
         effects = Counter(connection.scalars(sa.select(Payment.event_id)))

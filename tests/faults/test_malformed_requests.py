@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from tests.processes import eventually, running
+from tests.processes import PATIENCE_SECONDS, eventually, running
 
 HEAD = b"POST /webhooks/senang HTTP/1.1\r\nHost: stranger\r\n"
 MALFORMED = {
@@ -36,14 +36,14 @@ def receiver(database, environment, tmp_path):
 
 def exchange(receiver, sent):
     """The status of the answer."""
-    with socket.create_connection(("127.0.0.1", receiver.port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", receiver.port), PATIENCE_SECONDS) as connection:
         connection.sendall(sent)
         return int(connection.recv(200).split()[1])
 
 
 def hang_up(receiver, sent):
     """Send, and reset the connection."""
-    with socket.create_connection(("127.0.0.1", receiver.port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", receiver.port), PATIENCE_SECONDS) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.sendall(sent)
 

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from app.inbox.models import Heartbeat, StoredEvent
 from tests.databases import both_databases
 from tests.faults.outcomes import all_processed, assert_exactly_once, count_events, traffic
-from tests.processes import ROOT, eventually, running
+from tests.processes import PATIENCE_SECONDS, ROOT, eventually, running
 
 PARTS = ("app", "migrations", "wsgi.py", "gunicorn.conf.py")
 
@@ -105,7 +105,7 @@ def build_next_release(folder: Path) -> Path:
 def stop(process):
     """End the process as a platform does, and wait for it."""
     process.terminate()
-    assert process.wait(15) == 0
+    assert process.wait(PATIENCE_SECONDS) == 0
 
 
 def workers_seen(inbox):
@@ -154,7 +154,7 @@ def test_the_new_release_is_ready_once_it_has_migrated_and_the_old_one_stays_rea
     before = (old.status("/readyz"), new.status("/readyz"))
 
     new.flask("db", "upgrade")
-    eventually(lambda: new.status("/readyz") == 200, 10)
+    eventually(lambda: new.status("/readyz") == 200)
 
     assert before == (200, 503)
     assert old.status("/readyz") == 200

@@ -13,7 +13,7 @@ from app.inbox.models import AuditEntry, StoredEvent
 from app.sandbox.sender import post_over_http
 from tests.certificates import self_signed
 from tests.databases import both_databases
-from tests.processes import eventually, running
+from tests.processes import PATIENCE_SECONDS, eventually, running
 
 clause = pytest.mark.clause
 
@@ -73,7 +73,7 @@ def test_gunicorn_terminates_tls_itself_and_refuses_versions_before_1_2(environm
 
 def _status(address, context):
     try:
-        with urllib.request.urlopen(address, context=context, timeout=3) as response:
+        with urllib.request.urlopen(address, context=context, timeout=PATIENCE_SECONDS) as response:
             return response.status
     except OSError:
         return None
@@ -138,7 +138,7 @@ def test_the_sender_of_a_body_far_over_the_limit_sees_its_413(environment, datab
 
 
 def _raw_status(port, request):
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
         return int(connection.recv(1000).split()[1])

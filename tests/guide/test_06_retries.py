@@ -18,6 +18,11 @@ clause = pytest.mark.clause
 
 
 @pytest.fixture
+def short_limit(environment):
+    environment["HANDLER_TIMEOUT"] = "0.3"
+
+
+@pytest.fixture
 def failing():
     """A handler that fails as often as it is told."""
 
@@ -208,9 +213,8 @@ def test_check_exits_non_zero_on_a_burst_of_rejections(app):
 
 
 @both_databases
-def test_a_handler_that_hangs_is_stopped_at_its_time_limit_and_its_writes_are_undone(
-    environment, deliver, work, stored
-):
+@pytest.mark.usefixtures("short_limit")
+def test_a_handler_that_hangs_is_stopped_at_its_time_limit_and_its_writes_are_undone(deliver, work, stored):
     @handles("test.event")
     def hang(event, session):
         try:

@@ -71,7 +71,7 @@ def test_endpoint_downtime_postgresql_stops_for_a_while_and_web_and_worker_recov
         own_postgres.kill()
         with ThreadPoolExecutor(1) as senang:
             sent = payload("policy.issued", event_id="during", policy_id="POL-7")
-            delivered = senang.submit(sender.deliver_until_accepted, sent, attempts=8)
+            delivered = senang.submit(sender.deliver_until_accepted, sent, attempts=12)
             eventually(lambda: len(answers) > 4)  # more than a second: the worker meets the downtime too
             own_postgres.start()
             delivered.result()

@@ -3,7 +3,7 @@
 import pytest
 
 from app.config import ConfigurationError, load_settings
-from tests.processes import Receiver
+from tests.processes import PATIENCE_SECONDS, Receiver
 
 LIVE = {"SENANG_ENVIRONMENT": "live"}
 
@@ -66,6 +66,6 @@ def test_commands_and_gunicorn_alike_exit_with_78(environment):
     web = receiver.start("-m", "gunicorn", "wsgi:app")
     command = receiver.flask("events", "list", check=False)
 
-    assert (command.returncode, web.wait(20)) == (78, 78)
+    assert (command.returncode, web.wait(PATIENCE_SECONDS)) == (78, 78)
     assert "SECRET_KEY" in command.stderr
     assert "short" not in command.stderr.replace("too_short", "")

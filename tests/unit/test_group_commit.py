@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.inbox.group_commit import GroupCommit, Overloaded, Refused, TooLate, Unavailable
-from tests.processes import eventually
+from tests.processes import PATIENCE_SECONDS, eventually
 
 
 class Shelf:
@@ -49,7 +49,7 @@ def start(shelf):
     """A committer on the shelf."""
     started = []
 
-    def make(patience=30.0, **options):
+    def make(patience=float(PATIENCE_SECONDS), **options):
         started.append(GroupCommit(shelf, patience=patience, **options))
         return started[-1]
 
@@ -70,7 +70,7 @@ def occupy(shelf, committer, pool):
     """Let the committer be busy with one item, so that the next ones have to wait."""
     shelf.open.clear()
     first = pool.submit(committer.submit, "first")
-    assert shelf.entered.wait(10)
+    assert shelf.entered.wait(PATIENCE_SECONDS)
     return first
 
 
@@ -94,7 +94,7 @@ def test_all_who_wait_share_one_transaction(shelf, start, pool):
 
     shelf.open.set()
 
-    assert [future.result(10) for future in [first, *waiting]] == [True] * 51
+    assert [future.result(PATIENCE_SECONDS) for future in [first, *waiting]] == [True] * 51
     assert [len(group) for group in shelf.groups] == [1, 50]
 
 
@@ -106,7 +106,7 @@ def test_a_group_has_a_bound(shelf, start, pool):
 
     shelf.open.set()
 
-    assert all(future.result(10) for future in waiting)
+    assert all(future.result(PATIENCE_SECONDS) for future in waiting)
     assert [len(group) for group in shelf.groups] == [1, 64, 16]
 
 
@@ -116,7 +116,7 @@ def test_nobody_goes_on_before_the_group_is_durable(shelf, start, pool):
     assert not first.done()
 
     shelf.open.set()
-    assert first.result(10) is True
+    assert first.result(PATIENCE_SECONDS) is True
 
 
 def test_one_that_is_refused_fails_alone(shelf, start, pool):
@@ -127,9 +127,9 @@ def test_one_that_is_refused_fails_alone(shelf, start, pool):
 
     shelf.open.set()
 
-    assert (futures["a"].result(10), futures["b"].result(10)) == (True, True)
+    assert (futures["a"].result(PATIENCE_SECONDS), futures["b"].result(PATIENCE_SECONDS)) == (True, True)
     with pytest.raises(Refused):
-        futures["poison"].result(10)
+        futures["poison"].result(PATIENCE_SECONDS)
 
 
 def test_a_store_that_is_away_fails_all_of_the_group_and_none_of_the_next(shelf, start, pool):
@@ -141,7 +141,7 @@ def test_a_store_that_is_away_fails_all_of_the_group_and_none_of_the_next(shelf,
     shelf.open.set()
     for future in waiting:
         with pytest.raises(Unavailable):
-            future.result(10)
+            future.result(PATIENCE_SECONDS)
 
     shelf.away = False
 
@@ -182,7 +182,7 @@ def test_it_can_be_closed_and_used_again(shelf, start):
 
 
 def test_whoever_waits_too_long_is_sent_away_and_not_stored_later(shelf, start, pool):
-    committer = start(patience=0.2)
+    committer = start(patience=1.0)
     occupied = occupy(shelf, committer, pool)
 
     with pytest.raises(TooLate):
@@ -190,7 +190,7 @@ def test_whoever_waits_too_long_is_sent_away_and_not_stored_later(shelf, start, 
 
     shelf.open.set()
     with pytest.raises(TooLate):
-        occupied.result(10)
+        occupied.result(PATIENCE_SECONDS)
     committer.submit("next")
     assert shelf.groups == [["first"], ["next"]]
 
@@ -204,4 +204,4 @@ def test_closing_stores_who_still_waits(shelf, start, pool):
     shelf.open.set()
     committer.close()
 
-    assert waiting.result(10) is True
+    assert waiting.result(PATIENCE_SECONDS) is True
