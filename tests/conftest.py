@@ -170,6 +170,25 @@ def stored(inbox: Inbox) -> Callable[[str], StoredEvent]:
 
 
 @pytest.fixture
+def rows_read(inbox: Inbox) -> Callable[[Callable[[], object]], int]:
+    """How many rows of `events` PostgreSQL reads while something is done, on one connection."""
+
+    def read() -> int:
+        with inbox.engine.begin() as connection:
+            connection.execute(sa.text("SELECT pg_stat_force_next_flush()"))
+        with inbox.engine.begin() as connection:
+            total = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'events'"
+            return int(connection.scalar(sa.text(total)) or 0)
+
+    def count(do: Callable[[], object]) -> int:
+        before = read()
+        do()
+        return read() - before
+
+    return count
+
+
+@pytest.fixture
 def perform(
     sender: Sender, payload: Callable[..., dict[str, Any]], work: Callable[[], None], stored: Any, inbox: Inbox
 ) -> Callable[..., StoredEvent]:

@@ -110,7 +110,10 @@ def support(reference: str | None, since: datetime | None, until: datetime | Non
 @as_json
 def purge(as_json: bool) -> None:
     """Erase what retention no longer allows, now."""
-    show(asdict(retention.purge(present_inbox(), actor=ACTOR)), as_json=as_json)
+    done = retention.purge(present_inbox(), actor=ACTOR)
+    show(asdict(done), as_json=as_json)
+    if done.failed:
+        raise SystemExit(1)
 
 
 @events.command("reseal")

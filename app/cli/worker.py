@@ -3,6 +3,9 @@
 The parent holds no database connection while it forks. It restarts a child that died, ends its leases, kills a
 child whose handler ignores its time limit, and stops with its own parent: none is left behind. Who the parent
 is must be told: it may be dead before this process can ask.
+
+The parent also writes the heartbeats of its children, since a child does nothing else while a handler runs. What a
+child does beside events is upkeep: where a part of it fails, that is said, and events and the other parts go on.
 """
 
 import contextlib
@@ -11,7 +14,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing.connection import wait
 from typing import Any
 from uuid import uuid4
@@ -29,10 +33,9 @@ from app.inbox.audit import write_finished_sums, write_remaining_sums
 from app.inbox.claims import recover
 from app.inbox.context import Inbox
 from app.inbox.models import Heartbeat
-from app.inbox.pace import OnceASecond
 from app.inbox.retention import purge_if_due
 from app.inbox.rollup import roll_up_if_due
-from app.inbox.time_limit import HandBack, TimeLimit
+from app.inbox.time_limit import HandBack, HandlerTimeout, TimeLimit
 from app.inbox.wakeup import Listener
 from app.inbox.work import BatchInterrupted, process_next
 
@@ -41,20 +44,44 @@ log = structlog.get_logger()
 STOP_SECONDS = 10.0
 HANDLER_STOP_SECONDS = 8.0
 KILL_GRACE_SECONDS = 5.0
-HEARTBEAT_SECONDS = 10.0
+HEARTBEAT_SECONDS = 5.0
+UPKEEP_SECONDS = 10.0
+PURGE_SECONDS = 60.0
+MORE_TO_PURGE_SECONDS = 2.0
+TRY_AGAIN_SECONDS = 10.0
 RESTART_SECONDS = 1.0
+PARENT_SECONDS = 3.0
+"""The parent has children to watch: it asks nothing of the database that takes longer."""
+DRAIN_PATIENCE_SECONDS = 30.0
+DATABASE_AWAY = 3
+"""The exit code of a child that was to drain, and gave up."""
 _fork = multiprocessing.get_context("fork")
 
 
 @click.command()
 @click.option("--processes", type=click.IntRange(1, 64), help="Default: WORKER_PROCESSES.")
 @click.option("--drain", is_flag=True, help="Stop when nothing is due.")
+@click.option(
+    "--patience",
+    type=click.FloatRange(0),
+    default=DRAIN_PATIENCE_SECONDS,
+    show_default=True,
+    help="With --drain: seconds without the database after which it fails.",
+)
 @click.option("--parent", type=int, hidden=True, help="Stop when this process is gone.")
 @with_appcontext
-def worker(processes: int | None, drain: bool, parent: int | None) -> None:
+def worker(processes: int | None, drain: bool, patience: float, parent: int | None) -> None:
     """Run the handlers of events that are due."""
     inbox = present_inbox()
-    Supervisor(inbox, processes or inbox.settings.worker_processes, parent or os.getppid(), drain=drain).run()
+    drain_patience = patience if drain else None
+    supervisor = Supervisor(
+        inbox, processes or inbox.settings.worker_processes, parent or os.getppid(), drain_patience=drain_patience
+    )
+    supervisor.run()
+    if supervisor.gave_up:
+        raise click.ClickException(
+            f"The database did not answer for {patience:g} seconds. What is due stays due: run this again."
+        )
 
 
 class Worker:
@@ -64,51 +91,73 @@ class Worker:
         self.inbox, self.name, self._parent = inbox, name, parent
         self._limit = TimeLimit(report)
         self._listener = Listener(inbox.engine)
-        self._lost_database, self._begun = False, 0
-        self._beat_at = self._purge_at = 0.0
-        self._replays = OnceASecond()
+        self._begun = 0  # the row whose attempt was under way when the database was lost
+        self._may_hold_leases = False
+        self._upkeep_from: dict[str, float] = {}
 
-    def run(self, *, drain: bool = False) -> None:
-        """Work until stopped, or with `drain` until nothing is due."""
+    def run(self, *, drain_patience: float | None = None) -> None:
+        """Work until stopped, or until nothing is due where there is a `drain_patience`.
+
+        Then it raises SystemExit(DATABASE_AWAY) after so many seconds without the database.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         with contextlib.suppress(HandBack):
-            while not self._limit.stopping and os.getppid() == self._parent:
-                worked = self._work()
-                if drain and worked == 0:
-                    break
-                if not worked and not self._limit.stopping:
-                    self._listener.wait()
+            self._run(drain_patience)
         self._listener.close()
         write_remaining_sums(self.inbox)
 
+    def _run(self, drain_patience: float | None) -> None:
+        worked_at = time.monotonic()
+        while not self._limit.stopping and os.getppid() == self._parent:
+            worked = self._work()
+            if worked is not None:
+                worked_at = time.monotonic()
+            if drain_patience is not None and worked == 0:
+                return
+            if drain_patience is not None and time.monotonic() - worked_at > drain_patience:
+                raise SystemExit(DATABASE_AWAY)
+            if not worked and not self._limit.stopping:
+                self._listener.wait()
+
     def _work(self) -> int | None:
+        """How much there was to do, or None when the database is away."""
+        if self._may_hold_leases:
+            self._now_and_then("leases", TRY_AGAIN_SECONDS, self._let_go)
+        self._keep_house()
+        replaying = self._now_and_then("bulk replay", 1.0, partial(bulk_replay.step, self.inbox))
+        if replaying:
+            self._upkeep_from["bulk replay"] = 0.0
         try:
-            if self._lost_database:
-                recover(self.inbox, self.name, begun=self._begun, died=False)
-                self._lost_database, self._begun = False, 0
-            self._keep_house()
-            replaying = bulk_replay.step(self.inbox) if self._replays.is_due(self.inbox.clock.now()) else 0
-            if replaying:
-                self._replays.again()
-            return process_next(self.inbox, self.name, self._limit) + replaying
+            return process_next(self.inbox, self.name, self._limit) + bool(replaying)
         except (SQLAlchemyError, BatchInterrupted) as error:
             log.error("database_unavailable", worker=self.name, error=cause_of(error))
-            self._lost_database = True
+            self._may_hold_leases, self._upkeep_from["leases"] = True, 0.0
             self._begun = error.begun if isinstance(error, BatchInterrupted) else self._begun
             time.sleep(RESTART_SECONDS)
             return None
 
+    def _let_go(self) -> None:
+        recover(self.inbox, self.name, begun=self._begun, died=False)
+        self._may_hold_leases, self._begun = False, 0
+
     def _keep_house(self) -> None:
-        now = time.monotonic()
-        if now - self._beat_at > HEARTBEAT_SECONDS or not self._beat_at:
-            self._beat_at = now
-            _beat(self.inbox, self.name)
-            roll_up_if_due(self.inbox)
-            write_finished_sums(self.inbox)
-        if now - self._purge_at > HEARTBEAT_SECONDS * 6 or not self._purge_at:
-            self._purge_at = now
-            purge_if_due(self.inbox, actor=self.name)
+        self._now_and_then("sums", UPKEEP_SECONDS, partial(roll_up_if_due, self.inbox))
+        self._now_and_then("counts", UPKEEP_SECONDS, partial(write_finished_sums, self.inbox))
+        if self._now_and_then("purge", PURGE_SECONDS, partial(purge_if_due, self.inbox, actor=self.name)):
+            self._upkeep_from["purge"] = time.monotonic() + MORE_TO_PURGE_SECONDS
+
+    def _now_and_then(self, name: str, seconds: float, do: Callable[[], object]) -> object:
+        """Do a part of the upkeep when it is its time. None when it isn't, and when it fails."""
+        if time.monotonic() < self._upkeep_from.get(name, 0.0):
+            return None
+        self._upkeep_from[name] = time.monotonic() + seconds
+        try:
+            return do()
+        except SQLAlchemyError as error:
+            log.warning("upkeep_failed", worker=self.name, part=name, error=type(error).__name__)
+            self._upkeep_from[name] = time.monotonic() + max(seconds, TRY_AGAIN_SECONDS)
+            return None
 
     def _on_stop(self, _number: int, _frame: Any) -> None:
         self._limit.stop_soon(HANDLER_STOP_SECONDS)
@@ -117,10 +166,10 @@ class Worker:
 class Watched:
     """A worker process as its parent sees it: its name, and what it reported last, in memory that both share."""
 
-    def __init__(self, inbox: Inbox, *, drain: bool) -> None:
+    def __init__(self, inbox: Inbox, *, drain_patience: float | None) -> None:
         self.name = f"{socket.gethostname()[:40]}:{os.getpid()}:{uuid4().hex[:8]}"
         self._reported = _fork.Array("d", 2, lock=False)
-        self.process = _fork.Process(target=self._work, args=(inbox, os.getpid(), drain))
+        self.process = _fork.Process(target=self._work, args=(inbox, os.getpid(), drain_patience))
         self.process.start()
 
     @property
@@ -134,20 +183,23 @@ class Watched:
         ends_at = float(self._reported[1])
         return bool(ends_at) and time.monotonic() > ends_at + KILL_GRACE_SECONDS
 
-    def _work(self, inbox: Inbox, parent: int, drain: bool) -> None:
-        Worker(inbox, self.name, parent, self._report).run(drain=drain)
+    def _work(self, inbox: Inbox, parent: int, drain_patience: float | None) -> None:
+        Worker(inbox, self.name, parent, self._report).run(drain_patience=drain_patience)
 
     def _report(self, inbox_id: int, ends_at: float) -> None:
         self._reported[0], self._reported[1] = inbox_id, ends_at
 
 
 class Supervisor:
-    """The parent of the worker processes."""
+    """The parent of the worker processes. It `gave_up` when one that was to drain had no database for too long."""
 
-    def __init__(self, inbox: Inbox, processes: int, parent: int, *, drain: bool = False) -> None:
-        self.inbox, self.processes, self._parent, self._drain = inbox, processes, parent, drain
+    def __init__(self, inbox: Inbox, processes: int, parent: int, *, drain_patience: float | None = None) -> None:
+        self.inbox, self.processes, self._parent = inbox, processes, parent
+        self._drain_patience = drain_patience
         self._workers: list[Watched] = []
-        self._stopping = False
+        self._stopping = self.gave_up = False
+        self._limit = TimeLimit()
+        self._beat_from = 0.0
 
     def run(self) -> None:
         """Keep the processes running until told to stop, until drained, or until the parent is gone."""
@@ -156,6 +208,7 @@ class Supervisor:
         while self.processes and not self._stopping and os.getppid() == self._parent:
             while len(self._workers) < self.processes:
                 self._start()
+            self._beat()
             wait([worker.process.sentinel for worker in self._workers], timeout=0.5)
             self._kill_stuck()
             self._bury_dead()
@@ -163,7 +216,7 @@ class Supervisor:
 
     def _start(self) -> None:
         self.inbox.engine.dispose()
-        worker = Watched(self.inbox, drain=self._drain)
+        worker = Watched(self.inbox, drain_patience=self._drain_patience)
         self._workers.append(worker)
         log.info("worker_started", worker=worker.name)
 
@@ -177,7 +230,8 @@ class Supervisor:
     def _bury_dead(self) -> None:
         for worker in [w for w in self._workers if not w.process.is_alive()]:
             self._workers.remove(worker)
-            if self._drain and worker.process.exitcode == 0:
+            if self._drain_patience is not None and worker.process.exitcode in (0, DATABASE_AWAY):
+                self.gave_up |= worker.process.exitcode == DATABASE_AWAY
                 self.processes -= 1
                 continue
             log.error("worker_died", worker=worker.name, exit_code=worker.process.exitcode)
@@ -195,23 +249,37 @@ class Supervisor:
                 worker.process.join()
                 self._let_go(worker)
 
+    def _beat(self) -> None:
+        if time.monotonic() >= self._beat_from:
+            self._beat_from = time.monotonic() + HEARTBEAT_SECONDS
+            self._ask("heartbeats_not_written", partial(_beat, self.inbox, [worker.name for worker in self._workers]))
+
     def _let_go(self, worker: Watched) -> None:
         """Best effort: without it the leases run out by themselves."""
+        recovering = partial(recover, self.inbox, worker.name, begun=worker.begun, died=True)
+        self._ask("leases_not_released", recovering)
+
+    def _ask(self, failure: str, do: Callable[[], None]) -> None:
+        """Ask something of the database, which may fail, and may not take long."""
         try:
-            recover(self.inbox, worker.name, begun=worker.begun, died=True)
-        except SQLAlchemyError as error:
-            log.warning("leases_not_released", worker=worker.name, error=cause_of(error))
+            with self._limit.of(PARENT_SECONDS):
+                do()
+        except (SQLAlchemyError, HandlerTimeout) as error:
+            log.warning(failure, error=cause_of(error))
         finally:
+            self._limit.switch_off()
             self.inbox.engine.dispose()
 
     def _on_stop(self, _number: int, _frame: Any) -> None:
         self._stopping = True
 
 
-def _beat(inbox: Inbox, name: str) -> None:
+def _beat(inbox: Inbox, names: Sequence[str]) -> None:
+    """These processes live."""
+    alive = sa.update(Heartbeat).where(Heartbeat.worker.in_(names)).values(seen_at=inbox.now())
     with writing(inbox.engine) as session:
-        seen = session.execute(
-            sa.update(Heartbeat).where(Heartbeat.worker == name).values(seen_at=inbox.now()).returning(Heartbeat.worker)
-        ).all()
-        if not seen:
-            session.execute(sa.insert(Heartbeat).values(worker=name, started_at=inbox.now(), seen_at=inbox.now()))
+        known = set(session.scalars(alive.returning(Heartbeat.worker)))
+        for name in names:
+            if name not in known:
+                row = {"worker": name, "started_at": inbox.now(), "seen_at": inbox.now()}
+                session.execute(sa.insert(Heartbeat).values(row))

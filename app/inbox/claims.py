@@ -91,7 +91,9 @@ def recover(inbox: Inbox, worker: str, *, begun: int, died: bool) -> None:
     `begun` is the row whose attempt was begun last, or 0. It alone is charged: its lease ends, so that it is taken
     alone, or it is dead when its worker died of its last attempt. What was not begun costs nothing.
     """
-    held = _held_by(worker)
+    held = _PENDING & (StoredEvent.claimed_by == worker)
+    first = _first_due(inbox)
+    others = StoredEvent.id.in_(sa.select(first.c.id).where(first.c.claimed_by == worker, first.c.id != begun))
     with writing(inbox.engine) as session:
         if died:
             exhausted = StoredEvent.attempts >= inbox.settings.max_attempts
@@ -99,12 +101,8 @@ def recover(inbox: Inbox, worker: str, *, begun: int, died: bool) -> None:
         session.execute(
             sa.update(StoredEvent).where(held, StoredEvent.id == begun).values(lease_until=inbox.now(plus=-1))
         )
-        _return(session, inbox, held & (StoredEvent.id != begun))
+        _return(session, inbox, held & others)
     inbox.lost_leases.again()
-
-
-def _held_by(worker: str) -> sa.ColumnElement[bool]:
-    return _PENDING & (StoredEvent.claimed_by == worker)
 
 
 def _still_held(claims: Sequence[Claim]) -> sa.ColumnElement[bool]:
@@ -112,17 +110,23 @@ def _still_held(claims: Sequence[Claim]) -> sa.ColumnElement[bool]:
     return StoredEvent.id.in_(rows) & StoredEvent.claim_token.in_(tokens)
 
 
-def _lost(inbox: Inbox) -> sa.ColumnElement[bool]:
-    """Leases that have ended. Claimed is what is due longest, so they are among the first in the order of due_at."""
-    first = (
-        sa.select(StoredEvent.id)
+def _first_due(inbox: Inbox) -> sa.Subquery:
+    """Claimed is what is due longest: it is among the first in the order of due_at, however long the backlog is."""
+    return (
+        sa.select(StoredEvent.id, StoredEvent.claimed_by, StoredEvent.lease_until)
         .where(_PENDING, StoredEvent.due_at <= inbox.now())
         .order_by(StoredEvent.due_at, StoredEvent.id)
         .with_hint(StoredEvent, "INDEXED BY ix_events_due", "sqlite")
         .limit(MOST_CLAIMED)
+        .subquery()
     )
+
+
+def _lost(inbox: Inbox) -> sa.ColumnElement[bool]:
+    """Leases that have ended."""
+    first = _first_due(inbox)
     ended = StoredEvent.claim_token.is_not(None) & (StoredEvent.lease_until <= inbox.now())
-    return _PENDING & StoredEvent.id.in_(first) & ended
+    return _PENDING & StoredEvent.id.in_(sa.select(first.c.id).where(first.c.lease_until <= inbox.now())) & ended
 
 
 def _lease(inbox: Inbox) -> float:

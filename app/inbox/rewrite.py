@@ -39,19 +39,11 @@ def reseal(inbox: Inbox) -> Rewritten:
 
 def remask(inbox: Inbox) -> Rewritten:
     """Mask every payload that is still sealed by today's rules."""
-    return _rewrite(inbox, StoredEvent.sealed_payload.is_not(None), _masking(inbox))
 
-
-def mask_missing(inbox: Inbox, which: sa.ColumnElement[bool]) -> Rewritten:
-    """Mask what was never masked: no attempt of it came to an end."""
-    return _rewrite(inbox, which & StoredEvent.masked_payload.is_(None), _masking(inbox))
-
-
-def _masking(inbox: Inbox) -> Callable[[StoredEvent, bytes], None]:
-    def mask(row: StoredEvent, body: bytes) -> None:
+    def mask_again(row: StoredEvent, body: bytes) -> None:
         row.masked_payload = masked_body(inbox.settings, body)
 
-    return mask
+    return _rewrite(inbox, StoredEvent.sealed_payload.is_not(None), mask_again)
 
 
 def _rewrite(inbox: Inbox, which: sa.ColumnElement[bool], change: Callable[[StoredEvent, bytes], None]) -> Rewritten:

@@ -6,9 +6,10 @@ import pytest
 import sqlalchemy as sa
 
 from app.handlers.models import Payment
+from app.inbox.models import Heartbeat
 from app.registry import handles
 from tests.databases import both_databases, on_postgresql
-from tests.processes import PATIENCE_SECONDS, alive, eventually, running, workers_of
+from tests.processes import PATIENCE_SECONDS, alive, eventually, free_port, running, workers_of
 
 HANGS_SECONDS = 60
 BATCH = 100
@@ -158,3 +159,31 @@ def test_sigterm_during_a_batch_of_slow_handlers_begins_no_other_and_hands_the_r
     found = {(row.state, row.attempts) for row in rows}
     assert ("pending", 0) in found
     assert found <= {("processed", 1), ("pending", 0)}
+
+
+@both_databases
+def test_a_worker_is_seen_while_a_handler_takes_its_time(start_worker, deliver, stored, inbox):
+    deliver("test.stuck_in_c", event_id="evt_1")
+    start_worker(HANDLER_TIMEOUT="100")
+    eventually(lambda: stored("evt_1").claimed_by and heartbeats(inbox))
+    with inbox.engine.execution_options(sqlite_begin="IMMEDIATE").begin() as connection:
+        connection.execute(sa.delete(Heartbeat))
+
+    eventually(lambda: stored("evt_1").claimed_by in heartbeats(inbox))
+
+    assert stored("evt_1").attempts == 1
+
+
+def heartbeats(inbox):
+    """The workers that are seen."""
+    with inbox.engine.connect() as connection:
+        return connection.scalars(sa.select(Heartbeat.worker)).all()
+
+
+def test_a_command_that_is_to_drain_says_that_the_database_stays_away(environment):
+    away = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
+    with running(environment | {"DATABASE_URL": away, "LOG_LEVEL": "ERROR"}) as receiver:
+        done = receiver.flask("worker", "--drain", "--patience", "1", check=False)
+
+    assert done.returncode == 1
+    assert "The database did not answer for 1 seconds. What is due stays due: run this again." in done.stderr
