@@ -212,3 +212,25 @@ def test_the_trail_of_an_event_has_what_was_summed_and_its_quarantined_namesake(
 
     assert [entry.occurrences for entry in trail if entry.detail == "summed"] == [2]
     assert "quarantined: id_reused" in [entry.result for entry in trail]
+
+
+@both_databases
+def test_a_very_long_trail_shows_how_it_began_and_how_it_ended_and_says_what_it_leaves_out(
+    cli, deliver, inbox, signed_in, session
+):
+    deliver("test.unknown", event_id="evt_1")
+    row = session.scalars(sa.select(StoredEvent)).one()
+    of_row = {"action": "attempt", "event_id": "evt_1", "inbox_id": row.id, "at": inbox.now()}
+    with inbox.engine.execution_options(sqlite_begin="IMMEDIATE").begin() as connection:
+        rows = [of_row | {"result": f"number {number}."} for number in range(699)]
+        connection.execute(sa.insert(AuditEntry).values(rows))
+
+    page = signed_in().get(f"/events/{row.id}").text
+    shown = cli("events", "show", "evt_1").output
+    support = cli("events", "support", "evt_1").output
+
+    for text in (page, shown, support):
+        assert "200 entries in between are left out" in text
+        assert [f"number {number}." in text for number in (0, 98, 99, 298, 299, 698)] == [True] * 2 + [False] * 2 + [
+            True
+        ] * 2

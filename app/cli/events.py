@@ -55,9 +55,9 @@ def show_(reference: str, as_json: bool) -> None:
     document = _summary(row) | {
         "last_error": row.last_error,
         "masked_payload": visible_payload(inbox.settings, row),
-        "audit": [
-            f"{e.at:%Y-%m-%d %H:%M:%S}Z {e.action} {e.result}" + (f" ({e.detail})" if e.detail else "") for e in trail
-        ],
+        "audit": trail.lines(
+            lambda e: f"{e.at:%Y-%m-%d %H:%M:%S}Z {e.action} {e.result}" + (f" ({e.detail})" if e.detail else "")
+        ),
     }
     show(document, as_json=as_json)
 

@@ -1,9 +1,10 @@
 """Questions about the inbox that the page, the CLI, /metrics and /readyz ask. Nothing here writes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import chain
 
 import sqlalchemy as sa
 from alembic.config import Config
@@ -17,6 +18,8 @@ from app.inbox.lifecycle import State
 from app.inbox.models import AuditEntry, Heartbeat, Observation, StoredEvent
 
 AUDIT_PAGE = 100
+MOST_OF_A_TRAIL = 500
+FIRST_OF_A_TRAIL = 100
 COUNT_CAP = 10_000
 WORKER_SILENCE = timedelta(minutes=1)
 
@@ -43,6 +46,23 @@ class AuditFilter:
     until: datetime | None = None
 
 
+@dataclass(frozen=True)
+class Trail:
+    """The audit rows of an event, oldest first. A very long trail lacks its middle."""
+
+    first: Sequence[AuditEntry]
+    left_out: int = 0
+    latest: Sequence[AuditEntry] = ()
+
+    def __iter__(self) -> Iterator[AuditEntry]:
+        return chain(self.first, self.latest)
+
+    def lines(self, line: Callable[[AuditEntry], str]) -> list[str]:
+        """As text, with a word about what is left out."""
+        gap = [f"({self.left_out:,} entries in between are left out)"] if self.left_out else []
+        return [*map(line, self.first), *gap, *map(line, self.latest)]
+
+
 def find_event(session: Session, reference: str) -> StoredEvent | None:
     """By event ID, or by `#` and the row's number, which quarantined bodies have instead."""
     if reference.startswith("#") and reference[1:].isdigit() and len(reference) < 19:
@@ -50,14 +70,18 @@ def find_event(session: Session, reference: str) -> StoredEvent | None:
     return session.scalar(sa.select(StoredEvent).where(StoredEvent.event_id == reference))
 
 
-def audit_trail(session: Session, row: StoredEvent) -> Sequence[AuditEntry]:
-    """Everything that was recorded of this row, oldest first."""
+def audit_trail(session: Session, row: StoredEvent) -> Trail:
+    """What was recorded of this row."""
     of_row = sa.select(AuditEntry.id).where(AuditEntry.inbox_id == row.id)
     event_id = row.event_id or row.claimed_event_id
-    found = sa.union(of_row, *_entries_of(event_id)) if event_id else of_row
-    return session.scalars(
-        sa.select(AuditEntry).where(AuditEntry.id.in_(found)).order_by(AuditEntry.id).limit(500)
-    ).all()
+    found = (sa.union(of_row, *_entries_of(event_id)) if event_id else of_row).subquery()
+    entries = sa.select(AuditEntry).where(AuditEntry.id.in_(sa.select(found.c.id)))
+    first = session.scalars(entries.order_by(AuditEntry.id).limit(MOST_OF_A_TRAIL + 1)).all()
+    if len(first) <= MOST_OF_A_TRAIL:
+        return Trail(first)
+    number = session.scalar(sa.select(sa.func.count()).select_from(found)) or 0
+    latest = session.scalars(entries.order_by(AuditEntry.id.desc()).limit(MOST_OF_A_TRAIL - FIRST_OF_A_TRAIL)).all()
+    return Trail(first[:FIRST_OF_A_TRAIL], number - MOST_OF_A_TRAIL, latest[::-1])
 
 
 def _entries_of(event_id: str) -> list[sa.Select[int]]:

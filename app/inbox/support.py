@@ -41,7 +41,7 @@ def request_for_event(inbox: Inbox, row: StoredEvent) -> str:
         *([f"Last error: {row.last_error}"] if row.last_error else []),
         "",
         "What happened:",
-        *(_line(entry) for entry in trail),
+        *(f"  {line}" for line in trail.lines(_line)),
         "",
         "Payload, sensitive data masked:",
         "erased by retention" if payload is None else json.dumps(payload, indent=2),
@@ -83,7 +83,7 @@ def _heading(inbox: Inbox) -> list[str]:
 def _line(entry: AuditEntry) -> str:
     times = f" × {entry.occurrences}" if entry.occurrences > 1 else ""
     detail = f" ({entry.detail})" if entry.detail else ""
-    return f"  {entry.at:%Y-%m-%d %H:%M:%S} UTC  {entry.action}: {entry.result}{times}{detail}"
+    return f"{entry.at:%Y-%m-%d %H:%M:%S} UTC  {entry.action}: {entry.result}{times}{detail}"
 
 
 def _counted(inbox: Inbox, since: datetime, until: datetime) -> list[str]:
