@@ -24,6 +24,7 @@ from app.protocol.schemes import SignatureScheme, key_bytes, scheme_from
 
 EXIT_CONFIGURATION = 78
 OLDEST_SQLITE = (3, 35, 5)  # the first that has RETURNING, and does it right
+WEBHOOK_PATH = "/webhooks/senang"
 DEFAULT_DATABASE = "sqlite:///instance/receiver.db"
 AUDIT_HORIZON_DAYS = 365  # the database itself refuses to delete audit rows younger than this
 PLATFORMS = ("DYNO", "RENDER", "FLY_APP_NAME", "RAILWAY_ENVIRONMENT")
@@ -69,6 +70,11 @@ class Settings:
     payload_retention_days: int  # PAYLOAD_RETENTION_DAYS: then sealed payloads are erased
     masked_retention_days: int  # MASKED_RETENTION_DAYS: then masked payloads are erased
     audit_retention_days: int  # AUDIT_RETENTION_DAYS: then audit rows are deleted
+
+    @property
+    def webhook_path(self) -> str:
+        """Where Senang.io delivers, as it is seen from outside."""
+        return WEBHOOK_PATH
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:

@@ -18,6 +18,7 @@ DAYS = 60
 MASKED = '{"event_id": "[text, 20 characters]", "customer": {"name": "[text, 24 characters]"}, "amount": "120.50"}'
 UNHANDLED = "n % 97 = 5"
 QUARANTINED = f"(NOT {UNHANDLED} AND n % 100 = 2)"
+FAILING = f"NOT {UNHANDLED} AND n % 400 = 3"  # of those that are pending
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ def _events(words: Words) -> dict[str, str]:
         " THEN 'quarantined' WHEN n % 200 = 3 THEN 'pending' ELSE 'processed' END",
         "quarantine_reason": f"CASE WHEN {QUARANTINED} THEN 'stale' END",
         "due_at": f"CASE WHEN NOT {QUARANTINED} THEN {words.at('n')} END",
+        "last_error": f"CASE WHEN {FAILING} THEN 'ConnectionError: the bank is down' END",
+        "failing_since": f"CASE WHEN {FAILING} THEN {words.at('n')} END",
         "id_reused": words.false,
         "body_digest": f"'k1:' || {words.digest}",
         "sealed_payload": words.blob,

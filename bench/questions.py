@@ -15,11 +15,12 @@ from app.inbox.filters import Filter
 from app.inbox.lifecycle import State
 from app.inbox.models import StoredEvent
 from app.inbox.queries import AuditFilter, audit_trail, health, list_audit
-from app.inbox.search import BATCH, counts, neighbours, page, stream
+from app.inbox.search import BATCH, count_failing, counts, neighbours, page, stream
 from app.inbox.statistics import overview
 from app.inbox.subject import subject
 
 Question = Callable[[], Any]
+FAILING: dict[str, Any] = {"failing": True, "states": frozenset({State.PENDING})}
 STREAMED = ("all", "most", "type", "term, beginning of all")
 """Those that have more than a batch of rows on a small database, too; on a larger one they have no more work."""
 
@@ -58,6 +59,8 @@ def filters(row: StoredEvent) -> dict[str, Filter]:
         "type and state": {"event_type": "claim.updated", "states": frozenset({State.DEAD})},
         "type without such state": {"event_type": "account.closed", "states": frozenset({State.PROCESSED})},
         "unknown type": {"event_type": "no.such"},
+        "failing": FAILING,
+        "failing, of a type": {"event_type": "policy.cancelled", **FAILING},
     }
     timed = {f"{name}, a week": kinds[name] | span for name in ("all", "most", "three states", "type and state")}
     terms = {
@@ -72,6 +75,7 @@ def filters(row: StoredEvent) -> dict[str, Filter]:
     searched = {f"term, {name}": {"term": term} for name, term in terms.items()}
     mixed = {
         "term, beginning of all, state": {"term": "POL-", "states": frozenset({State.DEAD})},
+        "term, beginning of all, failing": {"term": "evt_", **FAILING},
         "term, beginning of all, all else": {"term": "TXN-", **kinds["type and state"], **span},
     }
     return {name: Filter(**criteria) for name, criteria in {**kinds, **timed, **searched, **mixed}.items()}
@@ -96,7 +100,7 @@ def _of_filter(
     yield "events page", lambda session: (page(session, wanted), counts(session, wanted))
     yield "older rows", lambda session: page(session, wanted, before=here)
     yield "newer rows", lambda session: page(session, wanted, after=here)
-    yield "counts", lambda session: counts(session, wanted)
+    yield "counts", lambda session: (counts(session, wanted), count_failing(session, wanted))
     yield "neighbours", lambda session: neighbours(session, middle, wanted)
     if streamed:
         yield "stream, two batches", lambda session: list(islice(stream(_engine(session), wanted), BATCH + 1))

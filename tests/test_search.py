@@ -1,15 +1,17 @@
 """The search behind the events page: it finds what reading everything finds, and no question reads everything."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from app.database import reading
+from app.inbox.count import Count
 from app.inbox.filters import BadFilter, Filter, from_cursor, to_cursor
 from app.inbox.lifecycle import State
 from app.inbox.models import StoredEvent
-from app.inbox.search import COLUMNS, Count, Neighbours, Row, counts, neighbours, page, stream
+from app.inbox.search import COLUMNS, Neighbours, Row, count_failing, counts, neighbours, page, stream
 from app.inbox.subject import Place, subject
 from bench.fill import fill
 from bench.plans import complaints, statements_of
@@ -39,6 +41,7 @@ def is_wanted(row, wanted):
     searched = (row.event_id, row.claimed_event_id, row.transaction_id, row.policy_id, row.claim_id)
     return (
         (not wanted.states or row.state in wanted.states)
+        and (row.is_failing or not wanted.failing)
         and wanted.event_type in (None, row.event_type)
         and (wanted.since is None or row.received_at >= wanted.since)
         and (wanted.until is None or row.received_at < wanted.until)
@@ -134,9 +137,17 @@ def test_counts_are_by_state_and_leave_the_states_of_the_filter_aside(every_filt
     for name, wanted in every_filter.items():
         counted = counts(session, wanted)
 
-        every_state = Filter(**{**vars(wanted), "states": frozenset()})
+        every_state = replace(wanted, states=frozenset(), failing=False)
         expected = [row.state for row in filled if is_wanted(row, every_state)]
         assert counted == {state: Count(expected.count(state)) for state in State}, name
+
+
+@both_databases
+def test_the_count_of_what_is_failing_leaves_the_states_of_the_filter_aside(every_filter, filled, session):
+    for name, wanted in every_filter.items():
+        failing = replace(wanted, states=frozenset({State.PENDING}), failing=True)
+
+        assert count_failing(session, wanted) == Count(sum(is_wanted(row, failing) for row in filled)), name
 
 
 @both_databases
@@ -278,6 +289,7 @@ FILTERS = [
     Filter(),
     Filter(states=frozenset({State.DEAD, State.PENDING}), event_type="policy.issued"),
     Filter(since=MOMENT, until=MOMENT + timedelta(microseconds=1)),
+    Filter(states=frozenset({State.PENDING}), failing=True, event_type="policy.issued"),
     Filter(term="a&b=c ü", event_type="x?y"),
 ]
 
@@ -304,6 +316,7 @@ def test_a_bare_date_means_the_whole_day_in_utc():
     ("name", "value"),
     [
         ("state", "asleep"),
+        ("failing", "perhaps"),
         ("type", "x" * 201),
         ("q", "x" * 201),
         ("q", "evt\x00"),

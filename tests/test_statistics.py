@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from app.database import reading, writing
 from app.inbox import rollup
 from app.inbox.audit import record, write_remaining_sums
+from app.inbox.count import Count
 from app.inbox.models import AuditEntry, SummedUntil
 from app.inbox.retention import purge
 from app.inbox.rollup import INTERVAL, roll_up_if_due
-from app.inbox.search import Count
 from app.inbox.statistics import overview
 from app.registry import PermanentFailure, handles
 from bench.fill import fill

@@ -3,8 +3,8 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
-from datetime import UTC, datetime
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -14,6 +14,7 @@ from app.database import reading
 from app.inbox import queries, retention, rewrite
 from app.inbox import replay as replays
 from app.inbox.bulk_replay import LEFT_ALONE
+from app.inbox.conditions import Health, Limits, conditions
 from app.inbox.context import Inbox
 from app.inbox.filters import Filter
 from app.inbox.lifecycle import REPLAYABLE, State
@@ -23,24 +24,36 @@ from app.inbox.search import PAGE, Row, page, stream
 from app.inbox.support import request_for_event, request_for_time
 
 ACTOR = "command line"
+LIMITS = queries.DEFAULT_LIMITS
+NUMBER, LENGTH = click.IntRange(0, 1_000_000), click.FloatRange(0, 1_000_000)
 events = Commands("events", help="Look at events, replay them, keep house.")
+
+
+def _hours(length: timedelta) -> float:
+    return length.total_seconds() / 3600
 
 
 @events.command("list")
 @click.option("--state", type=click.Choice([state.value for state in State]))
+@click.option("--failing", is_flag=True, help="Only pending events whose last attempt failed or was put off.")
 @click.option("--type", "event_type")
 @click.option("--limit", default=PAGE, show_default=True, type=click.IntRange(1, 10_000))
 @as_json
-def list_(state: str | None, event_type: str | None, limit: int, as_json: bool) -> None:
+def list_(state: str | None, failing: bool, event_type: str | None, limit: int, as_json: bool) -> None:
     """The newest events first."""
+    if failing and state not in (None, State.PENDING):
+        raise click.UsageError("What is failing is pending.")
+    wanted = replace(_filter(State.PENDING if failing else state, event_type), failing=failing)
     with reading(present_inbox().engine) as session:
-        rows = page(session, _filter(state, event_type), limit=limit).rows
+        rows = page(session, wanted, limit=limit).rows
     if as_json:
         click.echo(json.dumps([_summary(row) for row in rows], default=str))
         return
     for row in rows:
         name = row.event_id or f"#{row.id}"
-        click.echo(f"{row.received_at:%Y-%m-%d %H:%M:%S}Z  {row.state:<11}  {row.event_type or '-':<18}  {name}")
+        line = f"{row.received_at:%Y-%m-%d %H:%M:%S}Z  {row.state:<11}  {row.event_type or '-':<18}  {name}"
+        error = "  ".join((row.last_error or "").splitlines())
+        click.echo(f"{line}  {'failing' if row.is_failing else 'error'}: {error}" if error else line)
 
 
 @events.command("show")
@@ -53,7 +66,6 @@ def show_(reference: str, as_json: bool) -> None:
         row = _found(queries.find_event(session, reference))
         trail = queries.audit_trail(session, row)
     document = _summary(row) | {
-        "last_error": row.last_error,
         "masked_payload": visible_payload(inbox.settings, row),
         "audit": trail.lines(
             lambda e: f"{e.at:%Y-%m-%d %H:%M:%S}Z {e.action} {e.result}" + (f" ({e.detail})" if e.detail else "")
@@ -135,34 +147,123 @@ def remask(as_json: bool) -> None:
 
 
 @events.command("check")
-@click.option("--max-dead", default=0, show_default=True)
-@click.option("--max-due-seconds", default=300, show_default=True, help="Age of the oldest due event.")
-@click.option("--max-silence-hours", type=float, help="Hours without any delivery; off unless given.")
-@click.option("--max-rejected", default=20, show_default=True, help="401s within ten minutes.")
+@click.option("--max-dead", default=LIMITS.dead, show_default=True, type=NUMBER)
+@click.option(
+    "--max-quarantined",
+    default=LIMITS.quarantined,
+    show_default=True,
+    type=NUMBER,
+    help="Within --quarantined-hours.",
+)
+@click.option(
+    "--quarantined-hours",
+    default=_hours(LIMITS.quarantined_within),
+    show_default=True,
+    type=LENGTH,
+    help="How far back --max-quarantined looks.",
+)
+@click.option(
+    "--max-failing",
+    default=LIMITS.failing,
+    show_default=True,
+    type=NUMBER,
+    help="Events that fail and are tried again.",
+)
+@click.option(
+    "--max-failing-minutes",
+    default=60 * _hours(LIMITS.failing_for),
+    show_default=True,
+    type=LENGTH,
+    help="For how long the first of them has failed.",
+)
+@click.option(
+    "--max-waiting-hours",
+    default=_hours(LIMITS.waiting_for),
+    show_default=True,
+    type=LENGTH,
+    help="For how long a handler has put an event off (RetryLater).",
+)
+@click.option(
+    "--max-due-seconds",
+    default=3600 * _hours(LIMITS.due_for),
+    show_default=True,
+    type=LENGTH,
+    help="Age of the oldest due event.",
+)
+@click.option(
+    "--max-silence-hours",
+    type=LENGTH,
+    help="Hours without any delivery, also when none has ever come; 0 turns it off. Unless given: 24, after the first.",
+)
+@click.option(
+    "--max-rejected",
+    default=LIMITS.rejected,
+    show_default=True,
+    type=NUMBER,
+    help="Refusals within ten minutes.",
+)
+@click.option(
+    "--max-wrong-paths",
+    default=LIMITS.wrong_paths,
+    show_default=True,
+    type=NUMBER,
+    help="POSTs within an hour to paths that look like the webhook's.",
+)
 @as_json
-def check(
-    max_dead: int, max_due_seconds: int, max_silence_hours: float | None, max_rejected: int, as_json: bool
-) -> None:
-    """Exit with 1 when somebody should look (§6.4): for cron and monitors."""
-    inbox = present_inbox()
-    health, now = queries.health(inbox), inbox.clock.now()
-    alarms = []
-    if problem := queries.takes_writes(inbox):
-        alarms.append(f"not ready: {problem}")
-    if health.counts[State.DEAD] > max_dead:
-        alarms.append(f"{health.counts[State.DEAD]} dead events")
-    if health.oldest_due and (now - health.oldest_due).total_seconds() > max_due_seconds:
-        alarms.append(f"backlog: the oldest due event waits since {health.oldest_due:%Y-%m-%d %H:%M:%S}Z")
-    if health.due_without_worker:
-        alarms.append("events are due and no worker was seen for a minute")
-    if health.rejected_recently > max_rejected:
-        alarms.append(f"{health.rejected_recently} rejected deliveries within ten minutes")
-    silent = health.last_delivery is None or (now - health.last_delivery).total_seconds() / 3600
-    if max_silence_hours is not None and (silent is True or silent > max_silence_hours):
-        alarms.append(f"no delivery for {max_silence_hours:g} hours")
-    show({"ok": not alarms, "alarms": alarms, **asdict(health)}, as_json=as_json)
-    if alarms:
+def check(as_json: bool, **options: Any) -> None:
+    """Exit with 1 when somebody should look (§6.4): for cron and monitors. Overview warns of the same."""
+    limits = _limits(**options)
+    health = queries.health(present_inbox(), limits)
+    found = conditions(health, limits)
+    facts = {"alarms": [it.sentence for it in found], "codes": [it.code for it in found]} | _facts(health)
+    if as_json:
+        show({"ok": not found} | facts, as_json=True)
+    else:
+        for condition in found:
+            click.echo(f"{condition.code}: {condition.sentence}")
+        show({"ok": not found} | _facts(health), as_json=False)
+    if found:
         raise SystemExit(1)
+
+
+def _limits(
+    *,
+    max_dead: int,
+    max_quarantined: int,
+    quarantined_hours: float,
+    max_failing: int,
+    max_failing_minutes: float,
+    max_waiting_hours: float,
+    max_due_seconds: float,
+    max_silence_hours: float | None,
+    max_rejected: int,
+    max_wrong_paths: int,
+) -> Limits:
+    silence = LIMITS.silence if max_silence_hours is None else timedelta(hours=max_silence_hours) or None
+    return Limits(
+        dead=max_dead,
+        quarantined=max_quarantined,
+        quarantined_within=timedelta(hours=quarantined_hours),
+        failing=max_failing,
+        failing_for=timedelta(minutes=max_failing_minutes),
+        waiting_for=timedelta(hours=max_waiting_hours),
+        due_for=timedelta(seconds=max_due_seconds),
+        silence=silence,
+        first_delivery_expected=bool(max_silence_hours),
+        rejected=max_rejected,
+        wrong_paths=max_wrong_paths,
+    )
+
+
+def _facts(health: Health) -> dict[str, Any]:
+    """What a program reads: numbers as numbers, and beside them what there is more of."""
+    facts = asdict(health)
+    facts["counts"] = {state.value: count.number for state, count in health.counts.items()}
+    facts["quarantined"] = {reason: count.number for reason, count in health.quarantined.items()}
+    facts["counted_no_further"] = [state.value for state, count in health.counts.items() if count.capped]
+    for name, failing in (("failing", health.failing), ("waiting", health.waiting)):
+        facts[name] = {"count": failing.count.number, "since": failing.since, "error": failing.error}
+    return facts
 
 
 def _chosen(
@@ -191,5 +292,6 @@ def _summary(row: Row | StoredEvent) -> dict[str, Any]:
     names = (
         "id", "event_id", "event_type", "state", "quarantine_reason", "received_at", "occurred_at",
         "transaction_id", "policy_id", "claim_id", "attempts", "deliveries", "id_reused",
+        "due_at", "failing_since", "last_error",
     )  # fmt: skip
     return {name: getattr(row, name) for name in names}

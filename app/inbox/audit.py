@@ -50,8 +50,8 @@ def record(
     )
 
 
-def record_rejection(inbox: Inbox, reason: str, request_id: str) -> None:
-    """Note a delivery that was refused: its reason code and nothing of what the stranger sent.
+def record_rejection(inbox: Inbox, reason: str, request_id: str, detail: str | None = None) -> None:
+    """Note a delivery that was refused: its reason code, and of what the stranger sent nothing but `detail`.
 
     A database that is away costs the row, not the answer.
     """
@@ -62,7 +62,7 @@ def record_rejection(inbox: Inbox, reason: str, request_id: str) -> None:
     try:
         with inbox.tally.finished_sums(now) as sums, writing(inbox.engine) as session:
             write_sums(session, inbox, sums)
-            record(session, inbox, key.action, key.result, request_id=request_id)
+            record(session, inbox, key.action, key.result, request_id=request_id, detail=detail)
     except SQLAlchemyError as error:
         log.warning("rejection_not_recorded", error=cause_of(error))
 

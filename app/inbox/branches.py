@@ -25,6 +25,8 @@ CANDIDATES = 1000
 SEARCHED = ("event_id", "claimed_event_id", "transaction_id", "policy_id", "claim_id")
 Statement = sa.Select[*tuple[Any, ...]]
 
+FAILING = sa.text("events.state = 'pending' AND events.last_error IS NOT NULL")
+"""In so many words, so that the partial index `ix_events_failing` serves it."""
 _NUMBER = re.compile("#[0-9]{1,18}")
 _LAST = "\U0010ffff"  # what begins with a term is smaller than the term with this behind it
 _FOUND = (StoredEvent.id, StoredEvent.received_at, StoredEvent.state, StoredEvent.event_type)
@@ -36,7 +38,9 @@ def nearest(
     """The filter's rows from `before` to older ones, or from `after` to newer ones, without what a list shows."""
     low, high = wanted.bounds(before, after)
     down = after is None
-    if wanted.term is None:
+    if wanted.term is None and wanted.failing:
+        found = failing_branch(wanted, low, high, down=down)
+    elif wanted.term is None:
         branches = [branch(key, low, high, down=down).limit(limit) for key in keys(wanted, wanted.states)]
         found = sa.select(sa.union_all(*_wrapped(branches)).subquery())
     else:
@@ -73,6 +77,14 @@ def branch(key: dict[str, str], low: Position | None, high: Position | None, *, 
     return statement
 
 
+def failing_branch(wanted: Filter, low: Position | None, high: Position | None, *, down: bool = True) -> Statement:
+    """The rows between two positions that fail and are tried again. They are few, and an index has no other rows."""
+    statement = branch({}, low, high, down=down).where(FAILING)
+    if wanted.event_type is not None:
+        statement = statement.where(StoredEvent.event_type == wanted.event_type)
+    return statement.with_hint(StoredEvent, "INDEXED BY ix_events_failing", "sqlite")
+
+
 def matching(
     session: Session, wanted: Filter, states: Iterable[State], low: Position | None, high: Position | None
 ) -> Statement:
@@ -85,6 +97,8 @@ def matching(
         statement = statement.where(found.c.state.in_(named))
     if wanted.event_type is not None:
         statement = statement.where(found.c.event_type == wanted.event_type)
+    if wanted.failing:
+        statement = statement.where(found.c.id.in_(sa.select(StoredEvent.id).where(FAILING)))
     if low is not None:
         statement = statement.where(sa.tuple_(*place) > bound_tuple(place, low))
     if high is not None:

@@ -24,6 +24,7 @@ MOST_CLAIMED = 5_000
 WORKER_DIED = (
     "the worker died during every attempt: killed, out of memory, os._exit in the handler, or deaf to its time limit"
 )
+WORKER_LOST = "the worker did not end its last attempt: it was killed, or lost its database"
 _PENDING = StoredEvent.state == sa.literal_column("'pending'")  # a literal, so that the partial index serves it
 _EVENTS: Any = StoredEvent.__table__
 _RELEASED: dict[str, Any] = {"claim_token": None, "lease_until": None, "claimed_by": None}
@@ -55,6 +56,7 @@ def claim_due(inbox: Inbox, worker: str) -> list[Claim]:
             _bury(session, inbox, _lost(inbox) & (StoredEvent.attempts > inbox.settings.max_attempts))
             claims = _take(session, inbox, worker, token, _claim(_lost(inbox)), most=1)
         for claim in claims:
+            _note_lost(session, inbox, claim)
             record(
                 session,
                 inbox,
@@ -192,12 +194,23 @@ def _take(session: Session, inbox: Inbox, worker: str, token: UUID, claim: sa.Ex
     return sorted(claims, key=attrgetter("inbox_id"))
 
 
+def _note_lost(session: Session, inbox: Inbox, claim: Claim) -> None:
+    """The event is failing: people see that, and why, before its attempts are used up."""
+    since = sa.func.coalesce(StoredEvent.failing_since, inbox.now())
+    session.execute(
+        sa.update(StoredEvent)
+        .where(StoredEvent.id == claim.inbox_id)
+        .values(last_error=WORKER_LOST, failing_since=since),
+        execution_options={"synchronize_session": False},
+    )
+
+
 def _bury(session: Session, inbox: Inbox, which: sa.ColumnElement[bool]) -> None:
     """Events that took their worker with them in their last permitted attempt are dead."""
     rows = session.execute(
         sa.update(StoredEvent)
         .where(which)
-        .values(state=State.DEAD, finished_at=inbox.now(), last_error=WORKER_DIED, **_RELEASED)
+        .values(state=State.DEAD, finished_at=inbox.now(), last_error=WORKER_DIED, failing_since=None, **_RELEASED)
         .returning(StoredEvent.id, StoredEvent.event_id, StoredEvent.event_type),
         execution_options={"synchronize_session": False},
     ).all()

@@ -35,17 +35,21 @@ class Filter:
     event_type: str | None = None
     since: datetime | None = None  # received at this moment or later
     until: datetime | None = None  # received before it
+    failing: bool = False  # only what fails and is tried again, which is pending
     term: str | None = None  # an event, transaction, policy or claim ID, its beginning, or # and a row's number
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Sequence[str]]) -> "Filter":
-        """The filter in an address: `state` (repeatable), `type`, `since`, `until` and `q`. Raises BadFilter.
+        """The filter in an address: `state` (repeatable), `failing`, `type`, `since`, `until`, `q`. Raises BadFilter.
 
         Moments are ISO 8601, in UTC unless they say otherwise; `until` a bare date includes that day. Empty values
         are as good as none, and parameters that are not the filter's are left alone.
         """
+        failing = _flag("failing", parameters)
+        states = frozenset(_state(value) for value in parameters.get("state", ()) if value.strip())
         return cls(
-            states=frozenset(_state(value) for value in parameters.get("state", ()) if value.strip()),
+            states=frozenset({State.PENDING}) if failing else states,
+            failing=failing,
             event_type=_text("type", parameters),
             since=_moment("since", parameters),
             until=_moment("until", parameters, whole_day=True),
@@ -55,7 +59,8 @@ class Filter:
     def parameters(self) -> dict[str, list[str]]:
         """The other way: what `from_parameters()` makes this filter of."""
         found = {
-            "state": [state.value for state in State if state in self.states],
+            "state": [state.value for state in State if state in self.states and not self.failing],
+            "failing": ["yes" if self.failing else ""],
             "type": [self.event_type or ""],
             "since": [self.since.isoformat() if self.since else ""],
             "until": [self.until.isoformat() if self.until else ""],
@@ -92,6 +97,13 @@ def _state(value: str) -> State:
         return State(value.strip())
     except ValueError:
         raise BadFilter("state") from None
+
+
+def _flag(name: str, parameters: Mapping[str, Sequence[str]]) -> bool:
+    text = _text(name, parameters)
+    if text not in (None, "yes"):
+        raise BadFilter(name)
+    return text is not None
 
 
 def _text(name: str, parameters: Mapping[str, Sequence[str]]) -> str | None:

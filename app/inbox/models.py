@@ -18,6 +18,8 @@ _PENDING = sa.text("state = 'pending'")
 _SEALED = sa.text("state <> 'pending' AND sealed_payload IS NOT NULL")
 _MASKED = sa.text("sealed_payload IS NULL AND masked_payload IS NOT NULL")
 _UNPARSED = sa.text("NOT parsed AND sealed_payload IS NOT NULL")
+_FAILING = sa.text("state = 'pending' AND last_error IS NOT NULL")
+_REJECTED = sa.text("substr(result, 1, 9) = 'rejected:'")
 _SANDBOX = sa.text("environment = 'sandbox'")
 _RUNNING = sa.text("state = 'running'")
 _ACTS = sa.text("action NOT IN ('delivery', 'attempt')")
@@ -67,6 +69,7 @@ class StoredEvent(Base):
         sa.Index("ix_events_sealed", "received_at", "id", sqlite_where=_SEALED, postgresql_where=_SEALED),
         sa.Index("ix_events_masked", "received_at", "id", sqlite_where=_MASKED, postgresql_where=_MASKED),
         sa.Index("ix_events_unparsed", "received_at", "id", sqlite_where=_UNPARSED, postgresql_where=_UNPARSED),
+        sa.Index("ix_events_failing", "received_at", "id", sqlite_where=_FAILING, postgresql_where=_FAILING),
         sa.Index("ix_events_sandbox", "id", sqlite_where=_SANDBOX, postgresql_where=_SANDBOX),
         {"sqlite_autoincrement": True},
     )
@@ -93,6 +96,7 @@ class StoredEvent(Base):
     claimed_by: Mapped[str | None] = mapped_column(sa.String(100))
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_error: Mapped[str | None] = mapped_column(sa.Text)  # masked
+    failing_since: Mapped[datetime | None] = mapped_column(UtcDateTime)  # while every attempt ends without success
 
     deliveries: Mapped[int] = mapped_column(default=1, server_default="1")
     id_reused: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
@@ -113,6 +117,7 @@ class AuditEntry(Base):
         sa.Index("ix_audit_inbox", "inbox_id", "id"),
         sa.Index("ix_audit_summed", "event_id", sqlite_where=_SUMMED, postgresql_where=_SUMMED),
         sa.Index("ix_audit_at", "at", "id"),
+        sa.Index("ix_audit_rejected", "at", "id", sqlite_where=_REJECTED, postgresql_where=_REJECTED),
         sa.Index("ix_audit_acts", "action", "at", "id", sqlite_where=_ACTS, postgresql_where=_ACTS),
         {"sqlite_autoincrement": True},
     )

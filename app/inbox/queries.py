@@ -10,30 +10,29 @@ import sqlalchemy as sa
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from app.database import ROOT, reading, writing
+from app.database import ROOT, UtcDateTime, reading, writing
+from app.inbox.branches import branch, failing_branch
+from app.inbox.conditions import Failing, Health, Limits
 from app.inbox.context import Inbox
-from app.inbox.lifecycle import State
-from app.inbox.models import AuditEntry, Heartbeat, Observation, StoredEvent
+from app.inbox.count import COUNT_CAP, Count, cap_for
+from app.inbox.filters import Filter
+from app.inbox.lifecycle import NOT_YET, State
+from app.inbox.models import AuditEntry, Heartbeat, Observation, StoredEvent, SummedUntil
+from app.privacy.masking import masking_self_test
 
 AUDIT_PAGE = 100
 MOST_OF_A_TRAIL = 500
 FIRST_OF_A_TRAIL = 100
-COUNT_CAP = 10_000
 WORKER_SILENCE = timedelta(minutes=1)
-
-
-@dataclass(frozen=True)
-class Health:
-    """The state of the inbox at one moment."""
-
-    counts: dict[str, int]  # by state, capped at COUNT_CAP
-    oldest_due: datetime | None
-    last_delivery: datetime | None
-    worker_seen: datetime | None
-    due_without_worker: bool
-    rejected_recently: int
+TEN_MINUTES, HOUR = timedelta(minutes=10), timedelta(hours=1)
+NEWEST = 20
+LONGEST_ERROR = 200
+WRONG_PATH = "rejected: wrong_path"
+"""The result of a POST to a path that looks like the webhook's."""
+DEFAULT_LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -120,37 +119,36 @@ def seen_types(session: Session) -> Sequence[str]:
     return session.scalars(types.limit(200)).all()
 
 
-def health(inbox: Inbox, *, window: timedelta = timedelta(minutes=10)) -> Health:
-    """Counts, backlog, and whether anybody works on it."""
-    now = inbox.clock.now()
+def health(inbox: Inbox, limits: Limits = DEFAULT_LIMITS, *, count_to: int = COUNT_CAP) -> Health:
+    """The facts that conditions.py judges. Counts reach as far as the limits, and at least to `count_to`."""
+    now, problem = inbox.clock.now(), _problem(inbox)
     with reading(inbox.engine) as session:
-        oldest_due = session.scalar(
-            sa.select(sa.func.min(StoredEvent.due_at))
-            .where(StoredEvent.state == sa.literal_column("'pending'"), StoredEvent.due_at <= inbox.now())
-            .with_hint(StoredEvent, "INDEXED BY ix_events_due", "sqlite")
-        )
-        worker_seen = _worker_seen(session)
-        rejected = session.scalar(
-            sa.select(sa.func.coalesce(sa.func.sum(AuditEntry.occurrences), 0)).where(
-                # A value, which the planner can judge: how few rows lie behind an expression it can't know.
-                AuditEntry.at > now - window,
-                AuditEntry.result.like("rejected: %"),
-            )
-        )
+        oldest_due, worker_seen = _oldest_due(session, inbox), _worker_seen(session)
+        until = session.scalars(sa.select(SummedUntil)).one()
+        newest_received = session.scalar(sa.select(sa.func.max(StoredEvent.received_at)))
+        newest = list(session.scalars(branch({}, None, None).with_only_columns(StoredEvent.state).limit(NEWEST)))
+        failing, waiting = _failing(session, cap_for(limits.failing, count_to))
+        wrong_paths, wrong_path = _wrong_paths(session, now - HOUR)
         return Health(
-            counts={state.value: _count(session, state) for state in State},
+            now=now,
+            problem=problem,
+            counts=_counts(session, cap_for(limits.dead, count_to)),
+            quarantined=_quarantined(session, now - limits.quarantined_within, cap_for(limits.quarantined)),
+            newest=len(newest),
+            newest_quarantined=newest.count(State.QUARANTINED),
+            failing=failing,
+            waiting=waiting,
             oldest_due=oldest_due,
-            last_delivery=session.scalar(sa.select(sa.func.max(StoredEvent.received_at))),
             worker_seen=worker_seen,
             due_without_worker=bool(oldest_due and _is_silent(worker_seen, now)),
-            rejected_recently=int(rejected or 0),
+            last_delivery=max(filter(None, (newest_received, until.last_good_at)), default=None),
+            rejected_recently=_occurrences(session, now - TEN_MINUTES, AuditEntry.result != WRONG_PATH),
+            refused_in_a_row=until.failed_in_a_row,
+            wrong_paths=wrong_paths,
+            wrong_path=wrong_path,
+            right_path=inbox.settings.webhook_path,
+            unmasked=masking_self_test(),
         )
-
-
-def no_worker_seen(inbox: Inbox) -> bool:
-    """Whether no worker was seen for a minute."""
-    with reading(inbox.engine) as session:
-        return _is_silent(_worker_seen(session), inbox.clock.now())
 
 
 def takes_writes(inbox: Inbox) -> str | None:
@@ -205,9 +203,83 @@ def _is_silent(worker_seen: datetime | None, now: datetime) -> bool:
     return worker_seen is None or now - worker_seen > WORKER_SILENCE
 
 
-def _count(session: Session, state: State) -> int:
-    capped = sa.select(StoredEvent.id).where(StoredEvent.state == state).limit(COUNT_CAP).subquery()
-    return session.scalar(sa.select(sa.func.count()).select_from(capped)) or 0
+def _problem(inbox: Inbox) -> str | None:
+    try:
+        return takes_writes(inbox)
+    except SQLAlchemyError as error:
+        return type(error).__name__
+
+
+def _oldest_due(session: Session, inbox: Inbox) -> datetime | None:
+    """The state is a literal, and SQLite is told, so that the partial index serves it."""
+    due = (StoredEvent.state == sa.literal_column("'pending'")) & (StoredEvent.due_at <= inbox.now())
+    oldest = sa.select(sa.func.min(StoredEvent.due_at)).where(due)
+    return session.scalar(oldest.with_hint(StoredEvent, "INDEXED BY ix_events_due", "sqlite"))
+
+
+def _counts(session: Session, cap: int) -> dict[State, Count]:
+    """Of each state. Only what was processed grows for ever, and no number of it needs a person."""
+    caps = {state: COUNT_CAP if state == State.PROCESSED else cap for state in State}
+    numbers = {
+        state: sa.select(StoredEvent.id).where(StoredEvent.state == state).limit(cap + 1).subquery()
+        for state, cap in caps.items()
+    }
+    counted = {
+        state: session.scalar(sa.select(sa.func.count()).select_from(rows)) or 0 for state, rows in numbers.items()
+    }
+    return {state: Count.of(number, caps[state]) for state, number in counted.items()}
+
+
+def _quarantined(session: Session, since: datetime, cap: int) -> dict[str, Count]:
+    """How many of what came since then is quarantined, by the reason."""
+    rows = branch({"state": State.QUARANTINED}, (since, 0), None, down=False)
+    reasons = rows.with_only_columns(StoredEvent.quarantine_reason).limit(cap + 1).subquery()
+    by_reason = sa.select(reasons.c.quarantine_reason, sa.func.count()).group_by(reasons.c.quarantine_reason)
+    found: dict[str | None, int] = dict(iter(session.execute(by_reason)))
+    is_capped = sum(found.values()) > cap
+    return {reason or "unusable": Count(min(number, cap), is_capped) for reason, number in found.items()}
+
+
+def _failing(session: Session, cap: int) -> tuple[Failing, Failing]:
+    """Events whose last attempt failed, and events that are put off; looked at are those that came first."""
+    rows = failing_branch(Filter(), None, None, down=False).limit(cap + 1)
+    found = rows.with_only_columns(
+        StoredEvent.last_error.startswith(NOT_YET).label("waits"),
+        sa.func.coalesce(StoredEvent.failing_since, StoredEvent.received_at, type_=UtcDateTime()).label("since"),
+        sa.func.substr(StoredEvent.last_error, 1, LONGEST_ERROR).label("error"),
+    ).subquery()
+    number = sa.func.count()
+    sums = sa.select(found.c.waits, found.c.error, number, sa.func.min(found.c.since, type_=UtcDateTime()))
+    groups = session.execute(sums.group_by(found.c.waits, found.c.error).order_by(number.desc(), found.c.error)).all()
+    is_capped = sum(group[2] for group in groups) > cap
+
+    def summed(*, waits: bool) -> Failing:
+        chosen = [group for group in groups if bool(group.waits) == waits]
+        if not chosen:
+            return Failing()
+        total = sum(group[2] for group in chosen)
+        return Failing(Count(total, is_capped), min(group[3] for group in chosen), chosen[0].error)
+
+    return summed(waits=False), summed(waits=True)
+
+
+def _wrong_paths(session: Session, since: datetime) -> tuple[int, str | None]:
+    """How many POSTs came to paths that look like the webhook's, and the path that was named most often."""
+    is_one = AuditEntry.result == WRONG_PATH
+    named = sa.select(AuditEntry.detail).where(_rejected(since), is_one, AuditEntry.detail != "summed")
+    named = named.group_by(AuditEntry.detail).order_by(sa.func.count().desc(), AuditEntry.detail).limit(1)
+    return _occurrences(session, since, is_one), session.scalar(named)
+
+
+def _occurrences(session: Session, since: datetime, which: sa.ColumnElement[bool]) -> int:
+    number = sa.func.coalesce(sa.func.sum(AuditEntry.occurrences), 0)
+    return int(session.scalar(sa.select(number).where(_rejected(since), which)) or 0)
+
+
+def _rejected(since: datetime) -> sa.ColumnElement[bool]:
+    """In so many words, so that the partial index `ix_audit_rejected` serves it; its rows are few, by the tally."""
+    # The moment is a value, which the planner can judge: how few rows lie behind an expression it can't know.
+    return sa.and_(sa.text("substr(audit_log.result, 1, 9) = 'rejected:'"), AuditEntry.at > since)
 
 
 def _bound(before: tuple[datetime, int]) -> tuple[sa.ColumnElement[datetime], sa.ColumnElement[int]]:

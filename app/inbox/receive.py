@@ -135,6 +135,8 @@ def _revive(session: Session, inbox: Inbox, event: Event, delivery: Delivery, kn
             attempts=0,
             due_at=inbox.now(),
             finished_at=None,
+            last_error=None,
+            failing_since=None,
             revived_at=inbox.now(),
             sealed_payload=_sealed(inbox, delivery.body, event.payload, known.seal_id),
             sealing_key=inbox.settings.payload_keys[0].id,

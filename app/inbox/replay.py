@@ -76,6 +76,7 @@ def _make_due(session: Session, inbox: Inbox, inbox_id: int) -> None:
             due_at=inbox.now(),
             finished_at=None,
             last_error=None,
+            failing_since=None,
             replayed_at=inbox.now(),
         )
     )

@@ -6,7 +6,7 @@ the indexes is app/inbox/branches.py; to show another column in lists, add it to
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -15,14 +15,14 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
 from app.database import reading
-from app.inbox.branches import branch, in_order, is_capped, keys, matching, nearest
+from app.inbox.branches import branch, failing_branch, in_order, is_capped, keys, matching, nearest
+from app.inbox.count import COUNT_CAP, Count
 from app.inbox.filters import Filter, Position
 from app.inbox.lifecycle import State
 from app.inbox.models import StoredEvent
 
 PAGE = 50
 BATCH = 1000
-COUNT_CAP = 10_000
 
 
 class Row(NamedTuple):
@@ -46,6 +46,13 @@ class Row(NamedTuple):
     finished_at: datetime | None
     deliveries: int
     id_reused: bool
+    last_error: str | None  # masked
+    failing_since: datetime | None
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether its last attempt ended without success, and it is to be tried again."""
+        return self.state == State.PENDING and self.last_error is not None
 
 
 COLUMNS = tuple(getattr(StoredEvent, name) for name in Row._fields)
@@ -59,17 +66,6 @@ class Page:
     older: Position | None
     newer: Position | None
     capped: bool  # more IDs begin with the term than were looked at: a longer one finds what is missing
-
-
-@dataclass(frozen=True)
-class Count:
-    """A number, exact unless `capped`: then there are more. As text it is "9,999" or "10,000+"."""
-
-    number: int
-    capped: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.number:,}{'+' if self.capped else ''}"
 
 
 @dataclass(frozen=True)
@@ -118,7 +114,18 @@ def counts(session: Session, wanted: Filter) -> dict[State, Count]:
         rows = branch(key, low, high).with_only_columns(sa.literal_column("1")).limit(COUNT_CAP + 1).subquery()
         numbers.append(sa.select(sa.func.count()).select_from(rows).scalar_subquery())
     counted = zip(State, session.execute(sa.select(*numbers)).one(), strict=True)
-    return {state: Count(min(number, COUNT_CAP), number > COUNT_CAP) for state, number in counted}
+    return {state: Count.of(number, COUNT_CAP) for state, number in counted}
+
+
+def count_failing(session: Session, wanted: Filter) -> Count:
+    """How many events fail and are tried again under the filter, whichever states it names itself."""
+    low, high = wanted.bounds()
+    if wanted.term is None:
+        rows = failing_branch(wanted, low, high)
+    else:
+        rows = matching(session, replace(wanted, failing=True), (), low, high)
+    counted = sa.select(sa.func.count()).select_from(rows.limit(COUNT_CAP + 1).subquery())
+    return Count.of(session.scalar(counted) or 0, COUNT_CAP)
 
 
 def stream(engine: Engine, wanted: Filter) -> Iterator[Row]:
@@ -137,7 +144,7 @@ def stream(engine: Engine, wanted: Filter) -> Iterator[Row]:
 
 
 def _term_counts(session: Session, wanted: Filter) -> dict[State, Count]:
-    found = matching(session, wanted, State, *wanted.bounds()).subquery()
+    found = matching(session, replace(wanted, failing=False), State, *wanted.bounds()).subquery()
     by_state = sa.select(found.c.state, sa.func.count()).group_by(found.c.state)
     numbers: dict[str, int] = dict(iter(session.execute(by_state)))
     capped = is_capped(session, wanted)

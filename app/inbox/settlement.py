@@ -54,10 +54,10 @@ def settle(connection: Connection, inbox: Inbox, outcomes: Sequence[Outcome]) ->
     owner = token if dialect == "postgresql" else token.hex
     rows = json.dumps([_row(inbox, outcome) for outcome in outcomes])
     if dialect == "postgresql":
-        settled = connection.exec_driver_sql(_at_once(), (rows, ahead, ahead, owner, ahead)).scalars().all()
+        settled = connection.exec_driver_sql(_at_once(), (rows, ahead, ahead, ahead, owner, ahead)).scalars().all()
     else:
         settling, auditing = _one_after_the_other()
-        settled = connection.exec_driver_sql(settling, (rows, ahead, ahead, owner)).scalars().all()
+        settled = connection.exec_driver_sql(settling, (rows, ahead, ahead, ahead, owner)).scalars().all()
         connection.exec_driver_sql(auditing, (rows, ahead))
     if lost := {outcome.claim.inbox_id for outcome in outcomes} - set(settled):
         raise LeaseLost(lost)
@@ -113,6 +113,8 @@ def _update(dialect: str) -> str:
         UPDATE events SET
             state = outcomes.state,
             last_error = outcomes.detail,
+            failing_since = CASE WHEN outcomes.state = '{State.PENDING}'
+                THEN COALESCE(events.failing_since, {database_now_sql(dialect, mark)}) END,
             attempts = events.attempts - outcomes.uncharged,
             finished_at = CASE WHEN outcomes.state <> '{State.PENDING}' THEN {database_now_sql(dialect, mark)} END,
             due_at = CASE WHEN outcomes.retry_in IS NULL THEN due_at

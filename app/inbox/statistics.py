@@ -15,11 +15,12 @@ from sqlalchemy.orm import Session
 
 from app.database import reading
 from app.inbox.context import Inbox
+from app.inbox.count import COUNT_CAP, Count
 from app.inbox.filters import Filter
 from app.inbox.latency import BEYOND, KIND
 from app.inbox.lifecycle import State
 from app.inbox.models import HourlySum, Observation, StoredEvent, SummedUntil
-from app.inbox.search import COUNT_CAP, Count, counts
+from app.inbox.search import counts
 
 NEWEST = 20
 
@@ -141,7 +142,7 @@ def _percentile(buckets: Sequence[tuple[float, int]], rank: float) -> float | No
 
 def _due(session: Session, inbox: Inbox) -> Count:
     number = session.scalar(sa.select(sa.func.count()).select_from(_oldest(inbox, COUNT_CAP + 1).subquery())) or 0
-    return Count(min(number, COUNT_CAP), number > COUNT_CAP)
+    return Count.of(number, COUNT_CAP)
 
 
 def _oldest(inbox: Inbox, most: int) -> sa.Select[datetime | None]:

@@ -91,9 +91,9 @@ def take(inbox: Inbox, incoming: Incoming) -> Answer:
     return _store(inbox, incoming)
 
 
-def note_rejection(inbox: Inbox, request_id: str, started: float, reason: str) -> None:
-    """Leave a trace of what was refused: its reason code, and nothing of what a stranger sent."""
-    _in_time(lambda: record_rejection(inbox, reason, request_id))
+def note_rejection(inbox: Inbox, request_id: str, started: float, reason: str, detail: str | None = None) -> None:
+    """Leave a trace of what was refused: its reason code, and of what a stranger sent nothing but `detail`."""
+    _in_time(lambda: record_rejection(inbox, reason, request_id, detail))
     _log(inbox, "rejected", request_id, started, reason=reason)
 
 

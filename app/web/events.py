@@ -1,6 +1,6 @@
 """The events pages: find, look at one, run it again. Filters live in the address, so that a view can be shared."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,13 +11,14 @@ from werkzeug.wrappers import Response
 from app.database import reading, writing
 from app.inbox import queries
 from app.inbox.audit import record
+from app.inbox.count import total
 from app.inbox.filters import BadFilter, Filter, Position, from_cursor, to_cursor
 from app.inbox.lifecycle import REPLAYABLE, State
 from app.inbox.masked import visible_payload
 from app.inbox.models import StoredEvent
 from app.inbox.replay import CannotReplay
 from app.inbox.replay import replay as replay_event
-from app.inbox.search import Count, counts, neighbours, page, stream
+from app.inbox.search import count_failing, counts, neighbours, page, stream
 from app.web.auth import operator_required
 from app.web.export import FORMATS
 from app.web.present import moment, present_inbox
@@ -25,6 +26,7 @@ from app.web.present import moment, present_inbox
 COLUMNS = [
     "event_id", "event_type", "state", "received_at", "occurred_at", "transaction_id", "policy_id", "claim_id",
     "reported_status", "attempts", "deliveries", "id_reused", "quarantine_reason", "claimed_event_id",
+    "due_at", "failing_since", "last_error",
 ]  # fmt: skip
 
 blueprint = Blueprint("events", __name__, url_prefix="/events")
@@ -43,7 +45,7 @@ def index() -> str:
     chosen, before, after = filter_of_request(), _position("before"), _position("after")
     with reading(present_inbox().engine) as session:
         found = page(session, chosen, before=before, after=after)
-        numbers = counts(session, chosen)
+        numbers, failing = counts(session, chosen), count_failing(session, chosen)
         types = queries.seen_types(session)
     return render_template(
         "events.html",
@@ -52,7 +54,8 @@ def index() -> str:
         older=found.older and to_cursor(found.older),
         newer=found.newer and to_cursor(found.newer),
         counts=numbers,
-        total=_total(numbers),
+        total=total(list(numbers.values())),
+        failing=failing,
         types=types,
         parameters=chosen.parameters(),
         is_newest_page=not (before or after),
@@ -119,11 +122,6 @@ def filter_of_request() -> Filter:
 def _position(name: str) -> Position | None:
     text = request.args.get(name)
     return from_cursor(text) if text else None
-
-
-def _total(numbers: Mapping[State, Count]) -> Count:
-    """Exact only where every part is."""
-    return Count(sum(count.number for count in numbers.values()), any(count.capped for count in numbers.values()))
 
 
 def _rows(chosen: Filter) -> Iterator[dict[str, Any]]:

@@ -12,12 +12,13 @@ from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, ServiceUnavailable
 from werkzeug.sansio.utils import get_content_length
 
+from app.config import WEBHOOK_PATH
 from app.logs import LOGGED
 from app.web import problems
 from app.web.door import Incoming, note_rejection, take
 from app.web.present import present_inbox
 
-PATH = "/webhooks/senang"
+PATH = WEBHOOK_PATH
 SMALL_BODY = 64 * 1024
 MOST_HELD = 64 * 1024 * 1024
 MOST_READ_AWAY = 16 * 1024 * 1024

@@ -1,0 +1,39 @@
+"""Numbers of rows that are never counted to their end: up to a cap, and then "more than". Pure.
+
+Whoever compares a count with a limit has it counted up to that limit at least: `cap_for()`.
+"""
+
+from dataclasses import dataclass
+
+COUNT_CAP = 10_000
+"""Beyond it nobody reads a number, and counting costs more than it is worth."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """A number, exact unless `capped`: then there are more. As text it is "9,999" or "10,000+"."""
+
+    number: int
+    capped: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.number:,}{'+' if self.capped else ''}"
+
+    @classmethod
+    def of(cls, number: int, cap: int) -> "Count":
+        """The count of rows of which one more than the cap were looked at."""
+        return cls(min(number, cap), number > cap)
+
+    def exceeds(self, limit: int) -> bool:
+        """Whether there are more. The limit must not be higher than the cap."""
+        return self.capped or self.number > limit
+
+
+def cap_for(*limits: int) -> int:
+    """How far to count what is compared with these limits."""
+    return max(COUNT_CAP, *limits)
+
+
+def total(counts: "list[Count]") -> Count:
+    """The sum: exact only where every part is."""
+    return Count(sum(count.number for count in counts), any(count.capped for count in counts))
