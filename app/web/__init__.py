@@ -23,6 +23,7 @@ from app.web import (
     support,
     webhooks,
     words,
+    wrong_paths,
 )
 from app.web.fast_lane import FastLane
 
@@ -76,6 +77,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     words.init_app(app)
     problems.init_app(app)
     auth.init_app(app)
+    wrong_paths.init_app(app)
     app.before_request(problems.start_request)
     if settings.require_https:
         app.before_request(problems.refuse_plain_http)
