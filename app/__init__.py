@@ -20,7 +20,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
     from app.clock import Clock
     from app.config import load_settings
     from app.database import Base, make_engine
-    from app.extensions import csrf, login, migrate
+    from app.extensions import login, migrate
     from app.inbox.context import Inbox
     from app.logs import configure_logging
 
@@ -31,13 +31,11 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
         SECRET_KEY=settings.secret_key,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
-        SESSION_COOKIE_SECURE=settings.require_https,
     )
     engine = make_engine(settings.database_url)
     app.extensions["inbox"] = Inbox(engine, settings, clock or Clock())
     migrate.init_app(app, Base)
     login.init_app(app)
-    csrf.init_app(app)
     registry.discover()
     web.init_app(app, settings)
     cli.init_app(app)

@@ -3,7 +3,7 @@
 To add a route: register it here and say in `ACCESS` who may use it; a test fails until both are done.
 """
 
-from flask import Flask, Request, Response
+from flask import Flask, Request, Response, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from secure import ContentSecurityPolicy, ReferrerPolicy, Secure, StrictTransportSecurity, XFrameOptions
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -15,6 +15,7 @@ from app.web import (
     auth,
     captures,
     events,
+    forms,
     health,
     overview,
     problems,
@@ -81,14 +82,14 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.before_request(problems.start_request)
     if settings.require_https:
         app.before_request(problems.refuse_plain_http)
-    app.session_interface = _PageSessions()
-    page = Secure(csp=_CSP, referrer=ReferrerPolicy().no_referrer(), xfo=XFrameOptions().deny())
+    forms.init_app(app)
+    app.session_interface = _PageSessions(always_secure=settings.require_https)
+    page = Secure(csp=_CSP, referrer=ReferrerPolicy().same_origin(), xfo=XFrameOptions().deny())
     every = [("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store")]
-    if settings.require_https:
-        hsts = StrictTransportSecurity().max_age(31536000)
-        every.append((hsts.header_name, hsts.header_value))
-    if settings.fast_lane:
-        app.wsgi_app = FastLane(app.wsgi_app, app.extensions["inbox"], every)  # type: ignore[method-assign]
+    hsts = StrictTransportSecurity().max_age(31536000)
+    over_https = [*every, (hsts.header_name, hsts.header_value)] if settings.require_https else every
+    if settings.fast_lane:  # with HTTPS required it takes nothing that came otherwise
+        app.wsgi_app = FastLane(app.wsgi_app, app.extensions["inbox"], over_https)  # type: ignore[method-assign]
     if hops := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
 
@@ -96,13 +97,23 @@ def init_app(app: Flask, settings: Settings) -> None:
     def add_headers(response: Response) -> Response:
         if response.mimetype == "text/html":
             response.headers.extend(page.headers)
-        response.headers.extend({name: value for name, value in every if name not in response.headers})
+        common = over_https if request.is_secure else every
+        response.headers.extend({name: value for name, value in common if name not in response.headers})
         response.headers["X-Request-ID"] = problems.request_id()
         return response
 
 
 class _PageSessions(SecureCookieSessionInterface):
-    """Pages have sessions; whoever delivers has none, whatever cookies it sends."""
+    """Pages have sessions; whoever delivers has none, whatever cookies it sends.
+
+    A session that was begun over HTTPS never travels over plain HTTP, whether HTTPS is required or not.
+    """
+
+    def __init__(self, *, always_secure: bool) -> None:
+        self._always_secure = always_secure
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return self._always_secure or request.is_secure
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         if request.path.startswith("/webhooks/"):

@@ -8,8 +8,9 @@ Another role would be one more property of `SignedIn` and a guard like `operator
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
+from urllib.parse import urlsplit
 
-from flask import Blueprint, Flask, abort, redirect, render_template, request, session, url_for
+from flask import Blueprint, Flask, abort, flash, g, redirect, render_template, request, session, url_for
 from flask_login import UserMixin, current_user, login_required, login_user
 from werkzeug.wrappers import Response
 
@@ -56,16 +57,21 @@ def operator_required(view: Callable[..., Any]) -> Callable[..., Any]:
 def sign_in() -> Response | str | tuple[str, int]:
     """One answer for an unknown name, a wrong password, a disabled user and too many tries."""
     if request.method == "GET":
-        return render_template("sign_in.html", failed=False)
+        return show_sign_in()
     name, password = request.form.get("name", ""), request.form.get("password", "")
     origin = {"address": request.remote_addr or "", "request_id": problems.request_id()}
     user = accounts.sign_in(present_inbox(), name, password, **origin)
     if user is None:
-        return render_template("sign_in.html", failed=True), 401
+        return show_sign_in(refusal="That name and password do not belong together, or there were too many tries."), 401
     session.clear()  # a session from before the sign-in must not live on
     login_user(SignedIn(user))
     session.update(generation=user.generation, signed_in_at=present_inbox().clock.now().timestamp())
     return redirect(_own_path(request.args.get("next", "")) or url_for("events.index"))
+
+
+def show_sign_in(refusal: str | None = None) -> str:
+    """The form, and why what was sent with it let nobody in."""
+    return render_template("sign_in.html", refusal=refusal, name=request.form.get("name", ""))
 
 
 @blueprint.post("/sign-out")
@@ -80,15 +86,29 @@ def sign_out() -> Response:
 
 def _load(user_id: str) -> SignedIn | None:
     inbox = present_inbox()
-    if inbox.clock.now().timestamp() - session.get("signed_in_at", 0) >= SESSION_SECONDS:
+    if (
+        g.get("reader_stays_unknown")
+        or inbox.clock.now().timestamp() - session.get("signed_in_at", 0) >= SESSION_SECONDS
+    ):
         return None
     user = accounts.signed_in_user(inbox, int(user_id), generation=session.get("generation"))
     return SignedIn(user) if user else None
 
 
 def _ask_to_sign_in() -> Response:
-    wanted = request.full_path.removesuffix("?") if request.method == "GET" else None
-    return redirect(url_for("auth.sign_in", next=wanted))
+    """Lead to the sign-in form, and from there back to the page. A live part of a page stays as it is instead."""
+    if request.headers.get("HX-Request"):
+        abort(401)
+    if request.method == "GET":
+        return redirect(url_for("auth.sign_in", next=request.full_path.removesuffix("?")))
+    flash("Your session had ended, so nothing was done. Sign in, then do it again.")
+    return redirect(url_for("auth.sign_in", next=_page_of_the_form()))
+
+
+def _page_of_the_form() -> str | None:
+    """Where the form stood. The host is left out: behind a proxy it need not be the one that we are asked for."""
+    page = urlsplit(request.referrer or "")
+    return _own_path(f"{page.path}?{page.query}".removesuffix("?"))
 
 
 def _own_path(target: str) -> str | None:

@@ -12,7 +12,7 @@ from app.database import reading, writing
 from app.inbox import queries
 from app.inbox.audit import record
 from app.inbox.count import total
-from app.inbox.filters import BadFilter, Filter, Position, from_cursor, to_cursor
+from app.inbox.filters import Filter, Position, from_cursor, to_cursor
 from app.inbox.lifecycle import REPLAYABLE, State
 from app.inbox.masked import visible_payload
 from app.inbox.models import StoredEvent
@@ -30,12 +30,6 @@ COLUMNS = [
 ]  # fmt: skip
 
 blueprint = Blueprint("events", __name__, url_prefix="/events")
-
-
-@blueprint.errorhandler(BadFilter)
-def bad_filter(error: BadFilter) -> tuple[str, int]:
-    """A parameter that means nothing is named, and nothing else is shown instead."""
-    return render_template("bad_filter.html", name=error.name), 400
 
 
 @blueprint.get("")

@@ -6,11 +6,10 @@ from werkzeug.wrappers import Response
 
 from app.inbox import bulk_replay
 from app.web.auth import operator_required
-from app.web.events import bad_filter, filter_of_request
+from app.web.events import filter_of_request
 from app.web.present import present_inbox
 
 blueprint = Blueprint("replays", __name__, url_prefix="/replays")
-blueprint.register_error_handler(bulk_replay.BadFilter, bad_filter)
 
 
 @blueprint.post("")
