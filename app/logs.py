@@ -2,6 +2,9 @@
 
 Everything passes `_mask`, the libraries' own lines and tracebacks too. Values under `REFERENCE_KEYS` are exempt
 from the detectors: an event ID of sixteen digits is not a card.
+
+Logging never raises and never waits. A line that standard output does not take at once, because it is full, closed or
+read by nobody, is dropped; the next line that is written says how many were. The receiver must outlive its log.
 """
 
 import json
@@ -14,6 +17,7 @@ from typing import Any
 import structlog
 from structlog.types import EventDict, WrappedLogger
 
+from app.outlet import Outlet
 from app.privacy.masking import mask_text
 from app.remembered import remembered
 
@@ -36,7 +40,7 @@ def configure_logging(environment: str, level: str = "INFO") -> None:
     ]
     render = structlog.processors.JSONRenderer(serializer=_json)
     structlog.configure(
-        processors=[*shared, render],
+        processors=[_Rendered([*shared, render])],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_names: _printer,
         cache_logger_on_first_use=False,
@@ -97,31 +101,67 @@ _masked_type = remembered(mask_text)
 
 
 class _Printer:
-    """Where our own lines go, without the standard library's detour: one is written for every delivery."""
+    """Where all lines go, without the standard library's detour: one is written for every delivery."""
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+        self._outlet = Outlet(None)
+        self._dropped = 0
 
     def write(self, line: str) -> None:
-        """One line, in one piece: other processes write to the same place."""
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
+        """One line, in one piece: other processes write to the same place. Raises nothing."""
+        if sys.stdout is not self._stream:
+            self._stream, self._outlet, self._dropped = sys.stdout, Outlet(sys.stdout), 0
+        if not self._outlet.write(f"{line}\n"):
+            self._dropped += 1
+        elif self._dropped:
+            self._say_what_was_dropped()
 
     debug = info = warning = error = critical = write
 
+    def _say_what_was_dropped(self) -> None:
+        line = {"event": "log_lines_dropped", "level": "warning", "lines": self._dropped, "environment": _environment}
+        if self._outlet.write(f"{_encode(line)}\n"):
+            self._dropped = 0
 
-_printer = _Printer()
+
+class _Rendered:
+    """The chain above as one step. What can't be rendered becomes a line that says so, never an exception."""
+
+    def __init__(self, chain: list[Any]) -> None:
+        self._chain = chain
+
+    def __call__(self, logger: WrappedLogger, name: str, line: EventDict) -> Any:
+        try:
+            done: Any = line
+            for step in self._chain:
+                done = step(logger, name, done)
+        except structlog.DropEvent:
+            raise
+        except Exception as error:
+            return _unwritable(error)
+        return done
 
 
-class _Stdout(logging.StreamHandler[Any]):
-    """Standard output, looked up at each line."""
+def _unwritable(error: Exception) -> str:
+    line = {"event": "unwritable_log_line", "level": "error", "error": type(error).__name__}
+    return _encode(line | {"environment": _environment})
 
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
 
-    @property
-    def stream(self) -> Any:
-        return sys.stdout
+class _Stdout(logging.Handler):
+    """The standard library's lines, which go the same way as our own."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line. Raises nothing."""
+        try:
+            line = self.format(record)
+        except Exception as error:
+            line = _unwritable(error)
+        _printer.write(line)
 
 
 _encode = json.JSONEncoder(default=repr).encode
+_printer = _Printer()
 
 
 def _json(line: EventDict, **_options: Any) -> str:

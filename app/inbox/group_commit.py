@@ -16,13 +16,15 @@ then all of them fail, and their senders come again.
     ├── Unavailable   the database is away, or takes nothing: all of the group fail
     └── Refused       the database takes others, but not this one
 
-Under gevent a "thread" is a greenlet, and the code is the same.
+Under gevent a "thread" is a greenlet, and the code is the same. The threads survive whatever happens in one of their
+turns. Should one be gone all the same, `is_broken` says so until it is started again: the committer by the other one,
+that one by the next item.
 """
 
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Generic, Protocol, TypeVar
@@ -30,6 +32,7 @@ from typing import Generic, Protocol, TypeVar
 import structlog
 
 from app.database import cause_of
+from app.endless import endless
 
 MOST_AT_ONCE = 64
 MOST_WAITING = 2_000
@@ -112,6 +115,7 @@ class GroupCommit(Generic[Kept]):
         self._bytes_waiting = 0
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self.is_broken = False  # a thread is gone that was not told to go
         self._closing = threading.Event()
         self._announced_at, self._to_announce = 0.0, False
 
@@ -120,16 +124,16 @@ class GroupCommit(Generic[Kept]):
         """How many wait for a group."""
         return self._queue.qsize()
 
-    def submit(self, item: Kept, *, size: int = 0) -> bool:
+    def submit(self, item: Kept, *, size: int = 0, ends_at: float | None = None) -> bool:
         """Make the item, of so many bytes, durable. Whether it is new; what is not has been stored before.
 
-        Raises NotStored, after `patience` seconds at the latest.
+        Raises NotStored, at `ends_at` (of the monotonic clock) at the latest, or else after `patience` seconds.
         """
         if self.waiting >= self._most_waiting or self._bytes_waiting > self._most_bytes:
             raise Overloaded
-        if not self._threads:
-            self._start()
-        waiting = _Waiting(item, size, time.monotonic() + self._patience)
+        if not self._threads or self.is_broken:
+            self.start()
+        waiting = _Waiting(item, size, time.monotonic() + self._patience if ends_at is None else ends_at)
         with self._lock:
             self._bytes_waiting += size
             self._unsettled.append(waiting)
@@ -150,27 +154,64 @@ class GroupCommit(Generic[Kept]):
             self._closing.clear()
             self._threads = []
 
+    def start(self) -> None:
+        """Start those of the threads that do not run. Raises Unavailable when the system has none left."""
+        try:
+            self._start()
+        except RuntimeError as error:
+            self.is_broken = True
+            raise Unavailable("no thread can be started") from error
+
     def _start(self) -> None:
         with self._lock:
-            if not self._threads:
-                self._threads = [threading.Thread(target=work, daemon=True) for work in (self._run, self._watch)]
-                for thread in self._threads:
-                    thread.start()
+            self.is_broken = False
+            for number, work in enumerate((self._run, self._watch)):
+                if not self._threads[number:]:
+                    self._threads.append(self._started(work))
+                elif not self._threads[number].is_alive():
+                    log.error("committer_started_again")
+                    self._threads[number] = self._started(work)
+
+    def _started(self, work: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=self._noticed, args=(work,), daemon=True)
+        thread.start()
+        return thread
+
+    def _noticed(self, work: Callable[[], None]) -> None:
+        """Do the work of a thread, and notice when it ends before its time."""
+        told_to_go = False
+        try:
+            work()
+            told_to_go = True
+        finally:
+            self.is_broken = self.is_broken or not told_to_go
 
     def _run(self) -> None:
-        ending = False
-        while not ending:
-            group = self._next_group()
-            ending = None in group
-            self._commit([waiting for waiting in group if waiting is not None])
-            self._announce()
+        endless(self._commit_next, name="committer")
         self._store.close()
 
     def _watch(self) -> None:
-        while not self._closing.wait(WATCH_SECONDS):
-            now = time.monotonic()
-            while self._unsettled and (self._unsettled[0].settled or self._unsettled[0].ends_at <= now):
-                self._settle([self._unsettled.popleft()], error=TooLate())
+        endless(self._send_away, name="committer's watch")
+
+    def _commit_next(self) -> bool:
+        group = self._next_group()
+        waiting = [waiting for waiting in group if waiting is not None]
+        try:
+            self._commit(waiting)
+        finally:  # whatever happened, nobody who was in the group waits for a committer that has forgotten him
+            self._settle(waiting, error=Unavailable("the committer failed"))
+        self._announce()
+        return None not in group
+
+    def _send_away(self) -> bool:
+        if self._closing.wait(WATCH_SECONDS):
+            return False
+        if self.is_broken:
+            self.start()
+        now = time.monotonic()
+        while self._unsettled and (self._unsettled[0].settled or self._unsettled[0].ends_at <= now):
+            self._settle([self._unsettled.popleft()], error=TooLate())
+        return True
 
     def _next_group(self) -> list[_Waiting[Kept] | None]:
         """Whoever waits now, and whoever arrives at that very moment; with nobody there, whoever comes first."""

@@ -9,8 +9,10 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from app.database import ROOT
+from app.endless import endless
 
 CHECK_SECONDS = 1.0
 STOP_SECONDS = 15.0
@@ -19,7 +21,8 @@ STOP_SECONDS = 15.0
 class EmbeddedWorker:
     """Keeps one `flask worker` running from a thread of gunicorn's master."""
 
-    def __init__(self) -> None:
+    def __init__(self, spawn: Callable[[int], int] | None = None) -> None:
+        self._spawn = spawn or _spawn
         self._worker: int | None = None
         self._stopping = threading.Event()
         self._master = 0
@@ -50,10 +53,13 @@ class EmbeddedWorker:
             time.sleep(0.1)
 
     def _keep(self) -> None:
-        while not self._stopping.is_set():
-            if self._worker is None or _is_gone(self._worker):
-                self._worker = _spawn(self._master)
-            self._stopping.wait(CHECK_SECONDS)
+        endless(self._look_after_worker, name="embedded worker's keeper")
+
+    def _look_after_worker(self) -> bool:
+        if self._worker is None or _is_gone(self._worker):
+            self._worker = None
+            self._worker = self._spawn(self._master)
+        return not self._stopping.wait(CHECK_SECONDS)
 
 
 def _spawn(master: int) -> int:

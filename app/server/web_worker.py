@@ -18,7 +18,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import gevent
@@ -26,6 +26,7 @@ import structlog
 from gevent import pywsgi, socket
 from gunicorn.workers.ggevent import GeventWorker, PyWSGIHandler
 
+from app.endless import endless
 from app.logs import LOGGED
 from app.server.head import Head
 
@@ -195,17 +196,9 @@ class Handler(PyWSGIHandler):  # type: ignore[misc]  # gunicorn is not typed
         return super()._handle_client_error(ex if isinstance(ex, ValueError) else ValueError(type(ex).__name__))
 
 
-def _look_after_peers(worker: "WebWorker") -> None:
-    """As long as the worker lives. No error may end it, for then slow peers would be waited for without end."""
-    while True:
-        gevent.sleep(LOOK_SECONDS)
-        try:
-            _end_connections(worker)
-        except Exception as error:
-            log.error("unexpected_error", exc_info=error)
-
-
-def _end_connections(worker: "WebWorker") -> None:
+def _look_after_peers(worker: "WebWorker") -> bool:
+    """End the connections of peers that are late, and of idle ones where room is needed."""
+    gevent.sleep(LOOK_SECONDS)
     now = time.monotonic()
     for peer in list(_peers):
         peer.drop_if_late(now)
@@ -214,6 +207,7 @@ def _end_connections(worker: "WebWorker") -> None:
         idle = [peer for peer in _peers if peer.idle_since is not None]
         for peer in sorted(idle, key=lambda peer: peer.idle_since or 0.0)[:too_many]:
             peer.hang_up()
+    return True
 
 
 @lru_cache(1)
@@ -240,6 +234,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
     server_class = Server
     wsgi_handler = Handler
     alive: bool
+    _looking: gevent.Greenlet | None = None
 
     def load_wsgi(self) -> None:
         """Load the application, and let the garbage collector pass over what stays for good."""
@@ -252,8 +247,15 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
         """Serve, and look after the peers. What goes wrong in a greenlet is logged as everything else is."""
         Handler.worker = self
         gevent.get_hub().print_exception = _log_exception
-        gevent.spawn(_look_after_peers, self)
+        self._looking = self._look()
         super().run()
+
+    def notify(self) -> None:
+        """Tell the master once a second that this process is well. It looks after us, and we after who looks."""
+        if self._looking is not None and self._looking.dead:
+            log.error("look_started_again")
+            self._looking = self._look()
+        super().notify()
 
     def count_request(self) -> None:
         """After `max_requests` this worker stops, and the master starts another."""
@@ -261,6 +263,9 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
         if self.nr >= self.max_requests and self.alive:
             self.alive = False
             log.info("worker_restarts", reason="max_requests")
+
+    def _look(self) -> gevent.Greenlet:
+        return gevent.spawn(endless, partial(_look_after_peers, self), name="look")
 
 
 def _log_exception(_context: Any, kind: Any, error: Any, traceback: Any) -> None:

@@ -5,6 +5,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
+from contextlib import suppress
 from typing import Any, cast
 
 import structlog
@@ -14,6 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import metrics as counted
 from app.database import cause_of
 from app.inbox import queries
+from app.inbox.context import Inbox
+from app.inbox.group_commit import NotStored
 from app.web.present import present_inbox
 
 READY_DEADLINE_SECONDS = 1.5
@@ -33,7 +36,7 @@ def alive() -> Response:
 
 @blueprint.get("/readyz")
 def ready() -> tuple[Response, int]:
-    """The database takes writes and has the schema that this build needs. Cached for 5 s."""
+    """The committer runs; the database takes writes and has the schema that this build needs. Cached for 5 s."""
     cached: tuple[float, str | None] | None = current_app.extensions.get("readiness")
     if cached is None or time.monotonic() - cached[0] > READY_CACHE_SECONDS:
         cached = (time.monotonic(), _problem())
@@ -60,6 +63,8 @@ def metrics() -> Response:
 
 def _problem() -> str | None:
     inbox = present_inbox()
+    if inbox.committer.is_broken:
+        return _start_committer(inbox)
     pool = ThreadPoolExecutor(max_workers=1)
     try:
         check: Any = pool.submit(queries.takes_writes, inbox)
@@ -68,3 +73,10 @@ def _problem() -> str | None:
         return cause_of(error)
     finally:
         pool.shutdown(wait=False)
+
+
+def _start_committer(inbox: Inbox) -> str:
+    """Whoever is called not ready gets no deliveries, so nobody else would start it."""
+    with suppress(NotStored):
+        inbox.committer.start()
+    return "committer_gone"

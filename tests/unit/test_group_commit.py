@@ -1,6 +1,7 @@
 """Who waits together is stored together, and nobody goes on before it is durable."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -16,6 +17,7 @@ class Shelf:
         self.groups = []
         self.kept = set()
         self.away = False
+        self.breaks_with = None
         self.open = threading.Event()
         self.entered = threading.Event()
         self.open.set()
@@ -25,6 +27,8 @@ class Shelf:
         self.open.wait()
         if self.away:
             raise Unavailable("away")
+        if self.breaks_with:
+            raise self.breaks_with
         if "poison" in items:
             raise Refused("poison")
         self.groups.append(list(items))
@@ -205,3 +209,35 @@ def test_closing_stores_who_still_waits(shelf, start, pool):
     committer.close()
 
     assert waiting.result(PATIENCE_SECONDS) is True
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("error", [ValueError("no"), MemoryError(), KeyboardInterrupt(), SystemExit()])
+def test_whatever_the_store_raises_fails_its_group_at_once_and_the_next_item_is_stored(shelf, start, error):
+    committer = start()
+    shelf.breaks_with = error
+    with pytest.raises(Unavailable):
+        committer.submit("a")
+
+    shelf.breaks_with = None
+
+    assert committer.submit("b") is True
+    eventually(lambda: not committer.is_broken)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_committer_that_is_gone_is_started_again_though_nothing_comes(shelf, start):
+    committer = start()
+    shelf.breaks_with = SystemExit()
+    with pytest.raises(Unavailable):
+        committer.submit("a")
+
+    eventually(lambda: not committer.is_broken and all(thread.is_alive() for thread in committer._threads))
+
+
+def test_an_item_has_no_more_time_than_its_delivery_has_left(shelf, start, pool):
+    committer = start(patience=30.0)
+    occupy(shelf, committer, pool)
+
+    with pytest.raises(TooLate):
+        committer.submit("late", ends_at=time.monotonic() + 0.2)
