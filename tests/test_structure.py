@@ -31,7 +31,7 @@ MAY_IMPORT = {
         "green",
         "logs",
         "endless",
-    },  # fmt: skip
+    },
     "green": set(),
     "server": {"server", "config", "database", "logs", "remembered", "endless"},
     "endless": set(),

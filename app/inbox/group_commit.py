@@ -115,7 +115,7 @@ class GroupCommit(Generic[Kept]):
         self._bytes_waiting = 0
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self.is_broken = False  # a thread is gone that was not told to go
+        self._gone: set[int] = set()  # the numbers of those that ended and were not told to
         self._closing = threading.Event()
         self._announced_at, self._to_announce = 0.0, False
 
@@ -124,6 +124,11 @@ class GroupCommit(Generic[Kept]):
         """How many wait for a group."""
         return self._queue.qsize()
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether one of the threads is gone."""
+        return bool(self._gone)
+
     def submit(self, item: Kept, *, size: int = 0, ends_at: float | None = None) -> bool:
         """Make the item, of so many bytes, durable. Whether it is new; what is not has been stored before.
 
@@ -131,7 +136,7 @@ class GroupCommit(Generic[Kept]):
         """
         if self.waiting >= self._most_waiting or self._bytes_waiting > self._most_bytes:
             raise Overloaded
-        if not self._threads or self.is_broken:
+        if not self._threads or self._gone:
             self.start()
         waiting = _Waiting(item, size, time.monotonic() + self._patience if ends_at is None else ends_at)
         with self._lock:
@@ -156,35 +161,29 @@ class GroupCommit(Generic[Kept]):
 
     def start(self) -> None:
         """Start those of the threads that do not run. Raises Unavailable when the system has none left."""
-        try:
-            self._start()
-        except RuntimeError as error:
-            self.is_broken = True
-            raise Unavailable("no thread can be started") from error
-
-    def _start(self) -> None:
         with self._lock:
-            self.is_broken = False
             for number, work in enumerate((self._run, self._watch)):
-                if not self._threads[number:]:
-                    self._threads.append(self._started(work))
-                elif not self._threads[number].is_alive():
+                if number < len(self._threads) and number not in self._gone:
+                    continue
+                thread = threading.Thread(target=self._noticed, args=(number, work), daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    raise Unavailable("no thread can be started") from error
+                if number in self._gone:
                     log.error("committer_started_again")
-                    self._threads[number] = self._started(work)
+                self._threads[number:] = [thread, *self._threads[number + 1 :]]
+                self._gone.discard(number)
 
-    def _started(self, work: Callable[[], None]) -> threading.Thread:
-        thread = threading.Thread(target=self._noticed, args=(work,), daemon=True)
-        thread.start()
-        return thread
-
-    def _noticed(self, work: Callable[[], None]) -> None:
+    def _noticed(self, number: int, work: Callable[[], None]) -> None:
         """Do the work of a thread, and notice when it ends before its time."""
         told_to_go = False
         try:
             work()
             told_to_go = True
         finally:
-            self.is_broken = self.is_broken or not told_to_go
+            if not told_to_go:
+                self._gone.add(number)
 
     def _run(self) -> None:
         endless(self._commit_next, name="committer")
