@@ -1,7 +1,7 @@
 """What every inbox operation needs, bound once by `create_app()`: the database, the settings, the clock."""
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
@@ -15,6 +15,7 @@ from app.inbox.arrivals import Arrival
 from app.inbox.group_commit import GroupCommit, Store
 from app.inbox.handler_session import guard
 from app.inbox.latency import Latencies
+from app.inbox.observed import Observed
 from app.inbox.pace import OnceASecond, Paces
 from app.inbox.postgresql_arrivals import PooledArrivals, PostgresqlArrivals
 from app.inbox.sqlite_arrivals import SqliteArrivals
@@ -35,7 +36,7 @@ class Inbox:
     latencies: Latencies = field(default_factory=Latencies)
     paces: Paces = field(default_factory=Paces)
     lost_leases: OnceASecond = field(default_factory=OnceASecond)
-    observed: set[Hashable] = field(default_factory=set)  # the shapes of events that were noted
+    observed: Observed = field(default_factory=Observed)
     random: Random = field(default_factory=Random)
     stopwatch: Callable[[], float] = time.monotonic  # seconds; what a worker measures its own pace with
 

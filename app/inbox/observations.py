@@ -1,15 +1,23 @@
-"""Notes event types and payload fields that are seen for the first time (§5.2, §11.1)."""
+"""Notes event types and payload fields that are seen for the first time (§5.2, §11.1).
 
-from collections.abc import Hashable, Iterator
+What is remembered is names, not shapes: eleven optional fields make two thousand shapes, and eleven names. A name is
+written once, and nothing is written when nothing is new. There is an end to the fields that are noted, and to what is
+looked at in one event, so that no sender can make a worker stall. A type is always noted.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
+import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
 
-from app.database import cause_of, writing
+from app.database import cause_of, reading, writing
 from app.inbox.context import Inbox
 from app.inbox.models import Observation
+from app.inbox.observed import Observed
 from app.privacy.masking import mask_text
 from app.protocol.envelope import Event
 
@@ -17,46 +25,89 @@ log = structlog.get_logger()
 
 MOST_DEPTH = 6
 MOST_ITEMS = 20
-MOST_SHAPES = 2_000
+MOST_LOOKED_AT = 1_000
+"""Fields and items of one event: those near the top come first."""
+MOST_FIELDS = 5_000
+"""Names of fields that are noted in all."""
+MOST_TYPES = 10_000
+"""Types that a process remembers. When there are more it forgets them all, and notes them again."""
+LONGEST_NAME = 400
+REST = timedelta(minutes=1)
 
 
-def observe(inbox: Inbox, event: Event) -> None:
-    """Note what of this event's shape is new. Runs after the event was settled, in its own transaction.
+def observe(inbox: Inbox, events: Sequence[Event]) -> None:
+    """Note what is new in these events. Runs after they were settled, in a transaction of its own.
 
-    Never fails: the event is processed, and a note that was missed is taken with the next event of that shape.
+    Never fails: the events are processed, and what was missed is noted with a later event.
     """
-    shape = (event.type, _skeleton(event.payload))
-    if shape in inbox.observed or len(inbox.observed) > MOST_SHAPES:
+    observed, now = inbox.observed, inbox.clock.now()
+    if not events or (observed.rests_until is not None and now < observed.rests_until):
         return
-    dialect = postgresql if inbox.engine.dialect.name == "postgresql" else sqlite
-    names = {("type", event.type), *(("field", path) for path in _paths(event.payload))}
-    rows = [{"kind": kind, "name": name, "first_seen_at": inbox.now()} for kind, name in sorted(names)]
     try:
+        if not observed.is_loaded:
+            _load(inbox, observed)
+        _note(inbox, observed, events)
+    except Exception as error:
+        observed.rests_until = now + REST
+        log.warning("names_not_noted", error=cause_of(error))
+
+
+def _load(inbox: Inbox, observed: Observed) -> None:
+    with reading(inbox.engine) as session:
+        for kind, names, most in (("type", observed.types, MOST_TYPES), ("field", observed.fields, MOST_FIELDS)):
+            known = sa.select(Observation.name).where(Observation.kind == kind).limit(most)
+            names.update(session.scalars(known))
+    observed.is_loaded = True
+
+
+def _note(inbox: Inbox, observed: Observed, events: Sequence[Event]) -> None:
+    types = {event.type for event in events} - observed.types
+    paths = set(_new_paths(observed, events)) if len(observed.fields) < MOST_FIELDS else set[str]()
+    names = {_shown(path) for path in paths} - observed.fields
+    rows = [{"kind": "field", "name": name} for name in sorted(names)]
+    rows += [{"kind": "type", "name": name} for name in sorted(types)]
+    if rows:
+        dialect = postgresql if inbox.engine.dialect.name == "postgresql" else sqlite
+        insert = dialect.insert(sa.inspect(Observation).local_table).values(first_seen_at=inbox.now())
         with writing(inbox.engine) as session:
-            for row in rows:
-                session.execute(dialect.insert(Observation).values(row).on_conflict_do_nothing())
-    except SQLAlchemyError as error:
-        log.warning("shape_not_noted", event_id=event.id, error=cause_of(error))
-        return
-    inbox.observed.add(shape)
+            session.connection().execute(insert.on_conflict_do_nothing(), rows)
+    if len(observed.types) >= MOST_TYPES:
+        observed.types.clear()
+    observed.types |= types
+    observed.fields |= paths | names
 
 
-def _skeleton(value: Any, depth: int = 0) -> Hashable:
-    """The keys alone: most events of a type have the same."""
-    if isinstance(value, dict) and depth < MOST_DEPTH:
-        return tuple([(key, _skeleton(item, depth + 1)) if item else key for key, item in value.items()])
-    if isinstance(value, list):
-        return tuple([_skeleton(item, depth + 1) for item in value[:MOST_ITEMS]])
-    return None
+def _new_paths(observed: Observed, events: Iterable[Event]) -> Iterator[str]:
+    """At most as many as may still be noted."""
+    room = MOST_FIELDS - len(observed.fields)
+    for event in events:
+        for path in _paths(event.payload):
+            if path not in observed.fields:
+                yield path
+                room -= 1
+                if not room:
+                    return
 
 
-def _paths(value: Any, prefix: str = "", depth: int = 0) -> Iterator[str]:
-    """Dotted paths, `[]` for any item of a list. Keys are masked: they may hold what should not be kept."""
-    if isinstance(value, dict) and depth < MOST_DEPTH:
-        for key, item in value.items():
-            path = f"{prefix}.{mask_text(key)}" if prefix else mask_text(key)
-            yield path[:400]
-            yield from _paths(item, path, depth + 1)
-    elif isinstance(value, list):
-        for item in value[:MOST_ITEMS]:
-            yield from _paths(item, f"{prefix}[]", depth + 1)
+def _paths(payload: Any) -> Iterator[str]:
+    """Dotted paths, `[]` for any item of a list."""
+    waiting, left = deque([("", payload, 0)]), MOST_LOOKED_AT
+    while waiting:
+        prefix, value, depth = waiting.popleft()
+        if isinstance(value, dict):
+            found = ((f"{prefix}.{key}" if prefix else key, item) for key, item in value.items())
+        else:
+            found = ((f"{prefix}[]", item) for item in value[:MOST_ITEMS])
+        for path, item in found:
+            if not left:
+                return
+            left -= 1
+            if isinstance(value, dict):
+                yield path
+            if isinstance(item, (dict, list)) and item and depth + 1 < MOST_DEPTH:
+                waiting.append((path, item, depth + 1))
+
+
+def _shown(path: str) -> str:
+    """Keys are masked: they may hold what should not be kept."""
+    return ".".join(map(mask_text, path.split(".")))[:LONGEST_NAME]

@@ -226,8 +226,7 @@ class Batch:
         for outcome in outcomes:
             self._settled.add(outcome.claim.inbox_id)
             outcome.log()
-            if outcome.event is not None:
-                observe(self._inbox, outcome.event)
+        observe(self._inbox, [outcome.event for outcome in outcomes if outcome.event is not None])
 
     def _run(self, claim: Claim, mode: str) -> Outcome:
         """One attempt. Raises _LockConflict when it is undone, and _TransactionLost when its neighbours are too."""
