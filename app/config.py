@@ -14,9 +14,9 @@ from typing import Any
 from environs import Env
 from marshmallow.validate import OneOf, Range
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
-from app.database import normalise_url, through_pooler
+from app.database import through_pooler
+from app.database_url import UnusableUrl, normalise_url
 from app.privacy.sealing import SealingKey, UnusableKey, parse_keys
 from app.protocol.envelope import fields_from
 from app.protocol.errors import InvalidScheme, UnusableSecret
@@ -111,9 +111,13 @@ class _Environment(Env):
             return None
         try:
             return parse(raw)
-        except (InvalidScheme, UnusableSecret, UnusableKey, ArgumentError) as error:
+        except (InvalidScheme, UnusableSecret, UnusableKey, UnusableUrl) as error:
             self._errors[name].append(f"cannot be used: {error}")
             return None
+
+    def note(self, name: str, mistake: str) -> None:
+        """One more mistake, a sentence without a value."""
+        self._errors[name].append(mistake)
 
     def mistakes(self) -> list[str]:
         """A sentence for each setting that is missing or wrong."""
@@ -156,13 +160,17 @@ def _database(env: _Environment) -> str | None:
     url: str | None = env.parsed("DATABASE_URL", normalise_url, DEFAULT_DATABASE)
     direct_url = env.parsed("DATABASE_DIRECT_URL", _postgresql, "")
     pooler = env.bool("DATABASE_POOLER", False)
-    return through_pooler(url, direct_url) if pooler and url and not url.startswith("sqlite") else url
+    if not (pooler and url) or url.startswith("sqlite"):
+        return url
+    if "options" in make_url(url).query:
+        env.note("DATABASE_URL", "a pooler in transaction mode passes no options on: leave them out.")
+    return through_pooler(url, direct_url)
 
 
 def _postgresql(text: str) -> str:
     url = normalise_url(text) if text else ""
     if url and make_url(url).get_backend_name() != "postgresql":
-        raise ArgumentError("only PostgreSQL has poolers")
+        raise UnusableUrl("only PostgreSQL has poolers.")
     return url
 
 

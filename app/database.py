@@ -1,4 +1,4 @@
-"""How SQLite and PostgreSQL are made to keep the same promises. A leaf but for pipelined.py: it knows no table.
+"""How SQLite and PostgreSQL are made to keep the same promises. It knows no table.
 
 - An acknowledged transaction survives a power loss: `synchronous=FULL` and `synchronous_commit=on`, whatever
   the server's own default says. A session gets its settings when it begins. Behind a pooler in transaction mode no
@@ -10,6 +10,7 @@
 - Moments are UTC going in and coming out, and "now" for leases is the database's own clock.
 """
 
+import os
 import re
 import sqlite3
 import time
@@ -26,6 +27,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.sql.functions import FunctionElement
 
+from app.database_url import ROOT as ROOT
 from app.pipelined import PipelinedConnection
 
 LOCK_TIMEOUT_SECONDS = 2.0
@@ -37,15 +39,19 @@ SESSION_SETTINGS = {
     "idle_in_transaction_session_timeout": "0",
     "statement_timeout": f"{int(STATEMENT_TIMEOUT_SECONDS * 1000)}ms",
     "timezone": "UTC",
+    "default_transaction_isolation": "read committed",
+    "standard_conforming_strings": "on",
+    "datestyle": "ISO",
+    "intervalstyle": "postgres",
+    "bytea_output": "hex",
     "client_connection_check_interval": "1s",  # a killed worker's statement ends with it
 }
-"""What holds in every transaction on PostgreSQL."""
+"""What holds in every transaction on PostgreSQL, whatever the server, the database or the role has as its default."""
 SETTINGS_OF_THIS_TRANSACTION = "SELECT " + ", ".join(
     f"set_config('{name}', '{value}', true)" for name, value in SESSION_SETTINGS.items()
 )
 _POOLER = "pooler"
 _NO_WAY_PAST = "none"
-ROOT = Path(__file__).resolve().parent.parent
 
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """A 64-bit key. SQLite only counts up a column that is declared INTEGER."""
@@ -131,22 +137,6 @@ def _compiled_now(element: database_now, compiler: Any, **kw: Any) -> str:
     return database_now_sql(compiler.dialect.name, compiler.process(element.clauses, **kw))
 
 
-def normalise_url(text: str) -> str:
-    """The SQLAlchemy URL for what a platform or a person writes.
-
-    `postgres://` and `postgresql://` get the psycopg driver; a relative SQLite path is taken from the
-    project's root, so that every process opens the same file wherever it was started.
-    """
-    for scheme in ("postgres://", "postgresql://"):
-        if text.startswith(scheme):
-            return "postgresql+psycopg://" + text.removeprefix(scheme)
-    url = make_url(text)
-    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
-        path = (ROOT / url.database).resolve()
-        return url.set(database=str(path)).render_as_string(hide_password=False)
-    return text
-
-
 def through_pooler(url: str, direct_url: str) -> str:
     """The URL with a note that it leads through a pooler in transaction mode, and which way leads past it, if any.
 
@@ -184,8 +174,10 @@ def _options(url: str) -> dict[str, Any]:
     address = make_url(url)
     way_past = address.query.get(_POOLER)
     if way_past is None:
-        options = " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items())
-        session: dict[str, Any] = {"options": options}
+        # Theirs first: a search_path of theirs holds, and of what we promise nothing is undone.
+        theirs = " ".join(address.normalized_query.get("options", ())) or os.environ.get("PGOPTIONS", "")
+        ours = ("-c " + f"{name}={value}".replace(" ", "\\ ") for name, value in SESSION_SETTINGS.items())
+        session: dict[str, Any] = {"options": " ".join([theirs, *ours]).strip()}
     else:
         session = {"prepare_threshold": None}  # a statement's name is known to one session alone
     return {
@@ -223,15 +215,43 @@ def _set_up_file(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
+class UnsuitableServer(sa.exc.InvalidRequestError):
+    """This server, or what leads to it, can't keep what we promise. `reason` says which of its settings is wrong."""
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
 def _check_settings(connection: Any, _record: Any) -> None:
-    """A pooler may be told to swallow what a session is to begin with. Then nothing that we promise would hold."""
+    """A connection that can't keep what we promise is none. Raises UnsuitableServer."""
+    try:
+        _judge_settings(connection)
+    except BaseException:
+        connection.close()  # no pool knows it yet
+        raise
+
+
+def _judge_settings(connection: Any) -> None:
+    """What can't be set for a session must be right.
+
+    A pooler may be told to swallow what a session is to begin with. Then nothing that we promise would hold. Behind a
+    pooler that we know of, no session has settings of ours, and a transaction can't set its own isolation.
+    """
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding not in (None, "UTF8"):
+        raise UnsuitableServer("server_encoding", "The database's encoding must be UTF8: others can't hold every name.")
+    connection.autocommit = True
     if connection.info.options:
-        connection.autocommit = True
         wanted = f"interval '{SESSION_SETTINGS['lock_timeout']}'"
         (holds,) = connection.execute(f"SELECT current_setting('lock_timeout')::interval = {wanted}").fetchone()
-        connection.autocommit = False
         if not holds:
-            raise sa.exc.InvalidRequestError("DATABASE_URL leads through a pooler: say so with DATABASE_POOLER=1.")
+            raise UnsuitableServer("pooler", "DATABASE_URL leads through a pooler: say so with DATABASE_POOLER=1.")
+    elif connection.execute("SHOW default_transaction_isolation").fetchone() != ("read committed",):
+        raise UnsuitableServer(
+            "default_transaction_isolation", "Behind a pooler, default_transaction_isolation must be read committed."
+        )
+    connection.autocommit = False
 
 
 def _set_up_transaction(connection: Connection) -> None:
@@ -346,6 +366,8 @@ def cause_of(error: BaseException) -> str:
         original = found.orig if isinstance(found, sa.exc.DBAPIError) else found
         if isinstance(original, psycopg.Error | sqlite3.Error):
             return _driver_cause(original)
+        if isinstance(found, UnsuitableServer):
+            return f"unsuitable_{found.reason}"
         if isinstance(found, TimeoutError | sa.exc.TimeoutError):
             return "timed_out" if isinstance(found, TimeoutError) else "no_free_connection"
         found = found.__cause__

@@ -13,7 +13,7 @@ import psutil
 import psycopg
 import sqlalchemy as sa
 
-from app.database import normalise_url
+from app.database_url import normalise_url
 from bench.pages import migrate
 from tests.databases import Postgres
 

@@ -11,7 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from app.database import Base, make_engine, normalise_url
+from app.database import Base, make_engine
+from app.database_url import normalise_url
 
 TABLES = ("events", "audit_log")
 DAYS = 60

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from alembic import context
+from alembic.migration import MigrationContext
 from alembic.util import CommandError
 from flask import current_app
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import Base, cause_of
+from app.inbox.queries import VERSION_TABLE, known_revisions
 
 MIGRATION_LOCK = 0x5E4A47
 
@@ -19,6 +21,26 @@ def render_item(kind, item, _autogen_context):
     if kind == "type" and type(item).__module__.startswith("app."):
         return f"sa.{item.impl!r}"
     return False
+
+
+def include_name(name, kind, _parents):
+    """Only tables that our models know. Those of other applications in the same database are not ours to drop."""
+    return kind != "table" or name in Base.metadata.tables
+
+
+def take_over(connection: Connection) -> None:
+    """A database of before our table of revisions had a name of its own: note there what the common one says of us.
+
+    The common table stays as it is, for another application may keep its own revisions in it.
+    """
+    database = inspect(connection)
+    tables = database.get_table_names()
+    if VERSION_TABLE in tables or not {"alembic_version", "events", "audit_log"} <= set(tables):
+        return
+    found = connection.scalars(text("SELECT version_num FROM alembic_version")).all()
+    ours = [revision for revision in found if revision in known_revisions()]
+    if ours and "seal_id" in {column["name"] for column in database.get_columns("events")}:
+        MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).stamp(context.script, ours[0])
 
 
 def take_turn(connection: Connection) -> None:
@@ -46,8 +68,11 @@ def connected() -> Iterator[Connection]:
 def run() -> None:
     """One transaction for everything: a migration that fails leaves nothing behind."""
     with connected() as connection:
+        take_over(connection)
         context.configure(
             connection=connection,
+            version_table=VERSION_TABLE,
+            include_name=include_name,
             target_metadata=Base.metadata,
             render_item=render_item,
             render_as_batch=connection.dialect.name == "sqlite",

@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from flask_migrate import downgrade, upgrade
 
 from app.database import Base
-from app.inbox.queries import takes_writes
+from app.inbox.queries import VERSION_TABLE, takes_writes
 from tests.databases import both_databases
 from tests.processes import PATIENCE_SECONDS, Receiver
 
@@ -24,7 +24,7 @@ def test_there_is_one_head():
 @both_databases
 def test_the_models_match_the_migrations(inbox):
     with inbox.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "version_table": VERSION_TABLE})
 
         assert compare_metadata(context, Base.metadata) == []
 
@@ -34,7 +34,7 @@ def test_everything_can_be_taken_down_and_built_again(app, inbox, deliver):
     with app.app_context():
         downgrade(MIGRATIONS, revision="base")
     with inbox.engine.connect() as connection:
-        left = set(sa.inspect(connection).get_table_names()) - {"alembic_version", "sqlite_sequence"}
+        left = set(sa.inspect(connection).get_table_names()) - {"receiver_version", "sqlite_sequence"}
     with app.app_context():
         upgrade(MIGRATIONS)
 
@@ -64,9 +64,9 @@ def test_two_migrations_at_once_end_in_one_schema(app, database, environment):
 @both_databases
 def test_a_schema_that_is_behind_is_not_ready_and_one_that_is_beyond_is(app, inbox):
     with inbox.engine.begin() as connection:
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = 'from_a_newer_release'"))
+        connection.execute(sa.text("UPDATE receiver_version SET version_num = 'from_a_newer_release'"))
     beyond = takes_writes(inbox)
     with inbox.engine.begin() as connection:
-        connection.execute(sa.text("DELETE FROM alembic_version"))
+        connection.execute(sa.text("DELETE FROM receiver_version"))
 
     assert (beyond, takes_writes(inbox)) == (None, "not_migrated")

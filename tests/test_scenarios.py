@@ -63,7 +63,7 @@ def test_this_receiver_passes_every_scenario_on_postgresql_and_leaves_the_databa
         tables = sa.inspect(sa.create_engine(url, poolclass=sa.NullPool)).get_table_names()
 
     assert (code, red(report["scenarios"]), report["passed"]) == (0, [], len(SCENARIOS))
-    assert tables == ["alembic_version"]
+    assert tables == ["receiver_version"]
 
 
 def test_a_database_that_holds_something_is_refused_and_left_alone(settings, postgres):

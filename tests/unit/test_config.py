@@ -1,6 +1,7 @@
 """What stops a start: every mistake at once, by name, never by value."""
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from app.config import ConfigurationError, load_settings
 from tests.processes import PATIENCE_SECONDS, Receiver
@@ -58,6 +59,89 @@ def test_a_known_platform_trusts_one_proxy_and_requires_https(environment):
 
     assert (settings.trusted_proxies, settings.require_https) == (1, True)
     assert settings.database_url == "postgresql+psycopg://u:p@db/x"
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("postgresql://u:hunter2@h:54x2/d", "port"),
+        ("postgresql://u:hun@hunter2@h/d", "more than one @"),
+        ("postgresql://u:hunter2@h:543210/d", "port"),
+        ("postgresql://u:p@h:1,hunter2:2/d", "port"),
+        ("postgresql://u:hunter2@h", "database"),
+        ("mysql://u:hunter2@h/d", "postgresql://"),
+        ("jdbc:postgresql://u:hunter2@h/d", "postgresql://"),
+        ("postgres+ssl://u:hunter2@h/d", "postgresql://"),
+        ("'postgresql://u:hunter2@h/d'", "quotation marks"),
+        ("postgresql:/u:hunter2@h/d", "postgresql://"),
+        ("hunter2", "postgresql://"),
+        ("/var/hunter2.db", "sqlite:///"),
+        ("sqlite:hunter2.db", "sqlite:///"),
+        ("sqlite://hunter2.db", "three slashes"),
+        ("sqlite://", "memory"),
+        ("sqlite:///:memory:", "memory"),
+        ("sqlite:///file:hunter2?mode=memory&uri=true", "memory"),
+        ("sqlite:////tmp", "folder"),
+        ("sqlite:///hunter2.db?mode=ro", "options"),
+        ("postgresql://u:hunter2@h/d?schema=public", "csearch_path"),
+        ("postgresql://u:hunter2@h/d?pgbouncer=true", "DATABASE_POOLER"),
+        ("postgresql://u:hunter2@h/d?sslmode=require&connection_limit=5", "connection_limit"),
+        ("postgresql://u:hunter2@h/d?ssl=true", "sslmode=require"),
+        ("postgresql://u:hunter2@h/d?hunter3=x", "option"),
+        ("postgresql://u:hunter2@h/d?sslmode=hunter3", "sslmode"),
+        ("postgresql://u:hunter2@h/d?pooler=none", "option"),
+    ],
+)
+def test_an_address_that_cannot_work_is_refused_with_a_sentence_and_without_a_value(environment, url, named):
+    found = mistakes(environment | {"DATABASE_URL": url})
+
+    assert [mistake.split(":")[0] for mistake in found] == ["DATABASE_URL"]
+    assert named in found[0]
+    assert "hunter" not in found[0]
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("postgres://u:p@h/d", "postgresql+psycopg://u:p@h/d"),
+        ("POSTGRESQL://u:p@h/d", "postgresql+psycopg://u:p@h/d"),
+        ("postgresql+psycopg2://u:p@h/d", "postgresql+psycopg://u:p@h/d"),
+        ("postgresql+asyncpg://u:p@h/d", "postgresql+psycopg://u:p@h/d"),
+        (" postgresql://u:p@h/d ", "postgresql+psycopg://u:p@h/d"),
+        ("postgresql://u:p@[::1]:5433/d", "postgresql+psycopg://u:p@[::1]:5433/d"),
+        ("postgresql://h/d?sslmode=verify-full&sslrootcert=/ca.pem", "sslmode=verify-full"),
+        ("postgresql:///d?host=/var/run/postgresql", "postgresql+psycopg:///d?host="),
+        ("sqlite:////tmp/receiver.db", "sqlite:////tmp/receiver.db"),
+        ("sqlite+pysqlite:////tmp/receiver.db", "sqlite:////tmp/receiver.db"),
+    ],
+)
+def test_an_address_that_another_tool_writes_works(environment, url, meant):
+    assert meant in load_settings(environment | {"DATABASE_URL": url}).database_url
+
+
+@pytest.mark.parametrize("password", ["p/w", "p#w", "p%w", "p:w", "p?w", "p%40w"])
+def test_a_password_with_unusual_characters_reaches_the_driver_as_it_is(environment, password):
+    url = load_settings(environment | {"DATABASE_URL": f"postgresql://u:{password}@h:5433/d"}).database_url
+
+    parsed = make_url(url)
+    assert (parsed.password, parsed.host, parsed.port) == (password.replace("%40", "@"), "h", 5433)
+
+
+def test_options_that_a_pooler_would_refuse_are_refused_at_the_start(environment):
+    url = "postgresql://u:p@h/d?options=-csearch_path%3Dinbox"
+
+    assert load_settings(environment | {"DATABASE_URL": url})
+    assert "options" in mistakes(environment | {"DATABASE_URL": url, "DATABASE_POOLER": "1"})[0]
+
+
+def test_an_address_that_cannot_work_ends_every_command_with_78(environment):
+    receiver = Receiver({**environment, "DATABASE_URL": "postgresql://u:hun@hunter2:54x/d"})
+
+    command = receiver.flask("db", "upgrade", check=False)
+
+    assert command.returncode == 78
+    assert "DATABASE_URL" in command.stderr
+    assert "hun" not in command.stderr
 
 
 def test_commands_and_gunicorn_alike_exit_with_78(environment):

@@ -1,0 +1,101 @@
+"""What `DATABASE_URL` may say, and what is made of it. A leaf.
+
+Platforms and other people's tools write such addresses in many ways. Each either works or is refused with a sentence
+that names what is wrong, and never a value: what looks like a port or an option may be the tail of a password. To add
+a way of writing, add it to `_SCHEMES` or `_HINTS`.
+"""
+
+import re
+from pathlib import Path
+
+from psycopg import pq
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+ROOT = Path(__file__).resolve().parent.parent
+_POSTGRESQL = "postgresql+psycopg"
+_SCHEMES = {
+    "postgres": _POSTGRESQL,
+    "postgresql": _POSTGRESQL,
+    **{f"postgresql+{driver}": _POSTGRESQL for driver in ("psycopg", "psycopg2", "psycopg2cffi", "asyncpg", "pg8000")},
+    **{f"postgres+{driver}": _POSTGRESQL for driver in ("psycopg", "psycopg2", "asyncpg")},
+    "sqlite": "sqlite",
+    "sqlite3": "sqlite",
+    "sqlite+pysqlite": "sqlite",
+    "sqlite+aiosqlite": "sqlite",
+}
+"""Which driver an address needs; there is one for each database here, whatever the address asks for."""
+_HINTS = {
+    "schema": "`schema` is Prisma's: write options=-csearch_path%3Dname",
+    "pgbouncer": "`pgbouncer` is Prisma's: set DATABASE_POOLER=1",
+    "connection_limit": "`connection_limit` is Prisma's: leave it out",
+    "pool_timeout": "`pool_timeout` is Prisma's: leave it out",
+    "ssl": "`ssl` is another driver's: write sslmode=require",
+    "sslaccept": "`sslaccept` is Prisma's: write sslmode=require or sslmode=verify-full",
+    "charset": "`charset` is MySQL's: leave it out",
+    "prepared_statement_cache_size": "`prepared_statement_cache_size` is asyncpg's: leave it out",
+}
+_CHOICES = {
+    "sslmode": {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"},
+    "channel_binding": {"disable", "prefer", "require"},
+    "target_session_attrs": {"any", "read-write", "read-only", "primary", "standby", "prefer-standby"},
+}
+_ESCAPE = "In a name or a password, write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23 and % as %25"
+
+
+class UnusableUrl(ArgumentError):
+    """The address can't be used. The message says why, without a value of it."""
+
+
+def normalise_url(text: str) -> str:
+    """The SQLAlchemy URL for what a platform or a person writes. Raises UnusableUrl.
+
+    Every scheme of PostgreSQL's gets the psycopg driver; a relative SQLite path is taken from the project's root, so
+    that every process opens the same file wherever it was started.
+    """
+    scheme, colon, rest = text.strip().partition("://")
+    driver = _SCHEMES.get(scheme.lower())
+    if not colon or driver is None:
+        raise UnusableUrl(
+            "it must begin with postgresql:// or sqlite:///, without quotation marks."
+            if re.match("[\"']|sqlite|postgres", scheme.lower())
+            else "it is no address of a PostgreSQL or SQLite database: it must begin with postgresql:// or sqlite:///."
+        )
+    try:
+        url = make_url(f"{driver}://{rest}")
+    except (ArgumentError, ValueError):
+        raise UnusableUrl(f"its port is no number. {_ESCAPE}.") from None
+    checked = _sqlite(url) if driver == "sqlite" else _postgresql(url)
+    return checked.render_as_string(hide_password=False)
+
+
+def _sqlite(url: URL) -> URL:
+    if url.host or url.port or url.username:
+        raise UnusableUrl("a path of SQLite's follows three slashes, sqlite:///file.db, or four if it is absolute.")
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        raise UnusableUrl("SQLite needs the path of a file: in memory every event would be lost.")
+    if url.query:
+        raise UnusableUrl("an address of SQLite's takes no options here.")
+    path = (ROOT / url.database).resolve()
+    if path.is_dir():
+        raise UnusableUrl("SQLite needs the path of a file, and this is a folder.")
+    return url.set(database=str(path))
+
+
+def _postgresql(url: URL) -> URL:
+    if "@" in (url.host or ""):
+        raise UnusableUrl(f"there is more than one @ in it. {_ESCAPE}.")
+    if url.port is not None and not 0 < url.port < 65536:
+        raise UnusableUrl(f"there is no such port. {_ESCAPE}.")
+    if not (url.database or {"dbname", "service"} & set(url.query)):
+        raise UnusableUrl("it names no database: write postgresql://user:password@host/database.")
+    for name in url.query:
+        if name in _HINTS:
+            raise UnusableUrl(f"{_HINTS[name]}.")
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    if set(url.query) - known:
+        raise UnusableUrl(f"it has an option that PostgreSQL does not know. {_ESCAPE}.")
+    for name, choices in _CHOICES.items():
+        if not set(url.normalized_query.get(name, ())) <= choices:
+            raise UnusableUrl(f"its {name} is none of {', '.join(sorted(choices))}.")
+    return url
