@@ -5,6 +5,7 @@ combinations that are unsafe. An entry point that catches `ConfigurationError` e
 """
 
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -25,10 +26,21 @@ from app.protocol.schemes import SignatureScheme, key_bytes, scheme_from
 EXIT_CONFIGURATION = 78
 OLDEST_SQLITE = (3, 35, 5)  # the first that has RETURNING, and does it right
 WEBHOOK_PATH = "/webhooks/senang"
+OWN_PATHS = frozenset(
+    {
+        "webhooks", "healthz", "readyz", "metrics", "sign-in", "sign-out", "events", "replays", "subjects", "audit",
+        "support", "captures", "static",
+    }
+)  # fmt: skip
+"""What the paths of our routes begin with."""
 DEFAULT_DATABASE = "sqlite:///instance/receiver.db"
 AUDIT_HORIZON_DAYS = 365  # the database itself refuses to delete audit rows younger than this
 PLATFORMS = ("DYNO", "RENDER", "FLY_APP_NAME", "RAILWAY_ENVIRONMENT")
 SCHEME_AXES = tuple(field.name for field in fields(SignatureScheme) if field.name != "name")
+
+
+class UnusablePath(Exception):
+    """A path prefix that can't be served; the message says why, and never quotes it."""
 
 
 class ConfigurationError(Exception):
@@ -58,6 +70,7 @@ class Settings:
     secret_key: str  # SECRET_KEY: signs the sessions of the events page
     metrics_token: str  # METRICS_TOKEN: bearer token of /metrics; empty turns the route off
     trusted_proxies: int  # TRUSTED_PROXIES: hops of X-Forwarded-* that are believed
+    script_name: str  # SCRIPT_NAME: the path under which a router serves the receiver; empty at its root
     require_https: bool  # REQUIRE_HTTPS: refuse plain HTTP
     embedded_worker: bool  # EMBEDDED_WORKER: gunicorn keeps a worker process beside its web workers
     worker_processes: int  # WORKER_PROCESSES: processes of `flask worker`
@@ -74,7 +87,7 @@ class Settings:
     @property
     def webhook_path(self) -> str:
         """Where Senang.io delivers, as it is seen from outside."""
-        return WEBHOOK_PATH
+        return self.script_name + WEBHOOK_PATH
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -111,7 +124,7 @@ class _Environment(Env):
             return None
         try:
             return parse(raw)
-        except (InvalidScheme, UnusableSecret, UnusableKey, UnusableUrl) as error:
+        except (InvalidScheme, UnusableSecret, UnusableKey, UnusableUrl, UnusablePath) as error:
             self._errors[name].append(f"cannot be used: {error}")
             return None
 
@@ -141,6 +154,7 @@ def _read(env: _Environment, *, on_platform: bool) -> dict[str, Any]:
         "secret_key": env.parsed("SECRET_KEY", _session_secret),
         "metrics_token": env.str("METRICS_TOKEN", ""),
         "trusted_proxies": _whole(env, "TRUSTED_PROXIES", int(on_platform), 0, 10),
+        "script_name": env.parsed("SCRIPT_NAME", _path_prefix, ""),
         "require_https": env.bool("REQUIRE_HTTPS", on_platform or environment == "live"),
         "embedded_worker": env.bool("EMBEDDED_WORKER", True),
         "worker_processes": _whole(env, "WORKER_PROCESSES", 1, 1, 64),
@@ -188,6 +202,16 @@ def _keys(scheme: SignatureScheme | None, text: str) -> tuple[bytes, ...]:
     if scheme is None:
         return ()
     return tuple(key_bytes(scheme, secret) for secret in text.split(","))
+
+
+def _path_prefix(text: str) -> str:
+    """Without a slash at its end, as WSGI wants it. A prefix that begins like a page could not be told from it."""
+    prefix = text.rstrip("/")
+    if not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", prefix):
+        raise UnusablePath("it begins with / and has letters, digits, -, _, . and ~ between slashes, such as /pay.")
+    if prefix.split("/")[1:2] and prefix.split("/")[1] in OWN_PATHS:
+        raise UnusablePath("the receiver has a page or route of that name itself.")
+    return prefix
 
 
 def _session_secret(text: str) -> str:

@@ -53,7 +53,7 @@ class Assignment(click.ParamType[Assigned]):
 
 @click.command()
 @click.argument("event_type", required=False)
-@click.option("--to", "url", type=Address(), default="http://127.0.0.1:8000/webhooks/senang", show_default=True)
+@click.option("--to", "address", type=Address(), help="Unless given: this machine's port 8000, under SCRIPT_NAME.")
 @click.option("--set", "assigned", multiple=True, type=Assignment(), help="Set a field. VALUE is JSON, or else text.")
 @click.option("--raw", type=click.File("rb"), help="Send this file's bytes as they are; - is standard input.")
 @scheme_option
@@ -73,7 +73,7 @@ class Assignment(click.ParamType[Assigned]):
 @with_appcontext
 def trigger(
     event_type: str | None,
-    url: str,
+    address: str | None,
     assigned: Sequence[Assigned],
     raw: BinaryIO | None,
     preset: str | None,
@@ -95,6 +95,7 @@ def trigger(
         raise click.UsageError("Give an EVENT_TYPE, and --set what you like, or give --raw alone.")
     makers = _makers(inbox, event_type, assigned, raw)
     bodies = (body for _ in range(repeat) for make in makers for body in [make()] * (1 + duplicate))
+    url = address or f"http://127.0.0.1:8000{inbox.settings.webhook_path}"
     sender = _sender(inbox, url, preset, fail_signature=fail_signature)
     try:
         if print_only:

@@ -18,6 +18,7 @@ from app.web import (
     forms,
     health,
     overview,
+    prefix,
     problems,
     replays,
     subjects,
@@ -90,6 +91,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     over_https = [*every, (hsts.header_name, hsts.header_value)] if settings.require_https else every
     if settings.fast_lane:  # with HTTPS required it takes nothing that came otherwise
         app.wsgi_app = FastLane(app.wsgi_app, app.extensions["inbox"], over_https)  # type: ignore[method-assign]
+    prefix.init_app(app, settings.script_name)
     if hops := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
 

@@ -100,7 +100,7 @@ def _ask_to_sign_in() -> Response:
     if request.headers.get("HX-Request"):
         abort(401)
     if request.method == "GET":
-        return redirect(url_for("auth.sign_in", next=request.full_path.removesuffix("?")))
+        return redirect(url_for("auth.sign_in", next=request.script_root + request.full_path.removesuffix("?")))
     flash("Your session had ended, so nothing was done. Sign in, then do it again.")
     return redirect(url_for("auth.sign_in", next=_page_of_the_form()))
 
