@@ -155,7 +155,7 @@ class Worker:
         try:
             return do()
         except SQLAlchemyError as error:
-            log.warning("upkeep_failed", worker=self.name, part=name, error=type(error).__name__)
+            log.warning("upkeep_failed", worker=self.name, part=name, error=cause_of(error))
             self._upkeep_from[name] = time.monotonic() + max(seconds, TRY_AGAIN_SECONDS)
             return None
 

@@ -22,7 +22,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from app.database import is_lock_conflict, is_out_of_order, reading, writing
+from app.database import cause_of, is_lock_conflict, is_out_of_order, reading, writing
 from app.inbox.audit import record
 from app.inbox.context import Inbox
 from app.inbox.filters import BadFilter as BadFilter
@@ -144,7 +144,7 @@ def _replay_one(session: Session, inbox: Inbox, job: BulkReplay, row: Row) -> st
     except DBAPIError as error:
         if is_lock_conflict(error) or is_out_of_order(error):
             raise
-        log.warning("replay_refused", inbox_id=row.id, error=type(error).__name__)
+        log.warning("replay_refused", inbox_id=row.id, error=cause_of(error))
         return "refused"
     return _CODES.get(result)
 

@@ -21,7 +21,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from app.database import writing
+from app.database import cause_of, writing
 from app.inbox.audit import record
 from app.inbox.context import Inbox
 from app.inbox.masked import masked_body
@@ -92,7 +92,7 @@ def _work_off(inbox: Inbox, actor: str, seconds: float) -> tuple[Purged, bool]:
             try:
                 rows, more = _one_batch(inbox, rule)
             except SQLAlchemyError as error:
-                log.error("purge_failed", rule=name, error=type(error).__name__)
+                log.error("purge_failed", rule=name, error=cause_of(error))
                 done.failed.append(name)
                 rows, more = 0, False
             counted = _COUNTED_AS.get(name, name)

@@ -19,7 +19,7 @@ from typing import Self
 import structlog
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from app.database import is_lock_conflict, is_out_of_order
+from app.database import cause_of, is_lock_conflict, is_out_of_order
 from app.inbox.attempt import Outcome, failed, run
 from app.inbox.claims import Claim, claim_due, hand_back, renew
 from app.inbox.context import Inbox
@@ -201,8 +201,7 @@ class Batch:
             except _LockConflict:
                 continue
             except _Refused as refused:
-                name = type(refused.__cause__).__name__
-                log.error("outcome_not_recorded", event_id=claim.event_id, error=name)
+                log.error("outcome_not_recorded", event_id=claim.event_id, error=cause_of(refused))
                 break
         self.roll_back()
         self._give_up(outcome, "not recorded")
