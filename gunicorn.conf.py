@@ -68,7 +68,7 @@ def ssl_context(_config, default_ssl_context_factory):
 
 def on_starting(server):
     """Before anything is served."""
-    if mistake := start.mistake(server.cfg):
+    if mistake := start.mistake(server.cfg) or start.database_mistake(settings):
         start.refuse(mistake)
 
 

@@ -34,7 +34,7 @@ MAY_IMPORT = {
         "endless",
     },
     "green": set(),
-    "server": {"server", "config", "database", "logs", "remembered", "endless"},
+    "server": {"server", "inbox", "config", "database", "logs", "remembered", "endless"},
     "endless": set(),
     "sandbox": {"sandbox", "protocol", "clock", "database", "registry"},
     "sandbox/scenarios": {"sandbox", "protocol", "clock"},

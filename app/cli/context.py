@@ -8,8 +8,10 @@ from flask import current_app
 from flask.cli import AppGroup
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.config import EXIT_CONFIGURATION
 from app.database import cause_of
 from app.inbox.context import Inbox
+from app.inbox.environment import REFUSAL
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
@@ -28,6 +30,20 @@ class Commands(AppGroup):
 def present_inbox() -> Inbox:
     """The inbox of the app that runs the command."""
     return cast(Inbox, current_app.extensions["inbox"])
+
+
+def acting_inbox() -> Inbox:
+    """The same for a command that changes something. Ends the process with 78 on a database that must not be used."""
+    inbox = present_inbox()
+    refuse_environment(inbox)
+    return inbox
+
+
+def refuse_environment(inbox: Inbox) -> None:
+    """End the process with 78 where `live` would work on a database of the sandbox. Raises SQLAlchemyError."""
+    if inbox.guard.refuses_now():
+        click.echo(f"The receiver cannot start:\n  - DATABASE_URL: {REFUSAL}", err=True)
+        raise SystemExit(EXIT_CONFIGURATION)
 
 
 def show(document: dict[str, Any], *, as_json: bool) -> None:

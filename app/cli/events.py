@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from app.cli.context import Commands, as_json, present_inbox, show
+from app.cli.context import Commands, acting_inbox, as_json, present_inbox, show
 from app.database import reading
 from app.inbox import queries, retention, rewrite
 from app.inbox import replay as replays
@@ -81,9 +81,9 @@ def show_(reference: str, as_json: bool) -> None:
 @click.option("--reason")
 def replay(reference: str | None, state: str | None, event_type: str | None, reason: str | None) -> None:
     """Make one event due again, or all in a --state (and of a --type)."""
-    inbox = present_inbox()
     if (reference is None) == (state is None):
         raise click.UsageError("Give either an event or a --state.")
+    inbox = acting_inbox()
     replayed, refused = 0, Counter[str]()
     for row in _chosen(inbox, reference, state, event_type):
         try:
@@ -122,7 +122,7 @@ def support(reference: str | None, since: datetime | None, until: datetime | Non
 @as_json
 def purge(as_json: bool) -> None:
     """Erase what retention no longer allows, now."""
-    done = retention.purge(present_inbox(), actor=ACTOR)
+    done = retention.purge(acting_inbox(), actor=ACTOR)
     show(asdict(done), as_json=as_json)
     if done.failed:
         raise SystemExit(1)
@@ -132,7 +132,7 @@ def purge(as_json: bool) -> None:
 @as_json
 def reseal(as_json: bool) -> None:
     """Seal every payload under the newest of PAYLOAD_KEYS, after a rotation."""
-    result = rewrite.reseal(present_inbox())
+    result = rewrite.reseal(acting_inbox())
     show({"resealed": result.done, "unreadable": result.unreadable}, as_json=as_json)
     if result.unreadable:
         raise SystemExit(1)
@@ -142,7 +142,7 @@ def reseal(as_json: bool) -> None:
 @as_json
 def remask(as_json: bool) -> None:
     """Mask every payload again by today's rules."""
-    result = rewrite.remask(present_inbox())
+    result = rewrite.remask(acting_inbox())
     show({"remasked": result.done, "unreadable": result.unreadable}, as_json=as_json)
 
 

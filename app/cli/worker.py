@@ -26,7 +26,7 @@ import structlog
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.cli.context import present_inbox
+from app.cli.context import present_inbox, refuse_environment
 from app.database import cause_of, writing
 from app.inbox import bulk_replay
 from app.inbox.audit import write_finished_sums, write_remaining_sums
@@ -73,6 +73,8 @@ _fork = multiprocessing.get_context("fork")
 def worker(processes: int | None, drain: bool, patience: float, parent: int | None) -> None:
     """Run the handlers of events that are due."""
     inbox = present_inbox()
+    with contextlib.suppress(SQLAlchemyError):  # a database that is away now may come
+        refuse_environment(inbox)
     drain_patience = patience if drain else None
     supervisor = Supervisor(
         inbox, processes or inbox.settings.worker_processes, parent or os.getppid(), drain_patience=drain_patience

@@ -12,6 +12,7 @@ from app.clock import Clock
 from app.config import Settings
 from app.database import database_now, is_pooled
 from app.inbox.arrivals import Arrival
+from app.inbox.environment import Guard
 from app.inbox.group_commit import GroupCommit, Store
 from app.inbox.handler_session import guard
 from app.inbox.latency import Latencies
@@ -22,7 +23,7 @@ from app.inbox.sqlite_arrivals import SqliteArrivals
 from app.inbox.tally import Tally
 
 COMMIT_DEADLINE_SECONDS = 2.5
-"""The answer must be out within 3 s; a database that hangs keeps its connection waiting, not the sender."""
+"""From when a delivery was read, for all that is to be stored of it: the answer must be out within 3 s."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Inbox:
         """What stores new events for every request of this process."""
         store = arrival_store(self.engine, self.settings, self.clock)
         return GroupCommit(store, patience=COMMIT_DEADLINE_SECONDS)
+
+    @cached_property
+    def guard(self) -> Guard:
+        """What keeps `live` away from a sandbox's database."""
+        return Guard(self.engine, self.settings.environment)
 
     def close(self) -> None:
         """Give the connections up, when everything that waits is stored."""

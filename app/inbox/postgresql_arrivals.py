@@ -26,6 +26,9 @@ SHAPES = (1, 2, 4, 8, 16, 32, 64)
 OUT_OF_SERVICE = ("08", "25", "53", "57", "58", "XX")
 """Errors of the server's own (PostgreSQL, appendix A): connection, read-only, full, shutting down, broken."""
 
+LOST = ("08", "57P", "25006")
+"""Errors after which a fresh connection may lead to a server that is well: 25006 is one that became a standby."""
+
 
 class PostgresqlArrivals:
     """Writes on a connection of its own."""
@@ -44,10 +47,9 @@ class PostgresqlArrivals:
             parameters += _parameters(item)
         parameters += [None] * (len(FIELDS) * (shape - len(items)))
         try:
-            result = self._execute(shape, parameters)
+            new = self._insert(items, shape, parameters)
         except Exception as error:
             raise self._judged(error) from error
-        new = {result.get_value(row, 0) for row in range(result.ntuples)}
         return [item.seal_id.bytes in new for item in items]
 
     def announce(self) -> None:
@@ -62,6 +64,30 @@ class PostgresqlArrivals:
                 self._connection.close()
         self._connection = None
         self._prepared.clear()
+
+    def _insert(self, items: Sequence[Arrival], shape: int, parameters: list[bytes | None]) -> set[bytes]:
+        """The seal IDs of what is new. Once more on a fresh connection where this one was lost, say while it was idle.
+
+        The first try may have committed and lost its answer. Then the rows have our own seal IDs: they are new.
+        """
+        try:
+            return _seal_ids(self._execute(shape, parameters))
+        except psycopg.Error as error:
+            if not self._is_lost(error):
+                raise
+        self.close()
+        new = _seal_ids(self._execute(shape, parameters))
+        return new if len(new) == len(items) else new | self._kept(items)
+
+    def _is_lost(self, error: psycopg.Error) -> bool:
+        """Whether the error is the connection's, which was there before."""
+        return self._connection is not None and (self._connection.closed or (error.sqlstate or "").startswith(LOST))
+
+    def _kept(self, items: Sequence[Arrival]) -> set[bytes]:
+        """The seal IDs under which these events are stored, whoever brought them."""
+        ids = [item.event_id for item in items]
+        found = self._connected().execute("SELECT seal_id FROM events WHERE event_id = ANY(%s)", [ids])
+        return {seal_id.bytes for (seal_id,) in found.fetchall()}
 
     def _execute(self, shape: int, parameters: list[bytes | None]) -> pq.abc.PGresult:
         connection = self._connected()
@@ -107,6 +133,10 @@ def _result(connection: psycopg.Connection[Any]) -> pq.abc.PGresult:
     results: list[pq.abc.PGresult] = connection.wait(generators.execute(connection.pgconn))
     raise_first_error(results)
     return results[-1]
+
+
+def _seal_ids(result: pq.abc.PGresult) -> set[bytes]:
+    return {result.get_value(row, 0) or b"" for row in range(result.ntuples)}
 
 
 def _parameters(arrival: Arrival) -> list[bytes | None]:

@@ -18,6 +18,7 @@ from app.inbox.branches import branch, failing_branch
 from app.inbox.conditions import Failing, Health, Limits
 from app.inbox.context import Inbox
 from app.inbox.count import COUNT_CAP, Count, cap_for
+from app.inbox.environment import environment_problem
 from app.inbox.filters import Filter
 from app.inbox.lifecycle import NOT_YET, State
 from app.inbox.models import AuditEntry, Heartbeat, Observation, StoredEvent, SummedUntil
@@ -170,14 +171,6 @@ def schema_problem(session: Session) -> str | None:
     if revision is None:
         return "not_migrated"
     return "behind" if revision in _older_revisions() else None
-
-
-def environment_problem(session: Session, environment: str) -> str | None:
-    """`live` refuses a database that holds sandbox events (§8.3)."""
-    if environment != "live":
-        return None
-    sandbox = sa.select(StoredEvent.id).where(StoredEvent.environment == sa.literal_column("'sandbox'"))
-    return "holds_sandbox_events" if session.scalar(sandbox.limit(1)) else None
 
 
 @cache

@@ -47,9 +47,12 @@ class Receipt(NamedTuple):
     errors: Errors | None = None
 
 
-def accept(inbox: Inbox, event: Event, delivery: Delivery) -> Receipt | None:
-    """Keep an event that is new. None when its ID is known already. Raises NotStored."""
-    is_new = inbox.committer.submit(_arrival(inbox, event, delivery), size=len(delivery.body))
+def accept(inbox: Inbox, event: Event, delivery: Delivery, *, ends_at: float | None = None) -> Receipt | None:
+    """Keep an event that is new. None when its ID is known already.
+
+    Raises NotStored, at `ends_at` of the monotonic clock at the latest.
+    """
+    is_new = inbox.committer.submit(_arrival(inbox, event, delivery), size=len(delivery.body), ends_at=ends_at)
     return Receipt("accepted", event.id, event.type) if is_new else None
 
 

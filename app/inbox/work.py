@@ -63,7 +63,7 @@ def process_next(inbox: Inbox, worker: str, limit: TimeLimit) -> int:
 
     Raises HandBack when the worker has to stop, and BatchInterrupted when the database is lost on the way.
     """
-    claims = claim_due(inbox, worker)
+    claims = [] if inbox.guard.refuses_now() else claim_due(inbox, worker)
     began_at = inbox.stopwatch()
     with Batch(inbox, limit, claims) as batch:
         try:

@@ -6,7 +6,10 @@ To refuse another one, add it to `mistake()`.
 import sys
 from typing import Any
 
-from app.config import EXIT_CONFIGURATION
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.config import EXIT_CONFIGURATION, Settings
+from app.database import make_engine, reading
 
 WORKER_CLASS = "app.server.web_worker.WebWorker"
 GUNICORN_BOOT_ERROR = 3
@@ -28,6 +31,22 @@ def mistake(config: Any) -> str | None:
     if config.worker_class_str != WORKER_CLASS:
         return f"The worker class has to be {WORKER_CLASS}: it bounds how long slow senders are waited for."
     return None
+
+
+def database_mistake(settings: Settings) -> str | None:
+    """Why this database must not be used, in a sentence. One that does not answer may do so later."""
+    from app.inbox.environment import REFUSAL, environment_problem  # only `live` needs it before the start
+
+    if settings.environment != "live":
+        return None
+    engine = make_engine(settings.database_url)
+    try:
+        with reading(engine) as session:
+            return f"DATABASE_URL: {REFUSAL}" if environment_problem(session, settings.environment) else None
+    except SQLAlchemyError:
+        return None
+    finally:
+        engine.dispose()
 
 
 def refuse(sentence: str, exit_code: int = EXIT_CONFIGURATION) -> None:

@@ -6,8 +6,7 @@
 import json
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as TooLate
+from contextlib import suppress
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,7 +19,7 @@ from app.database import cause_of
 from app.inbox import captures
 from app.inbox.audit import record_rejection, write_finished_sums
 from app.inbox.context import COMMIT_DEADLINE_SECONDS, Inbox
-from app.inbox.group_commit import NotStored
+from app.inbox.group_commit import NotStored, TooLate
 from app.inbox.receive import Delivery, Receipt, accept, quarantine_stale, quarantine_unusable, receive_again
 from app.logs import log_delivery
 from app.protocol.captured import Captured, without_credentials
@@ -28,20 +27,22 @@ from app.protocol.envelope import Event, parse_event
 from app.protocol.errors import InvalidSignature, StaleTimestamp, UnusablePayload
 from app.protocol.signatures import verify
 from app.web.problems import PROBLEM, RETRY_AFTER_SECONDS, UNEXPECTED_ERROR, problem_text
+from app.web.storing import storing
 
 T = TypeVar("T")
 log = structlog.get_logger()
 
 
 class Incoming:
-    """A request whose body has been read."""
+    """A request whose body has been read. From now on it has so much time, for all that is to be stored of it."""
 
-    __slots__ = ("body", "environ", "request_id", "started")
+    __slots__ = ("body", "ends_at", "environ", "request_id", "started")
 
     def __init__(self, environ: dict[str, Any], body: bytes, request_id: str, started: float) -> None:
         self.environ, self.body = environ, body
         self.request_id = request_id
         self.started = started  # seconds of the monotonic clock
+        self.ends_at = time.monotonic() + COMMIT_DEADLINE_SECONDS
 
     def headers(self, names: tuple[str, ...]) -> dict[str, str]:
         """Those of the headers that were sent."""
@@ -91,9 +92,21 @@ def take(inbox: Inbox, incoming: Incoming) -> Answer:
     return _store(inbox, incoming)
 
 
-def note_rejection(inbox: Inbox, request_id: str, started: float, reason: str, detail: str | None = None) -> None:
-    """Leave a trace of what was refused: its reason code, and of what a stranger sent nothing but `detail`."""
-    _in_time(lambda: record_rejection(inbox, reason, request_id, detail))
+def note_rejection(
+    inbox: Inbox,
+    request_id: str,
+    started: float,
+    reason: str,
+    *,
+    detail: str | None = None,
+    ends_at: float | None = None,
+) -> None:
+    """Leave a trace of what was refused: its reason code, and of what a stranger sent nothing but `detail`.
+
+    It is not waited for beyond `ends_at` of the monotonic clock: by default as long as a delivery has.
+    """
+    ends_at = time.monotonic() + COMMIT_DEADLINE_SECONDS if ends_at is None else ends_at
+    _in_time(lambda: record_rejection(inbox, reason, request_id, detail), size=0, ends_at=ends_at)
     _log(inbox, "rejected", request_id, started, reason=reason)
 
 
@@ -110,32 +123,35 @@ def _verify(inbox: Inbox, incoming: Incoming) -> None:
 
 
 def _store(inbox: Inbox, incoming: Incoming) -> Answer:
+    if _is_refused(inbox, incoming):
+        return _not_stored(inbox, incoming)
     delivery = _delivery(incoming)
     try:
         event = parse_event(incoming.body, inbox.settings.payload_fields)
     except UnusablePayload as error:
         unusable = error
-        stored = _in_time(lambda: quarantine_unusable(inbox, unusable, delivery))
+        stored = _keep(incoming, lambda: quarantine_unusable(inbox, unusable, delivery))
     else:
-        stored = _store_event(inbox, event, delivery)
+        stored = _store_event(inbox, event, delivery, incoming)
     if stored is None:
-        _log(inbox, "not stored", incoming.request_id, incoming.started)
-        return UNAVAILABLE
+        return _not_stored(inbox, incoming)
     _count(inbox, incoming)
     return _acknowledge(inbox, stored, incoming)
 
 
-def _store_event(inbox: Inbox, event: Event, delivery: Delivery) -> Receipt | None:
+def _store_event(inbox: Inbox, event: Event, delivery: Delivery, incoming: Incoming) -> Receipt | None:
     try:
-        accepted = accept(inbox, event, delivery)
+        accepted = accept(inbox, event, delivery, ends_at=incoming.ends_at)
     except NotStored as error:
         log.error("not_committed", error=cause_of(error))
         return None
-    return accepted or _in_time(lambda: receive_again(inbox, event, delivery))
+    return accepted or _keep(incoming, lambda: receive_again(inbox, event, delivery))
 
 
 def _keep_stale(inbox: Inbox, incoming: Incoming, stale: StaleTimestamp) -> Answer:
     """Authentic but outside the tolerance: kept if it is new, refused like any other bad signature."""
+    if _is_refused(inbox, incoming):
+        return _not_stored(inbox, incoming)
     _capture(inbox, incoming, stale.reason)
     event: Event | UnusablePayload
     try:
@@ -143,17 +159,29 @@ def _keep_stale(inbox: Inbox, incoming: Incoming, stale: StaleTimestamp) -> Answ
     except UnusablePayload as error:
         event = error
     delivery = _delivery(incoming)
-    kept = _in_time(lambda: quarantine_stale(inbox, event, delivery))
+    kept = _keep(incoming, lambda: quarantine_stale(inbox, event, delivery))
     if kept is None:
-        _log(inbox, "not stored", incoming.request_id, incoming.started)
-        return UNAVAILABLE
+        return _not_stored(inbox, incoming)
     _log(inbox, "rejected", incoming.request_id, incoming.started, kept, reason=stale.reason)
     return UNAUTHORIZED
 
 
+def _is_refused(inbox: Inbox, incoming: Incoming) -> bool:
+    """Whether nothing may be stored in this database, since `live` would mix with the sandbox (§8.3)."""
+    guard = inbox.guard
+    if guard.is_due():
+        _in_time(guard.look, size=len(incoming.body), ends_at=incoming.ends_at)
+    return guard.refuses
+
+
+def _not_stored(inbox: Inbox, incoming: Incoming) -> Answer:
+    _log(inbox, "not stored", incoming.request_id, incoming.started)
+    return UNAVAILABLE
+
+
 def _reject(inbox: Inbox, incoming: Incoming, error: InvalidSignature) -> Answer:
     _capture(inbox, incoming, error.reason)
-    note_rejection(inbox, incoming.request_id, incoming.started, error.reason)
+    note_rejection(inbox, incoming.request_id, incoming.started, error.reason, ends_at=incoming.ends_at)
     return UNAUTHORIZED
 
 
@@ -165,7 +193,7 @@ def _capture(inbox: Inbox, incoming: Incoming, reason: str) -> None:
     headers = without_credentials(request.headers.items())
     captured = Captured(request.url, headers, incoming.body, inbox.clock.now())
     address = request.remote_addr or ""
-    _in_time(lambda: captures.keep(inbox, captured, reason=reason, address=address))
+    _keep(incoming, lambda: captures.keep(inbox, captured, reason=reason, address=address))
 
 
 def _acknowledge(inbox: Inbox, receipt: Receipt, incoming: Incoming) -> Answer:
@@ -174,30 +202,28 @@ def _acknowledge(inbox: Inbox, receipt: Receipt, incoming: Incoming) -> Answer:
     return Answer(200, json.dumps({"status": receipt.status, **about}))
 
 
-def _in_time(work: Callable[[], T]) -> T | None:
+def _keep(incoming: Incoming, work: Callable[[], T]) -> T | None:
+    """The result of the work on this delivery, within the time that it has left."""
+    return _in_time(work, size=len(incoming.body), ends_at=incoming.ends_at)
+
+
+def _in_time(work: Callable[[], T], *, size: int, ends_at: float) -> T | None:
     """The result of the work, or None when the database fails or is too slow; it may commit later all the same."""
-    future = _storing_threads().submit(work)
     try:
-        return future.result(timeout=COMMIT_DEADLINE_SECONDS)
+        return storing().result(work, size=size, ends_at=ends_at)
     except TooLate:
-        future.cancel()
         log.error("not_committed_in_time")
-    except SQLAlchemyError as error:
+    except (NotStored, SQLAlchemyError) as error:
         log.error("not_committed", error=cause_of(error))
     return None
-
-
-@cache
-def _storing_threads() -> ThreadPoolExecutor:
-    """Made at the first delivery, so after gunicorn has forked."""
-    return ThreadPoolExecutor(max_workers=32, thread_name_prefix="storing")
 
 
 def _count(inbox: Inbox, incoming: Incoming) -> None:
     """Count how long it took to keep the delivery. Writing counts down now and then is not waited for."""
     now = inbox.clock.now()
     if inbox.latencies.note(now, incoming.milliseconds()) or inbox.tally.has_finished(now):
-        _storing_threads().submit(_write_counts, inbox)
+        with suppress(NotStored):
+            storing().beside(lambda: _write_counts(inbox))
 
 
 def _write_counts(inbox: Inbox) -> None:

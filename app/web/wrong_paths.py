@@ -47,5 +47,5 @@ def _note(response: Response) -> Response:
         is_near = looks_like_ours(path)
         if is_near or inbox.settings.scheme.header in request.headers:
             shown = quote(request.script_root + path, safe="/~")[:LONGEST_SHOWN] if is_near else None
-            note_rejection(inbox, problems.request_id(), g.started, "wrong_path", shown)
+            note_rejection(inbox, problems.request_id(), g.started, "wrong_path", detail=shown)
     return response

@@ -79,25 +79,54 @@ def attempts(inbox):
     return find
 
 
-def test_a_delivery_that_is_cut_before_its_commit_is_answered_503_and_leaves_nothing(proxy, sender, body, session):
-    proxy.cut_at_next_commit("before")
+@before_and_after
+def test_a_delivery_that_is_cut_once_is_stored_on_a_fresh_connection_and_is_new_to_its_sender(
+    cut, proxy, sender, body, stored
+):
+    proxy.cut_at_next_commit(cut)
 
     answer = sender.deliver(body)
 
-    assert (answer.status, "Retry-After" in answer.headers, proxy.cuts) == (503, True, ["before"])
+    assert (answer.status, answer.json["status"], proxy.cuts) == (200, "accepted", [cut])
+    assert (stored("evt_1").state, stored("evt_1").deliveries) == ("pending", 1)
+
+
+@before_and_after
+@pytest.mark.parametrize("kind", ["duplicate", "quarantined"])
+def test_a_delivery_that_is_no_new_event_is_tried_again_on_a_fresh_connection_too(
+    kind, cut, proxy, sender, body, session
+):
+    sent = body if kind == "duplicate" else b"not json"
+    sender.deliver(sent)
+    proxy.cut_at_next_commit(cut)
+
+    answer = sender.deliver(sent)
+
+    assert (answer.status, answer.json["status"], proxy.cuts) == (200, kind, [cut])
+    assert len(session.scalars(sa.select(StoredEvent)).all()) == 1
+
+
+def test_a_delivery_that_is_cut_before_its_commit_again_and_again_is_answered_503_and_leaves_nothing(
+    proxy, sender, body, session
+):
+    proxy.cut_at_next_commit("before", "before")
+
+    answer = sender.deliver(body)
+
+    assert (answer.status, "Retry-After" in answer.headers, proxy.cuts) == (503, True, ["before", "before"])
     assert session.scalars(sa.select(StoredEvent)).all() == []
     assert session.scalars(sa.select(AuditEntry)).all() == []
 
 
-def test_a_delivery_that_is_cut_after_its_commit_is_answered_503_and_is_whole_in_the_inbox(
+def test_a_delivery_that_is_cut_after_its_commit_again_and_again_is_answered_503_and_is_whole_in_the_inbox(
     proxy, sender, body, stored, inbox
 ):
-    proxy.cut_at_next_commit("after")
+    proxy.cut_at_next_commit("after", "after")
 
     answer = sender.deliver(body)
 
     row = stored("evt_1")
-    assert (answer.status, "Retry-After" in answer.headers, proxy.cuts) == (503, True, ["after"])
+    assert (answer.status, "Retry-After" in answer.headers, proxy.cuts) == (503, True, ["after", "after"])
     assert unseal(row.sealed_payload, row=row.seal_id, keys=inbox.settings.payload_keys) == body
     assert row.state == "pending"
 
@@ -106,13 +135,13 @@ def test_a_delivery_that_is_cut_after_its_commit_is_answered_503_and_is_whole_in
 def test_the_retry_of_a_delivery_that_was_cut_has_one_effect(
     cut, status, proxy, sender, body, work, stored, effects, attempts
 ):
-    proxy.cut_at_next_commit(cut)
+    proxy.cut_at_next_commit(cut, cut)
     sender.deliver(body)
 
     retried = sender.deliver(body)
     work()
 
-    assert (retried.status, retried.json["status"], proxy.cuts) == (200, status, [cut])
+    assert (retried.status, retried.json["status"], proxy.cuts) == (200, status, [cut, cut])
     assert stored("evt_1").state == "processed"
     assert (len(effects()), attempts()) == (1, ["processed"])
 

@@ -3,9 +3,11 @@
 import os
 import signal
 
+import psycopg
 import sqlalchemy as sa
 
 from app.handlers.models import Payment
+from app.inbox.captures import open_window
 from app.inbox.models import StoredEvent
 from app.registry import handles
 from app.sandbox.sender import Sender
@@ -21,6 +23,42 @@ def test_a_locked_table_is_answered_503_within_three_seconds_and_the_retry_is_ac
 
     assert refused.status == 503
     assert deliver(event_id="evt_1").status == 200
+
+
+@on_postgresql
+def test_a_refused_delivery_is_answered_within_three_seconds_though_each_of_its_steps_has_to_wait(inbox, app):
+    open_window(inbox, minutes=10, count=20, actor="test")
+    client = app.test_client()
+    with inbox.engine.begin() as connection:
+        for table in ("capture_window", "captured_deliveries", "audit_log"):
+            connection.execute(sa.text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+        refused = within(3, lambda: client.post("/webhooks/senang", data=b"{}"))
+
+    assert refused.status_code == 401
+
+
+@on_postgresql
+def test_connections_that_were_ended_while_they_were_idle_cost_no_delivery(deliver, inbox):
+    first = [deliver(event_id="evt_1"), deliver(event_id="evt_1")]
+
+    end_all_connections(inbox)
+    new = deliver(event_id="evt_2")
+    end_all_connections(inbox)
+    known = deliver(event_id="evt_1")
+
+    assert [answer.json["status"] for answer in (*first, new, known)] == [
+        "accepted",
+        "duplicate",
+        "accepted",
+        "duplicate",
+    ]
+
+
+def end_all_connections(inbox):
+    """As a restart of the server does, or a pooler with idle connections."""
+    others = "datname = current_database() AND pid <> pg_backend_pid()"
+    with psycopg.connect(inbox.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)) as own:
+        own.execute(f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE {others}")
 
 
 @on_postgresql

@@ -34,7 +34,7 @@ class CuttingProxy(ThreadingTCPServer):
     def __init__(self, uri: str) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
         self._url = make_url(uri)
-        self._armed: Cut | None = None
+        self._armed: list[Cut] = []
         self._lock = threading.Lock()
         self.cuts: list[Cut] = []
 
@@ -45,10 +45,10 @@ class CuttingProxy(ThreadingTCPServer):
         url = self._url.set(host="127.0.0.1", port=self.server_address[1], query=query)
         return url.render_as_string(hide_password=False)
 
-    def cut_at_next_commit(self, cut: Cut) -> None:
-        """Cut the connection that commits next, once. Arm it last, so that no other transaction takes the cut."""
+    def cut_at_next_commit(self, *cuts: Cut) -> None:
+        """Cut the connection that commits next, and so on. Arm it last, so that no other transaction takes the cut."""
         with self._lock:
-            self._armed = cut
+            self._armed = list(cuts)
 
     def connect(self) -> socket.socket:
         """A new connection to the server."""
@@ -59,8 +59,7 @@ class CuttingProxy(ThreadingTCPServer):
     def take_cut(self) -> Cut | None:
         """What is to happen to the COMMIT at hand."""
         with self._lock:
-            cut, self._armed = self._armed, None
-            return cut
+            return self._armed.pop(0) if self._armed else None
 
 
 class _Connection(BaseRequestHandler):

@@ -1,12 +1,18 @@
 """§8 Testing webhooks: the four cases of §8.2 first."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
 
+from app import create_app
+from app.clock import Clock
+from app.config import load_settings
 from app.handlers.models import Policy
 from app.inbox.models import AuditEntry, StoredEvent
+from app.inbox.time_limit import TimeLimit
+from app.inbox.work import process_next
 from app.sandbox.sender import Sender, post_over_http
 from tests.databases import both_databases, on_own_postgresql
 from tests.processes import eventually, running
@@ -109,15 +115,92 @@ def test_trigger_sends_every_type_from_another_process_and_each_is_processed(env
     assert listed.stdout.count(" processed ") == 8
 
 
+@pytest.fixture
+def live(environment, database):
+    """The same database under `live`."""
+    settings = environment | {"DATABASE_URL": database, "SENANG_ENVIRONMENT": "live"}
+    app = create_app(load_settings(settings), Clock())
+    yield app
+    app.extensions["inbox"].close()
+
+
+@pytest.fixture
+def deliver_live(live, sender, payload):
+    """Deliver to `live`, by HTTPS."""
+
+    def send(body=None, **changes):
+        signed = sender.signed(body or json.dumps(payload(**changes)).encode())
+        return live.test_client().post("https://x/webhooks/senang", data=signed.body, headers=dict(signed.headers))
+
+    return send
+
+
 @clause("8.3")
-def test_live_refuses_a_database_that_holds_sandbox_events(deliver, environment, database):
+@both_databases
+def test_live_stores_nothing_in_a_database_that_holds_sandbox_events(deliver, deliver_live, session):
+    deliver(event_id="of_the_sandbox")
+
+    answers = [
+        deliver_live(event_id="new"),
+        deliver_live(event_id="of_the_sandbox"),
+        deliver_live(b"not json"),
+    ]
+
+    assert [(answer.status_code, "Retry-After" in answer.headers) for answer in answers] == [(503, True)] * 3
+    assert session.scalars(sa.select(StoredEvent.event_id)).all() == ["of_the_sandbox"]
+
+
+@clause("8.3")
+def test_live_accepts_into_a_database_of_its_own_and_notices_when_the_sandbox_gets_in(deliver, deliver_live, live):
+    first = deliver_live(event_id="evt_1")
+    deliver(event_id="of_the_sandbox")
+
+    eventually(lambda: deliver_live().status_code == 503)
+
+    assert first.status_code == 200
+
+
+@clause("8.3")
+def test_a_worker_of_live_runs_no_handler_on_a_database_that_holds_sandbox_events(deliver, live, stored):
+    deliver(event_id="of_the_sandbox")
+
+    worked = process_next(live.extensions["inbox"], "test worker", TimeLimit())
+
+    assert (worked, stored("of_the_sandbox").state) == (0, "pending")
+
+
+@clause("8.3")
+@pytest.mark.parametrize(
+    "command", ["worker --drain", "events replay --state dead", "events purge", "events reseal", "events remask"]
+)
+def test_no_command_of_live_acts_on_a_database_that_holds_sandbox_events(deliver, live, command):
+    deliver()
+
+    refused = live.test_cli_runner().invoke(args=command.split())
+
+    assert refused.exit_code == 78
+    assert "this database holds sandbox events" in refused.stderr
+
+
+@clause("8.3")
+def test_gunicorn_refuses_to_start_live_on_a_database_that_holds_sandbox_events(deliver, environment, database):
     deliver()
     settings = environment | {"DATABASE_URL": database, "SENANG_ENVIRONMENT": "live"}
 
-    with running(settings, EMBEDDED_WORKER="0", REQUIRE_HTTPS="1") as receiver:
+    with running(settings, EMBEDDED_WORKER="0") as receiver:
+        web = receiver.web()
+
+        assert web.wait(30) == 78
+
+
+@clause("8.3")
+def test_gunicorn_starts_live_while_its_database_is_away(environment):
+    away = {"DATABASE_URL": "postgresql://postgres@127.0.0.1:1/nowhere", "SENANG_ENVIRONMENT": "live"}
+
+    with running(environment | away, EMBEDDED_WORKER="0", WEB_CONCURRENCY="1") as receiver:
         receiver.web()
 
-        assert not receiver.answers("/readyz")
+        assert receiver.answers("/healthz")
 
 
 @clause("8.3")
