@@ -1,6 +1,6 @@
 """The tests see nothing of the shell that starts them: no settings, proxies, locale or time zone of the user's.
 
-This runs before anything of ours is imported. What a test needs of the machine is a name in `KEPT`.
+What a test needs of the machine is a name in `KEPT`. Importing this changes nothing: the processes of the tests do too.
 """
 
 import os
@@ -15,11 +15,14 @@ FIXED = {
     "PYTHON_DOTENV_DISABLED": "1",  # nor the receiver reads the .env of whoever runs the tests
 }
 
-for _name in set(os.environ) - set(KEPT):
-    if not _name.startswith(KEPT_BEGINNINGS):
-        del os.environ[_name]
-os.environ.update(FIXED)
-time.tzset()
+
+def forget_the_shell() -> None:
+    """Leave in our environment only what is kept or fixed."""
+    for name in set(os.environ) - set(KEPT):
+        if not name.startswith(KEPT_BEGINNINGS):
+            del os.environ[name]
+    os.environ.update(FIXED)
+    time.tzset()
 
 
 def inherited() -> dict[str, str]:

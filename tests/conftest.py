@@ -31,6 +31,7 @@ from app.inbox.time_limit import TimeLimit
 from app.inbox.work import process_next
 from app.sandbox.samples import sample
 from app.sandbox.sender import Answer, Sender
+from tests import forget_the_shell
 from tests.databases import Postgres
 
 ENVIRONMENT = {
@@ -271,6 +272,7 @@ def _migrate(settings: Settings) -> None:
         app.extensions["inbox"].close()
 
 
+forget_the_shell()
 # How long an example takes says something about the machine, not about the code.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")
