@@ -8,7 +8,7 @@ partner's own present state of a policy, transaction or claim beside its events.
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from app.protocol.envelope import Event
 
 Handler = Callable[[Event, Session], None]
-Describer = Callable[[Session, str], Mapping[str, object] | None]
+Describer = Callable[[Session, str], object]
 H = TypeVar("H", bound=Handler)
 D = TypeVar("D", bound=Describer)
 
@@ -97,10 +97,13 @@ def describes(kind: str, title: str) -> Callable[[D], D]:
     return register
 
 
-def describe(kind: str, reference: str, session: Session) -> list[tuple[str, Mapping[str, object]]]:
-    """What the partner's tables hold of this subject now, each with its title; nothing where there is no row."""
-    found = ((title, describer(session, reference)) for title, describer in _describers.get(kind, []))
-    return [(title, row) for title, row in found if row is not None]
+def describers_of(kind: str) -> list[tuple[str, Describer]]:
+    """What can be said of a subject of this kind: each title with its describer, in the order of registration.
+
+    A describer returns a mapping of names to values, or None where there is no row. Whoever calls it is prepared for
+    any other value and for any error: it is the partner's code.
+    """
+    return list(_describers.get(kind, []))
 
 
 def discover(package: str = "app.handlers") -> None:

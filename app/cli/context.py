@@ -12,17 +12,20 @@ from app.config import EXIT_CONFIGURATION
 from app.database import cause_of
 from app.inbox.context import Inbox
 from app.inbox.environment import REFUSAL
+from app.inbox.filters import BadFilter
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 class Commands(AppGroup):
-    """A group of commands. A database that does not answer is one line and exit code 1, not a traceback."""
+    """A group of commands. What can't be done is one line and exit code 1, not a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
+        except BadFilter as error:
+            raise click.ClickException(f"The {error.name} is not understood.") from None
         except SQLAlchemyError as error:
             raise click.ClickException(f"The database does not answer as it should: {cause_of(error)}") from None
 

@@ -21,6 +21,7 @@ from app.inbox.lifecycle import REPLAYABLE, State
 from app.inbox.masked import visible_payload
 from app.inbox.models import StoredEvent
 from app.inbox.search import PAGE, Row, page, stream
+from app.inbox.shown import WORDS, attempt
 from app.inbox.support import request_for_event, request_for_time
 
 ACTOR = "command line"
@@ -65,8 +66,9 @@ def show_(reference: str, as_json: bool) -> None:
     with reading(inbox.engine) as session:
         row = _found(queries.find_event(session, reference))
         trail = queries.audit_trail(session, row)
+    payload = attempt("masked payload", lambda: [visible_payload(inbox.settings, row)])
     document = _summary(row) | {
-        "masked_payload": visible_payload(inbox.settings, row),
+        "masked_payload": payload[0] if payload else WORDS,
         "audit": trail.lines(
             lambda e: f"{e.at:%Y-%m-%d %H:%M:%S}Z {e.action} {e.result}" + (f" ({e.detail})" if e.detail else "")
         ),
@@ -279,7 +281,8 @@ def _chosen(
 
 
 def _filter(state: str | None, event_type: str | None) -> Filter:
-    return Filter(states=frozenset({State(state)} if state else ()), event_type=event_type)
+    """Raises BadFilter."""
+    return Filter.from_parameters({"state": [state or ""], "type": [event_type or ""]})
 
 
 def _found(row: StoredEvent | None) -> StoredEvent:

@@ -10,14 +10,13 @@ index serves the order, and PostgreSQL can't choose one whose rows it would have
 To search another column: an index like `ix_events_policy`, and the column's name in `SEARCHED`.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.inbox.filters import Filter, Position
+from app.inbox.filters import Filter, Position, row_named
 from app.inbox.lifecycle import State
 from app.inbox.models import StoredEvent
 
@@ -27,7 +26,6 @@ Statement = sa.Select[*tuple[Any, ...]]
 
 FAILING = sa.text("events.state = 'pending' AND events.last_error IS NOT NULL")
 """In so many words, so that the partial index `ix_events_failing` serves it."""
-_NUMBER = re.compile("#[0-9]{1,18}")
 _LAST = "\U0010ffff"  # what begins with a term is smaller than the term with this behind it
 _FOUND = (StoredEvent.id, StoredEvent.received_at, StoredEvent.state, StoredEvent.event_type)
 
@@ -126,8 +124,8 @@ def _term_branches(session: Session, term: str) -> Iterator[Statement]:
         order = sa.literal_column(f"events.{name} USING ~<~") if bytewise else column
         yield sa.select(*_FOUND).where(column == term).order_by(StoredEvent.occurred_at.desc())
         yield sa.select(*_FOUND).where(above(term), below(term + _LAST)).order_by(order)
-    if _NUMBER.fullmatch(term):
-        yield sa.select(*_FOUND).where(StoredEvent.id == int(term[1:]))
+    if number := row_named(term):
+        yield sa.select(*_FOUND).where(StoredEvent.id == number)
 
 
 def _wrapped(branches: Iterable[Statement]) -> Iterator[Statement]:

@@ -13,7 +13,7 @@ that a crash cut off nothing has happened. What is left alone is counted by its 
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from urllib.parse import parse_qs, urlencode
 
@@ -85,16 +85,18 @@ def plan(inbox: Inbox, chosen: Filter, *, actor: str, reason: str | None) -> int
 
 
 def look(inbox: Inbox, number: int) -> Plan | None:
-    """The bulk replay of this number, with a count and a sample of what its filter finds now."""
+    """The bulk replay of this number, with a count and a sample of what it would replay now."""
     with reading(inbox.engine) as session:
         job = session.get(BulkReplay, number)
         if job is None:
             return None
         chosen = Filter.from_parameters(parse_qs(job.filter))
+        states = REPLAYABLE & (chosen.states or REPLAYABLE)
+        if not states:
+            return Plan(job, [], 0, False)
         found = counts(session, chosen)
-        count = sum(found[state].number for state in REPLAYABLE)
-        capped = any(found[state].capped for state in REPLAYABLE)
-        return Plan(job, page(session, chosen, limit=SAMPLE).rows, count, capped)
+        sample = page(session, replace(chosen, states=states), limit=SAMPLE).rows
+        return Plan(job, sample, sum(found[s].number for s in states), any(found[s].capped for s in states))
 
 
 def confirm(inbox: Inbox, number: int, *, actor: str) -> bool:

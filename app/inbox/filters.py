@@ -5,17 +5,20 @@ row in app/inbox/search.py.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from app.inbox.lifecycle import State
 
 LONGEST = 200
+LARGEST = 2**63 - 1
+"""The largest number that a row can have."""
 Position = tuple[datetime, int]
 """A row's place in the order of pages: received_at and id."""
 
 _CURSOR = re.compile(r"([^~]{10,40})~([0-9]{1,18})")
+_ROW = re.compile(r"[1-9][0-9]{0,18}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -79,6 +82,44 @@ class Filter:
         return low, high
 
 
+def row_number(text: str) -> int | None:
+    """The number of a row as it stands in an address, or None when no row can have it."""
+    number = int(text) if _ROW.fullmatch(text) else 0
+    return number if 0 < number <= LARGEST else None
+
+
+def row_named(reference: str) -> int | None:
+    """The number in `#12`, as people write it where a row has no event ID. None when it is no such name."""
+    return row_number(reference[1:]) if reference.startswith("#") else None
+
+
+def is_reference(text: str) -> bool:
+    """Whether any row can hold the text: PostgreSQL refuses a NUL, and what is stored is short and printable."""
+    return 0 < len(text) <= LONGEST and text.isprintable()
+
+
+def moment_in(parameters: Mapping[str, str], name: str) -> datetime | None:
+    """The moment of a parameter, in UTC where it names no zone; None when it is not given. Raises BadFilter."""
+    text = parameters.get(name, "").strip()
+    return _parsed(name, text) if text else None
+
+
+def text_in(parameters: Mapping[str, str], name: str) -> str | None:
+    """The text of a parameter, None when it is not given. Raises BadFilter for what no row can hold."""
+    text = parameters.get(name, "").strip()
+    if text and not is_reference(text):
+        raise BadFilter(name)
+    return text or None
+
+
+def choice_in(parameters: Mapping[str, str], name: str, choices: Collection[str]) -> str | None:
+    """One of the choices, None when it is not given. Raises BadFilter for any other."""
+    text = parameters.get(name, "")
+    if text and text not in choices:
+        raise BadFilter(name)
+    return text or None
+
+
 def to_cursor(position: Position) -> str:
     """The position as it stands in an address."""
     return f"{position[0].isoformat()}~{position[1]}"
@@ -107,22 +148,20 @@ def _flag(name: str, parameters: Mapping[str, Sequence[str]]) -> bool:
 
 
 def _text(name: str, parameters: Mapping[str, Sequence[str]]) -> str | None:
-    """PostgreSQL refuses a NUL, and no stored text holds anything that is not printable."""
-    text = next(iter(parameters.get(name, ())), "").strip()
-    if len(text) > LONGEST or not text.isprintable():
-        raise BadFilter(name)
-    return text or None
+    return text_in(_first(name, parameters), name)
 
 
 def _moment(name: str, parameters: Mapping[str, Sequence[str]], *, whole_day: bool = False) -> datetime | None:
-    text = next(iter(parameters.get(name, ())), "").strip()
-    if not text:
-        return None
-    moment = _parsed(name, text)
+    given = _first(name, parameters)
+    moment = moment_in(given, name)
     try:
-        return moment + timedelta(days=1) if whole_day and _DATE.fullmatch(text) else moment
+        return moment + timedelta(days=1) if moment and whole_day and _DATE.fullmatch(given[name].strip()) else moment
     except OverflowError:
         raise BadFilter(name) from None
+
+
+def _first(name: str, parameters: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    return {name: next(iter(parameters.get(name, ())), "")}
 
 
 def _parsed(name: str, text: str) -> datetime:

@@ -19,7 +19,7 @@ from app.inbox.conditions import Failing, Health, Limits
 from app.inbox.context import Inbox
 from app.inbox.count import COUNT_CAP, Count, cap_for
 from app.inbox.environment import environment_problem
-from app.inbox.filters import Filter
+from app.inbox.filters import Filter, is_reference, row_named
 from app.inbox.lifecycle import NOT_YET, State
 from app.inbox.models import AuditEntry, Heartbeat, Observation, StoredEvent, SummedUntil
 from app.privacy.masking import masking_self_test
@@ -67,8 +67,10 @@ class Trail:
 
 def find_event(session: Session, reference: str) -> StoredEvent | None:
     """By event ID, or by `#` and the row's number, which quarantined bodies have instead."""
-    if reference.startswith("#") and reference[1:].isdigit() and len(reference) < 19:
-        return session.get(StoredEvent, int(reference[1:]))
+    if not is_reference(reference):
+        return None
+    if number := row_named(reference):
+        return session.get(StoredEvent, number)
     return session.scalar(sa.select(StoredEvent).where(StoredEvent.event_id == reference))
 
 

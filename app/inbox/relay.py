@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from app.database import reading, writing
 from app.inbox.audit import record
 from app.inbox.context import Inbox
+from app.inbox.filters import row_named
 from app.inbox.models import StoredEvent
 from app.inbox.queries import find_event
 from app.inbox.settled import newest_settled
@@ -48,8 +49,8 @@ def start_after(inbox: Inbox, start: str) -> int:
         return newest_settled(inbox)
     if start == "start":
         return 0
-    if start.startswith("#") and start[1:].isdigit() and len(start) < 19:
-        return int(start[1:]) - 1
+    if number := row_named(start):
+        return number - 1
     with reading(inbox.engine) as session:
         row = find_event(session, start)
         if row is None:

@@ -5,7 +5,7 @@ Nothing leaves by itself: the page and `events support` show the text, a person 
 """
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -16,6 +16,7 @@ from app.inbox.context import Inbox
 from app.inbox.masked import visible_payload
 from app.inbox.models import AuditEntry, StoredEvent
 from app.inbox.queries import audit_trail
+from app.inbox.shown import WORDS, attempt
 
 ADDRESS = "customercare@senang.io"
 MALAYSIA = ZoneInfo("Asia/Kuala_Lumpur")
@@ -29,7 +30,7 @@ def request_for_event(inbox: Inbox, row: StoredEvent) -> str:
     """The text for one event, or for an authentic body that is none."""
     with reading(inbox.engine) as session:
         trail = audit_trail(session, row)
-    payload = visible_payload(inbox.settings, row)
+    payload = attempt("masked payload", lambda: _payload(inbox, row))
     lines = [
         *_heading(inbox),
         f"Event ID: {row.event_id or row.claimed_event_id or 'none could be read'}",
@@ -41,17 +42,17 @@ def request_for_event(inbox: Inbox, row: StoredEvent) -> str:
         *([f"Last error: {row.last_error}"] if row.last_error else []),
         "",
         "What happened:",
-        *(f"  {line}" for line in trail.lines(_line)),
+        *(f"  {line}" for line in trail.lines(lambda entry: attempt("audit row", lambda: _line(entry)) or WORDS)),
         "",
         "Payload, sensitive data masked:",
-        "erased by retention" if payload is None else json.dumps(payload, indent=2),
+        payload or WORDS,
     ]
     return "\n".join(lines)
 
 
 def request_for_time(inbox: Inbox, since: datetime, until: datetime) -> str:
     """The text for a time in which deliveries were refused (§10.2 asks for such a report too), its last seven days."""
-    since = max(since, until - LONGEST_TIME)
+    since = max(since, earlier(until, LONGEST_TIME))
     lines = [
         *_heading(inbox),
         f"From: {in_both_zones(since)}",
@@ -70,6 +71,12 @@ def mail_address(text: str) -> str:
     return f"mailto:{ADDRESS}?subject={quote('Webhook support request')}&body={quote(text)}"
 
 
+def earlier(moment: datetime, by: timedelta) -> datetime:
+    """The moment that was so long before, or the first of all moments."""
+    first = datetime.min.replace(tzinfo=UTC)
+    return moment - by if moment - first > by else first
+
+
 def in_both_zones(moment: datetime) -> str:
     """A moment as both sides read it."""
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC ({moment.astimezone(MALAYSIA):%Y-%m-%d %H:%M:%S} Kuala Lumpur)"
@@ -78,6 +85,11 @@ def in_both_zones(moment: datetime) -> str:
 def _heading(inbox: Inbox) -> list[str]:
     partner = inbox.settings.partner_id or "[not set: SENANG_PARTNER_ID]"
     return ["Webhook support request", "", f"Partner ID: {partner}", f"Environment: {inbox.settings.environment}"]
+
+
+def _payload(inbox: Inbox, row: StoredEvent) -> str:
+    payload = visible_payload(inbox.settings, row)
+    return "erased by retention" if payload is None else json.dumps(payload, indent=2)
 
 
 def _line(entry: AuditEntry) -> str:

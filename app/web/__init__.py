@@ -18,6 +18,7 @@ from app.web import (
     forms,
     health,
     overview,
+    parts,
     prefix,
     problems,
     replays,
@@ -28,6 +29,7 @@ from app.web import (
     wrong_paths,
 )
 from app.web.fast_lane import FastLane
+from app.web.present import RowNumber
 
 ACCESS = {
     "webhooks.receive": "signature",
@@ -72,11 +74,13 @@ _CSP = (
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Register the blueprints and what every answer has in common."""
+    app.url_map.converters["row"] = RowNumber
     app.register_blueprint(webhooks.blueprint)
     for room in (health, auth, overview, events, replays, subjects, audit, support, captures):
         app.register_blueprint(room.blueprint)
     csrf.exempt(webhooks.blueprint)
     words.init_app(app)
+    parts.init_app(app)
     problems.init_app(app)
     auth.init_app(app)
     wrong_paths.init_app(app)
@@ -87,10 +91,11 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.session_interface = _PageSessions(always_secure=settings.require_https)
     page = Secure(csp=_CSP, referrer=ReferrerPolicy().same_origin(), xfo=XFrameOptions().deny())
     every = [("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store")]
-    hsts = StrictTransportSecurity().max_age(31536000)
-    over_https = [*every, (hsts.header_name, hsts.header_value)] if settings.require_https else every
-    if settings.fast_lane:  # with HTTPS required it takes nothing that came otherwise
-        app.wsgi_app = FastLane(app.wsgi_app, app.extensions["inbox"], over_https)  # type: ignore[method-assign]
+    if settings.require_https:  # one request over HTTPS does not prove that the next one can have it too
+        hsts = StrictTransportSecurity().max_age(31536000)
+        every.append((hsts.header_name, hsts.header_value))
+    if settings.fast_lane:
+        app.wsgi_app = FastLane(app.wsgi_app, app.extensions["inbox"], every)  # type: ignore[method-assign]
     prefix.init_app(app, settings.script_name)
     if hops := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
@@ -99,8 +104,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     def add_headers(response: Response) -> Response:
         if response.mimetype == "text/html":
             response.headers.extend(page.headers)
-        common = over_https if request.is_secure else every
-        response.headers.extend({name: value for name, value in common if name not in response.headers})
+        response.headers.extend({name: value for name, value in every if name not in response.headers})
         response.headers["X-Request-ID"] = problems.request_id()
         return response
 

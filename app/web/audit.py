@@ -8,11 +8,11 @@ from flask_login import current_user, login_required
 
 from app.database import reading, writing
 from app.inbox.audit import record
-from app.inbox.filters import BadFilter, Position, from_cursor, to_cursor
+from app.inbox.filters import Position, choice_in, from_cursor, moment_in, text_in, to_cursor
 from app.inbox.queries import AUDIT_PAGE, AuditFilter, list_audit
 from app.web.auth import operator_required
 from app.web.export import FORMATS
-from app.web.present import moment, present_inbox
+from app.web.present import present_inbox
 
 ACTIONS = (
     "delivery", "attempt", "replay", "bulk replay", "sign_in", "sign_out", "users", "capture", "relay", "export",
@@ -41,10 +41,10 @@ def export(form: str) -> Response:
     """Every row that fits, streamed. That somebody took them is an audit row too."""
     if form not in FORMATS:
         abort(404)
-    inbox = present_inbox()
+    inbox, chosen = present_inbox(), _chosen()
     with writing(inbox.engine) as session:
         record(session, inbox, "export", f"audit log as {form}", actor=current_user.name, detail=str(_parameters()))
-    return FORMATS[form](_all_rows(_chosen()), COLUMNS, f"audit-log.{form}")
+    return FORMATS[form](_all_rows(chosen), COLUMNS, f"audit-log.{form}")
 
 
 def _all_rows(chosen: AuditFilter) -> Iterator[dict[str, Any]]:
@@ -59,17 +59,19 @@ def _all_rows(chosen: AuditFilter) -> Iterator[dict[str, Any]]:
 
 
 def _chosen() -> AuditFilter:
+    """The filter in the address. Raises BadFilter."""
     asked = request.args
-    action = asked.get("action") if asked.get("action") in ACTIONS else None
-    since, until = moment(asked.get("since")), moment(asked.get("until"))
-    return AuditFilter(event_id=asked.get("event_id") or None, action=action, since=since, until=until)
+    return AuditFilter(
+        event_id=text_in(asked, "event_id"),
+        action=choice_in(asked, "action", ACTIONS),
+        since=moment_in(asked, "since"),
+        until=moment_in(asked, "until"),
+    )
 
 
 def _position() -> Position | None:
-    try:
-        return from_cursor(request.args["before"]) if request.args.get("before") else None
-    except BadFilter:
-        abort(404)
+    text = request.args.get("before")
+    return from_cursor(text) if text else None
 
 
 def _parameters() -> dict[str, str]:

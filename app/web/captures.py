@@ -5,7 +5,7 @@ from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from app.inbox import captures
-from app.privacy.sealing import CannotUnseal
+from app.inbox.shown import attempt
 from app.sandbox.doctor import diagnose
 from app.web.auth import operator_required
 from app.web.present import present_inbox
@@ -29,16 +29,13 @@ def index() -> str:
     )
 
 
-@blueprint.get("/<int:capture_id>")
+@blueprint.get("/<row:capture_id>")
 @operator_required
 def show(capture_id: int) -> str:
     """The diagnosis of one captured delivery. Of the delivery itself nothing is shown: nobody knows whose it is."""
     inbox = present_inbox()
     row = next((row for row in captures.kept(inbox) if row.id == capture_id), None) or abort(404)
-    try:
-        captured = captures.open_capture(inbox, row)
-    except CannotUnseal:
-        abort(410)
+    captured = attempt("capture", lambda: captures.open_capture(inbox, row)) or abort(410)
     diagnosis = diagnose(captured, inbox.settings.webhook_secrets, seconds=DIAGNOSIS_SECONDS)
     return render_template("capture.html", row=row, diagnosis=diagnosis)
 

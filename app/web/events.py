@@ -12,7 +12,7 @@ from app.database import reading, writing
 from app.inbox import queries
 from app.inbox.audit import record
 from app.inbox.count import total
-from app.inbox.filters import Filter, Position, from_cursor, to_cursor
+from app.inbox.filters import Filter, Position, from_cursor, moment_in, to_cursor
 from app.inbox.lifecycle import REPLAYABLE, State
 from app.inbox.masked import visible_payload
 from app.inbox.models import StoredEvent
@@ -21,7 +21,8 @@ from app.inbox.replay import replay as replay_event
 from app.inbox.search import count_failing, counts, neighbours, page, stream
 from app.web.auth import operator_required
 from app.web.export import FORMATS
-from app.web.present import moment, present_inbox
+from app.web.present import present_inbox
+from app.web.present import reason as given_reason
 
 COLUMNS = [
     "event_id", "event_type", "state", "received_at", "occurred_at", "transaction_id", "policy_id", "claim_id",
@@ -68,7 +69,7 @@ def export(form: str) -> Response:
     return FORMATS[form](_rows(chosen), COLUMNS, f"events.{form}")
 
 
-@blueprint.get("/<int:inbox_id>")
+@blueprint.get("/<row:inbox_id>")
 @login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
 def show(inbox_id: int) -> str:
     """One event: its envelope, its masked payload and what happened to it."""
@@ -84,25 +85,24 @@ def show(inbox_id: int) -> str:
         trail=trail,
         beside=beside,
         parameters=chosen.parameters(),
-        masked=visible_payload(inbox.settings, row),
+        masked_payload=lambda: visible_payload(inbox.settings, row),
         replayable=row.state in REPLAYABLE,
         seen=seen.isoformat() if seen else "",
     )
 
 
-@blueprint.post("/<int:inbox_id>/replay")
+@blueprint.post("/<row:inbox_id>/replay")
 @operator_required
 def replay(inbox_id: int) -> Response | str:
     """Make the event due again; of one that was processed it is asked once more, and why."""
     inbox, asked = present_inbox(), request.form
     with reading(inbox.engine) as session:
         row = session.get(StoredEvent, inbox_id) or abort(404)
-    reason = asked.get("reason", "").strip()[:200]
+    reason, seen = given_reason(), moment_in(asked, "seen")
     if row.state == State.PROCESSED and not (asked.get("sure") and reason):
         return render_template("replay_again.html", row=row, seen=asked.get("seen", ""))
     try:
-        seen = moment(asked.get("seen"))
-        flash(replay_event(inbox, inbox_id, actor=current_user.name, reason=reason or None, unless_since=seen))
+        flash(replay_event(inbox, inbox_id, actor=current_user.name, reason=reason, unless_since=seen))
     except CannotReplay as error:
         flash(str(error))
     return redirect(url_for("events.show", inbox_id=inbox_id))

@@ -12,6 +12,8 @@ from typing import Any
 
 from flask import Response, stream_with_context
 
+from app.inbox.shown import WORDS, attempt
+
 Row = Mapping[str, Any]
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
@@ -32,6 +34,7 @@ FORMATS: Mapping[str, Callable[[Iterable[Row], list[str], str], Response]] = {"c
 def defused(value: Any) -> str:
     """The cell's text, inert in a spreadsheet."""
     text = "" if value is None else str(value)
+    text = text.encode(errors="backslashreplace").decode()  # half a character can't leave as it is
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
@@ -40,7 +43,7 @@ def _csv_lines(rows: Iterable[Row], columns: list[str]) -> Iterator[str]:
     writer = csv.writer(line)
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([defused(row[column]) for column in columns])
+        writer.writerow([_cell(row, column) for column in columns])
         if line.tell() > 8192:
             yield line.getvalue()
             line.seek(0)
@@ -51,9 +54,19 @@ def _csv_lines(rows: Iterable[Row], columns: list[str]) -> Iterator[str]:
 def _json_lines(rows: Iterable[Row], columns: list[str]) -> Iterator[str]:
     separator = "[\n"
     for row in rows:
-        yield separator + json.dumps({column: row[column] for column in columns}, default=str)
+        yield separator + _document(row, columns)
         separator = ",\n"
     yield "\n]\n" if separator == ",\n" else "[]\n"
+
+
+def _cell(row: Row, column: str) -> str:
+    cell = attempt("cell", lambda: defused(row[column]))
+    return WORDS if cell is None else cell
+
+
+def _document(row: Row, columns: list[str]) -> str:
+    document = attempt("row", lambda: json.dumps({column: row[column] for column in columns}, default=str))
+    return document or json.dumps({"error": WORDS})
 
 
 def _download(lines: Iterator[str], mimetype: str, filename: str) -> Response:

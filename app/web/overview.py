@@ -8,6 +8,8 @@ from flask_login import login_required
 
 from app.inbox import queries
 from app.inbox.conditions import conditions
+from app.inbox.filters import choice_in
+from app.inbox.shown import attempt
 from app.inbox.statistics import overview
 from app.web.chart import SERIES, chart
 from app.web.present import present_inbox
@@ -23,8 +25,8 @@ blueprint = Blueprint("overview", __name__)
 def index() -> str:
     """The state of the endpoint at a glance."""
     inbox = present_inbox()
-    span = request.args.get("span") if request.args.get("span") in SPANS else "24h"
-    hours, hours_a_bar = SPANS[str(span)]
+    span = choice_in(request.args, "span", SPANS) or "24h"
+    hours, hours_a_bar = SPANS[span]
     found, health = overview(inbox, hours), queries.health(inbox)
     return render_template(
         "overview.html",
@@ -32,7 +34,7 @@ def index() -> str:
         span=span,
         spans=SPANS,
         health=health,
-        warnings=[condition.sentence for condition in conditions(health, queries.DEFAULT_LIMITS)],
+        warnings=attempt("warnings", lambda: [found.sentence for found in conditions(health, queries.DEFAULT_LIMITS)]),
         chart=chart(found.hours, hours_a_bar),
         series=SERIES,
         masking_works=not health.unmasked,

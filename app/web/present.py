@@ -1,11 +1,12 @@
-"""What every page needs of the app: its inbox, and the moments in a request's query."""
+"""What every page needs: the app's inbox, the numbers in addresses, and the reason that a person gives."""
 
-from datetime import UTC, datetime
 from typing import cast
 
-from flask import current_app
+from flask import current_app, request
+from werkzeug.routing import BaseConverter, ValidationError
 
 from app.inbox.context import Inbox
+from app.inbox.filters import row_number
 
 
 def present_inbox() -> Inbox:
@@ -13,10 +14,19 @@ def present_inbox() -> Inbox:
     return cast(Inbox, current_app.extensions["inbox"])
 
 
-def moment(text: str | None) -> datetime | None:
-    """The moment of a form field, in UTC where it names no zone. None when it is empty or no moment."""
-    try:
-        found = datetime.fromisoformat(text) if text else None
-    except ValueError:
-        return None
-    return found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC) if found else None
+class RowNumber(BaseConverter):
+    """`<row:…>` in a route: a number that a row can have. Any other is an address at which there is nothing."""
+
+    regex = "[0-9]+"
+
+    def to_python(self, value: str) -> int:
+        number = row_number(value)
+        if number is None:
+            raise ValidationError
+        return number
+
+
+def reason() -> str | None:
+    """Why a person does what the form asks for. Signs that nobody can see become spaces."""
+    text = "".join(sign if sign.isprintable() else " " for sign in request.form.get("reason", ""))
+    return text.strip()[:200] or None

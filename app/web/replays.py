@@ -1,13 +1,13 @@
 """Bulk replay: plan, confirm, progress, cancel. What happens in between is in app/inbox/bulk_replay.py."""
 
-from flask import Blueprint, abort, redirect, render_template, request, url_for
+from flask import Blueprint, abort, redirect, render_template, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from app.inbox import bulk_replay
 from app.web.auth import operator_required
 from app.web.events import filter_of_request
-from app.web.present import present_inbox
+from app.web.present import present_inbox, reason
 
 blueprint = Blueprint("replays", __name__, url_prefix="/replays")
 
@@ -16,11 +16,10 @@ blueprint = Blueprint("replays", __name__, url_prefix="/replays")
 @operator_required
 def plan() -> Response:
     """Plan a replay of everything that the filter finds."""
-    reason = request.form.get("reason", "").strip()[:200] or None
-    return _show(bulk_replay.plan(present_inbox(), filter_of_request(), actor=current_user.name, reason=reason))
+    return _show(bulk_replay.plan(present_inbox(), filter_of_request(), actor=current_user.name, reason=reason()))
 
 
-@blueprint.get("/<int:number>")
+@blueprint.get("/<row:number>")
 @operator_required
 def show(number: int) -> str:
     """The plan before, the progress while, and the result after."""
@@ -28,7 +27,7 @@ def show(number: int) -> str:
     return render_template("bulk_replay.html", plan=found, left_alone=bulk_replay.LEFT_ALONE)
 
 
-@blueprint.post("/<int:number>/confirm")
+@blueprint.post("/<row:number>/confirm")
 @operator_required
 def confirm(number: int) -> Response:
     """Start it, once."""
@@ -36,7 +35,7 @@ def confirm(number: int) -> Response:
     return _show(number)
 
 
-@blueprint.post("/<int:number>/cancel")
+@blueprint.post("/<row:number>/cancel")
 @operator_required
 def cancel(number: int) -> Response:
     """Stop it."""

@@ -7,14 +7,15 @@ from flask_login import current_user, login_required
 
 from app.database import reading, writing
 from app.inbox.audit import record
+from app.inbox.filters import moment_in
 from app.inbox.models import StoredEvent
-from app.inbox.support import ADDRESS, mail_address, request_for_event, request_for_time
-from app.web.present import moment, present_inbox
+from app.inbox.support import ADDRESS, earlier, mail_address, request_for_event, request_for_time
+from app.web.present import present_inbox
 
 blueprint = Blueprint("support", __name__, url_prefix="/support")
 
 
-@blueprint.get("/events/<int:inbox_id>")
+@blueprint.get("/events/<row:inbox_id>")
 @login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
 def event(inbox_id: int) -> str:
     """The request for one event."""
@@ -35,8 +36,8 @@ def event(inbox_id: int) -> str:
 def time() -> str:
     """The request for a time in which deliveries were refused; the last hour unless another is given."""
     inbox = present_inbox()
-    until = moment(request.args.get("until")) or inbox.clock.now()
-    since = moment(request.args.get("since")) or until - timedelta(hours=1)
+    until = moment_in(request.args, "until") or inbox.clock.now()
+    since = moment_in(request.args, "since") or earlier(until, timedelta(hours=1))
     text = request_for_time(inbox, since, until)
     return render_template(
         "support.html", text=text, mail=mail_address(text), address=ADDRESS, since=since, until=until

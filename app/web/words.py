@@ -32,6 +32,11 @@ def icon(state: str) -> str:
     return ICONS.get(State(state), "") if state in set(State) else ""
 
 
+def for_input(moment: datetime | None) -> str:
+    """As a field of a form takes it: UTC, to the minute."""
+    return moment.replace(tzinfo=None).isoformat(timespec="minutes") if moment else ""
+
+
 def without(parameters: Mapping[str, object], name: str) -> dict[str, object]:
     """The parameters of an address but for one."""
     return {known: value for known, value in parameters.items() if known != name}
@@ -39,10 +44,15 @@ def without(parameters: Mapping[str, object], name: str) -> dict[str, object]:
 
 def init_app(app: Flask) -> None:
     """Give the templates their filters, and the badge of the environment (§8.3)."""
+    app.jinja_env.tests |= {
+        "moment": lambda value: isinstance(value, datetime) and value.tzinfo is not None,
+        "several": lambda value: isinstance(value, list | tuple | set | frozenset),
+    }
     app.jinja_env.filters |= {
         "both_zones": in_both_zones,
         "icon": icon,
         "without": without,
+        "for_input": for_input,
         "ago": lambda moment: ago(moment, present_inbox().clock.now()),
     }
 

@@ -39,7 +39,7 @@ def _from_http(text: bytes) -> Captured:
     captured = Captured(request_line.split()[1], headers, body)
     length = captured.header("content-length")
     # An editor adds a newline at the end of a file; the length knows better.
-    if length.isdigit() and len(body) - int(length) in (1, 2) and not body[int(length) :].strip():
+    if re.fullmatch("[0-9]{1,18}", length) and len(body) - int(length) in (1, 2) and not body[int(length) :].strip():
         body = body[: int(length)]
     return Captured(_absolute(captured.url, captured.header("host")), headers, body)
 
