@@ -18,6 +18,7 @@ demo: $(VENV)/ready .env         ## every event type through the front door, the
 
 test: $(VENV)/ready-dev          ## style, types and every test, on SQLite and on a real PostgreSQL
 	@$(BIN)/python -m tests.browser.chromium
+	@$(BIN)/python -m tests.browser.nginx
 	$(PYTEST) -n 2 -m "not soak"
 
 test-browser: chromium           ## the pages in a real Chromium, which it brings where there is none
@@ -25,6 +26,7 @@ test-browser: chromium           ## the pages in a real Chromium, which it bring
 
 chromium: $(VENV)/ready-dev      ## Debian's headless shell as root, else what is there, else Playwright's download
 	@$(BIN)/python -m tests.browser.chromium --bring
+	@$(BIN)/python -m tests.browser.nginx --bring
 
 screenshots: chromium            ## the pictures in README.md, of the real page
 	$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.browser.screenshots

@@ -3,6 +3,7 @@
 import atexit
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -30,6 +31,13 @@ def free_port() -> int:
         port = held_port(place)
         _held[port] = place.pop_all()
     return port
+
+
+def listens(port: int) -> bool:
+    """Whether somebody takes connections at this port."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=60):
+        return True
+    return False
 
 
 def eventually(condition, seconds: float = PATIENCE_SECONDS) -> None:

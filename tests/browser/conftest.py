@@ -53,7 +53,7 @@ def quiet_receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture
 def look(request: pytest.FixtureRequest) -> Look:
-    """The browser of the test: wide, light and with JavaScript unless a mark says otherwise."""
+    """The browser of the test: wide, light, with JavaScript and over TLS unless a mark says otherwise."""
     return getattr(request, "param", DESKTOP)
 
 
@@ -67,10 +67,11 @@ def complaints() -> Iterator[list[str]]:
 
 @pytest.fixture
 def visit(chromium: Browser, look: Look, complaints: list[str]) -> Iterator[Callable[..., Page]]:
-    """A page in a profile of its own, for a receiver at an address."""
+    """A page in a profile of its own, for a receiver, on the way of the test's look."""
     with ExitStack() as profiles:
 
-        def open_page(url: str, **options: Any) -> Page:
+        def open_page(world: World, **options: Any) -> Page:
+            url = world.address(look.way)
             profile = chromium.new_context(base_url=url, **look.options(), **options)
             profiles.callback(profile.close)
             profile.set_default_timeout(PATIENCE)
@@ -82,7 +83,7 @@ def visit(chromium: Browser, look: Look, complaints: list[str]) -> Iterator[Call
 
 @pytest.fixture(scope="package")
 def sessions(chromium: Browser, receiver: World) -> dict[str, Any]:
-    """The cookies of everybody who signed in."""
+    """The cookies of everybody who signed in: over plain HTTP, so that they serve on every way."""
     found = {}
     for role in ("operator", "viewer"):
         with chromium.new_context(base_url=receiver.url) as profile:
@@ -94,19 +95,19 @@ def sessions(chromium: Browser, receiver: World) -> dict[str, Any]:
 @pytest.fixture
 def operator(visit: Callable[..., Page], receiver: World, sessions: dict[str, Any]) -> Page:
     """A page of somebody who may act."""
-    return visit(receiver.url, storage_state=sessions["operator"])
+    return visit(receiver, storage_state=sessions["operator"])
 
 
 @pytest.fixture
 def viewer(visit: Callable[..., Page], receiver: World, sessions: dict[str, Any]) -> Page:
     """A page of somebody who may only look."""
-    return visit(receiver.url, storage_state=sessions["viewer"])
+    return visit(receiver, storage_state=sessions["viewer"])
 
 
 @pytest.fixture
 def stranger(visit: Callable[..., Page], receiver: World) -> Page:
     """A page of somebody who has not signed in."""
-    return visit(receiver.url)
+    return visit(receiver)
 
 
 def _listen(profile: BrowserContext, host: str, complaints: list[str]) -> None:

@@ -151,7 +151,7 @@ def test_nothing_is_wrong_with_what_a_viewer_sees(viewer, path):
 
 @pytest.mark.parametrize("path", ["/", "/events", "/captures"])
 def test_nothing_is_wrong_where_nothing_has_happened_yet(visit, quiet_receiver, path):
-    page = visit(quiet_receiver.url)
+    page = visit(quiet_receiver)
     page.goto(path)
     sign_in(page)
     expect_path(page, path)

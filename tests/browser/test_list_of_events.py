@@ -97,7 +97,7 @@ def test_a_search_without_success_says_so_and_leads_back(operator):
 
 @in_every_browser
 def test_an_empty_list_says_how_to_send_the_first_event(visit, quiet_receiver):
-    page = visit(quiet_receiver.url)
+    page = visit(quiet_receiver)
 
     sign_in(page)
 

@@ -40,7 +40,7 @@ def test_signing_out_ends_the_session(stranger):
 
 @in_every_browser
 def test_signing_out_everywhere_ends_the_other_sessions_too(visit, quiet_receiver):
-    here, there = visit(quiet_receiver.url), visit(quiet_receiver.url)
+    here, there = visit(quiet_receiver), visit(quiet_receiver)
     sign_in(here)
     sign_in(there)
 

@@ -1,13 +1,14 @@
 """A receiver as operators find it in the morning: a day of events in every state, and two people who may sign in.
 
-The day is delivered through the front door, to an app in this process whose clock stands back; then a real gunicorn
-serves the same SQLite file. What a test delivers goes over the network. To have another event in the day, add it to
+The day is delivered through the front door, to an app in this process whose clock stands back; then real gunicorns
+serve the same SQLite file: over plain HTTP, over their own TLS, and behind an nginx that terminates TLS.
+What a test delivers goes over the network. To have another event in the day, add it to
 `_day()`.
 """
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,10 @@ from app.inbox.work import process_next
 from app.protocol.schemes import key_bytes, scheme_from
 from app.sandbox.samples import TYPES, sample
 from app.sandbox.sender import Answer, Sender
+from tests.browser.nginx import running_nginx
+from tests.certificates import self_signed
 from tests.conftest import ENVIRONMENT
-from tests.processes import ROOT, Receiver, running
+from tests.processes import ROOT, Receiver, eventually, listens, running
 
 PASSWORD = "correct horse battery"
 USERS = {"operator": "siti", "viewer": "devi"}
@@ -39,14 +42,54 @@ STORY = "POL-204518"
 """The policy with a story: bought, issued, claimed on, cancelled, and one event that came late."""
 
 
+class Ways:
+    """The ways over TLS to one database. Each begins with the first who comes on it."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], stack: ExitStack) -> None:
+        self._folder, self._environment, self._stack = folder, environment, stack
+        self._certificate = self_signed(folder)
+        self._addresses: dict[str, str] = {}
+
+    def address(self, way: str) -> str:
+        if way not in self._addresses:
+            start = {"tls": self._gunicorns_own, "nginx": self._nginx, "nginx without Host": self._nginx_without_host}
+            self._addresses[way] = f"https://127.0.0.1:{start[way]()}"
+        return self._addresses[way]
+
+    def _gunicorns_own(self) -> int:
+        certificate, key = map(str, self._certificate)
+        return self._gunicorn(TLS_CERTFILE=certificate, TLS_KEYFILE=key)
+
+    def _nginx(self, *, with_host: bool = True) -> int:
+        upstream = self._gunicorn(TRUSTED_PROXIES="1")
+        folder = self._folder / f"nginx-{upstream}"
+        return self._stack.enter_context(running_nginx(folder, upstream, self._certificate, with_host=with_host))
+
+    def _nginx_without_host(self) -> int:
+        return self._nginx(with_host=False)
+
+    def _gunicorn(self, **settings: str) -> int:
+        """The port of a receiver that demands HTTPS, as `live` does."""
+        receiver = self._stack.enter_context(
+            running(self._environment, EMBEDDED_WORKER="0", REQUIRE_HTTPS="1", **settings)
+        )
+        process = receiver.start("-m", "gunicorn", "wsgi:app")
+        eventually(lambda: process.poll() is not None or listens(receiver.port))
+        return receiver.port
+
+
 class World:
     """The receiver that the browser visits, and the way in for what happens elsewhere meanwhile."""
 
-    def __init__(self, app: Flask, receiver: Receiver) -> None:
-        self.app, self.receiver = app, receiver
+    def __init__(self, app: Flask, receiver: Receiver, ways: Ways) -> None:
+        self.app, self.receiver, self.ways = app, receiver, ways
         self.inbox: Inbox = app.extensions["inbox"]
         self.url = f"http://127.0.0.1:{receiver.port}"
         self.sender = receiver.sender(self.inbox)
+
+    def address(self, way: str) -> str:
+        """Where the receiver is for whoever comes on this way."""
+        return self.url if way == "plain" else self.ways.address(way)
 
     def deliver(self, event_type: str = "payment.success", **changes: Any) -> dict[str, Any]:
         """Deliver an event, signed; what was sent."""
@@ -125,9 +168,9 @@ def world(folder: Path, *, with_a_day: bool = True) -> Iterator[World]:
         app.test_cli_runner().invoke(args=["users", "add", name, "--role", role, "--password", PASSWORD])
     if with_a_day:
         _live_a_day(app)
-    with running(environment, EMBEDDED_WORKER="0") as receiver:
+    with running(environment, EMBEDDED_WORKER="0") as receiver, ExitStack() as stack:
         receiver.web()
-        yield World(app, receiver)
+        yield World(app, receiver, Ways(folder, environment, stack))
     app.extensions["inbox"].engine.dispose()
 
 
