@@ -9,7 +9,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from environs import Env
@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 from app.database import through_pooler
 from app.database_url import UnusableUrl, normalise_url
 from app.privacy.sealing import SealingKey, UnusableKey, parse_keys
-from app.protocol.envelope import fields_from
+from app.protocol.envelope import DEFAULT_FIELDS, Event, changing_from, fields_from, parse_event, zone_from
 from app.protocol.errors import InvalidScheme, UnusableSecret
 from app.protocol.schemes import SignatureScheme, key_bytes, scheme_from
 
@@ -65,6 +65,8 @@ class Settings:
     signature_keys: tuple[bytes, ...]  # what the scheme makes of them; any may match
     timestamp_tolerance: timedelta  # SENANG_TIMESTAMP_TOLERANCE: seconds, past and future alike
     payload_fields: Mapping[str, str]  # SENANG_PAYLOAD_FIELDS: the dotted path of each envelope field
+    timestamp_zone: tzinfo | None  # SENANG_TIMESTAMP_ZONE: for moments that name no zone; without it nobody guesses
+    changing_fields: tuple[str, ...]  # SENANG_CHANGING_FIELDS: dotted paths in which one event's deliveries may differ
     partner_id: str  # SENANG_PARTNER_ID: for support requests (§12.2)
     payload_keys: tuple[SealingKey, ...]  # PAYLOAD_KEYS: sealing keys, newest first
     secret_key: str  # SECRET_KEY: signs the sessions of the events page
@@ -88,6 +90,10 @@ class Settings:
     def webhook_path(self) -> str:
         """Where Senang.io delivers, as it is seen from outside."""
         return self.script_name + WEBHOOK_PATH
+
+    def read_event(self, body: bytes, received_at: datetime | None = None) -> Event:
+        """The event that the bytes describe, read as these settings say. Raises UnusablePayload."""
+        return parse_event(body, self.payload_fields, self.timestamp_zone, received_at)
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -140,6 +146,7 @@ class _Environment(Env):
 def _read(env: _Environment, *, on_platform: bool) -> dict[str, Any]:
     environment = env.str("SENANG_ENVIRONMENT", "sandbox", validate=OneOf(["sandbox", "live"]))
     scheme = env.parsed("SENANG_SIGNATURE_SCHEME", lambda preset: _scheme(preset, env), "standard-webhooks")
+    payload_fields = env.parsed("SENANG_PAYLOAD_FIELDS", fields_from, "")
     return {
         "database_url": _database(env),
         "environment": environment,
@@ -148,7 +155,11 @@ def _read(env: _Environment, *, on_platform: bool) -> dict[str, Any]:
         "webhook_secrets": tuple(env.str("SENANG_WEBHOOK_SECRETS", "").split(",")),
         "signature_keys": env.parsed("SENANG_WEBHOOK_SECRETS", lambda text: _keys(scheme, text)),
         "timestamp_tolerance": timedelta(seconds=_whole(env, "SENANG_TIMESTAMP_TOLERANCE", 300, 1, 86400)),
-        "payload_fields": env.parsed("SENANG_PAYLOAD_FIELDS", fields_from, ""),
+        "payload_fields": payload_fields,
+        "timestamp_zone": env.parsed("SENANG_TIMESTAMP_ZONE", zone_from, ""),
+        "changing_fields": env.parsed(
+            "SENANG_CHANGING_FIELDS", lambda text: changing_from(text, payload_fields or DEFAULT_FIELDS), ""
+        ),
         "partner_id": env.str("SENANG_PARTNER_ID", ""),
         "payload_keys": env.parsed("PAYLOAD_KEYS", parse_keys),
         "secret_key": env.parsed("SECRET_KEY", _session_secret),

@@ -22,6 +22,7 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection, Dialect, Engine, make_url
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -61,11 +62,34 @@ class Base(DeclarativeBase):
     """Every table's base, the receiver's and the partner's: one metadata, one chain of migrations."""
 
 
+_MOMENT_LENGTH = len("0001-01-01 00:00:00.000000")
+
+
+class _SqliteMoment(sqlite.DATETIME):
+    """A moment as text. Years below 1000 were once written with fewer digits: such rows can still be read."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        """Reads a column's value."""
+
+        read: Any = super().result_processor(dialect, coltype)
+
+        def process(value: str | None) -> Any:
+            return read(value.zfill(_MOMENT_LENGTH) if value and not value[:4].isdigit() else value)
+
+        return process
+
+
 class UtcDateTime(sa.types.TypeDecorator[datetime]):
     """A moment in UTC. SQLite gives naive values back; this gives them their zone, and refuses naive input."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> sa.types.TypeEngine[Any]:
+        """What keeps it."""
+        if dialect.name == "sqlite":
+            return _SqliteMoment()  # type: ignore[no-untyped-call]
+        return super().load_dialect_impl(dialect)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
@@ -105,7 +129,7 @@ PLACEHOLDER = {"postgresql": "%s", "sqlite": "?"}
 
 def driver_moment(dialect: str, moment: datetime) -> datetime | str:
     """A moment in UTC as the driver takes it. On SQLite it is text, in the form that SQLAlchemy reads."""
-    return moment.strftime("%Y-%m-%d %H:%M:%S.%f") if dialect == "sqlite" else moment
+    return moment.replace(tzinfo=None).isoformat(" ", "microseconds") if dialect == "sqlite" else moment
 
 
 def execute_text(connection: Connection, statement: str, parameters: tuple[Any, ...]) -> None:

@@ -192,6 +192,7 @@ def arrival(event_id: str | None = None) -> Arrival:
         reported_status="paid",
         request_id=uuid4().hex,
         duration_ms=1,
+        detail=None,
     )
 
 

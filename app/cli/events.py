@@ -23,6 +23,8 @@ from app.inbox.models import StoredEvent
 from app.inbox.search import PAGE, Row, page, stream
 from app.inbox.shown import WORDS, attempt
 from app.inbox.support import request_for_event, request_for_time
+from app.inbox.unusable import look_at
+from app.protocol.moments import written
 
 ACTOR = "command line"
 LIMITS = queries.DEFAULT_LIMITS
@@ -52,7 +54,7 @@ def list_(state: str | None, failing: bool, event_type: str | None, limit: int, 
         return
     for row in rows:
         name = row.event_id or f"#{row.id}"
-        line = f"{row.received_at:%Y-%m-%d %H:%M:%S}Z  {row.state:<11}  {row.event_type or '-':<18}  {name}"
+        line = f"{written(row.received_at)}Z  {row.state:<11}  {row.event_type or '-':<18}  {name}"
         error = "  ".join((row.last_error or "").splitlines())
         click.echo(f"{line}  {'failing' if row.is_failing else 'error'}: {error}" if error else line)
 
@@ -70,9 +72,11 @@ def show_(reference: str, as_json: bool) -> None:
     document = _summary(row) | {
         "masked_payload": payload[0] if payload else WORDS,
         "audit": trail.lines(
-            lambda e: f"{e.at:%Y-%m-%d %H:%M:%S}Z {e.action} {e.result}" + (f" ({e.detail})" if e.detail else "")
+            lambda e: f"{written(e.at)}Z {e.action} {e.result}" + (f" ({e.detail})" if e.detail else "")
         ),
     }
+    if unusable := look_at(inbox.settings, row):
+        document |= asdict(unusable)
     show(document, as_json=as_json)
 
 

@@ -11,6 +11,7 @@ import click
 
 from app.cli.context import Commands, as_json, present_inbox
 from app.inbox import accounts
+from app.protocol.moments import written
 
 ACTOR = "command line"
 generated = click.option("--generate", is_flag=True, help="Make a password up and print it once.")
@@ -54,7 +55,7 @@ def list_(as_json: bool) -> None:
     width = max((len(user.name) for user in rows), default=0)
     for user in rows:
         state = "active" if user.active else "disabled"
-        click.echo(f"{user.name:<{width}}  {user.role:<8}  {state:<8}  {user.created_at:%Y-%m-%d %H:%M}Z")
+        click.echo(f"{user.name:<{width}}  {user.role:<8}  {state:<8}  {written(user.created_at)[:-3]}Z")
 
 
 @users.command("passwd")

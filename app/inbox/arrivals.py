@@ -26,6 +26,7 @@ class Arrival(NamedTuple):
     reported_status: str | None
     request_id: str
     duration_ms: int
+    detail: str | None
 
 
 COLUMNS = {
@@ -41,8 +42,8 @@ COLUMNS = {
     "reported_status": "text",
 }
 """The columns of `events` that an arrival fills, with their types on PostgreSQL."""
-FIELDS = {**COLUMNS, "request_id": "text", "duration_ms": "integer"}
+FIELDS = {**COLUMNS, "request_id": "text", "duration_ms": "integer", "detail": "text"}
 KEPT = ", ".join(COLUMNS)
 ARRIVED = ", ".join(FIELDS)
 SAME_FOR_ALL = "environment, sealing_key, state, received_at, due_at"
-AUDIT = "event_id, event_type, request_id, duration_ms, inbox_id, action, result, at"
+AUDIT = "event_id, event_type, request_id, duration_ms, detail, inbox_id, action, result, at"

@@ -19,7 +19,7 @@ from app.inbox.time_limit import HandlerTimeout, TimeLimit
 from app.logs import log_attempt
 from app.privacy.masking import hidden_values, mask_text
 from app.privacy.sealing import CannotUnseal, unseal
-from app.protocol.envelope import Event, parse_event
+from app.protocol.envelope import Event
 from app.protocol.errors import UnusablePayload
 from app.registry import PermanentFailure, RetryLater, handler_for
 
@@ -104,7 +104,7 @@ def _open(inbox: Inbox, claim: Claim) -> tuple[Event, bytes]:
     if claim.sealed_payload is None:
         raise CannotUnseal("erased")
     body = unseal(claim.sealed_payload, row=claim.seal_id, keys=inbox.settings.payload_keys)
-    return parse_event(body, inbox.settings.payload_fields), body
+    return inbox.settings.read_event(body, claim.received_at), body
 
 
 def _masked(inbox: Inbox, claim: Claim, event: Event, body: bytes) -> str | None:

@@ -5,6 +5,7 @@ other. Only the holder of the token may settle (settlement.py), or hand its clai
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -41,6 +42,7 @@ class Claim(NamedTuple):
     seal_id: UUID
     sealed_payload: bytes | None
     masked: bool  # whether its masked payload is there already
+    received_at: datetime
 
 
 def claim_due(inbox: Inbox, worker: str) -> list[Claim]:
@@ -177,6 +179,7 @@ def _claim(claimable: sa.ColumnElement[bool]) -> sa.Executable:
             _EVENTS.c.seal_id,
             _EVENTS.c.sealed_payload,
             sa.func.length(_EVENTS.c.masked_payload),  # SQLite 3.40 says of any column here that it IS NOT NULL
+            _EVENTS.c.received_at,
         )
     )
 
@@ -190,7 +193,7 @@ def _take(session: Session, inbox: Inbox, worker: str, token: UUID, claim: sa.Ex
     rows = session.execute(
         claim, {"token": token, "worker": worker, "most": most, "ahead": ahead, "lease": ahead + _lease(inbox)}
     )
-    claims = [Claim(r[0], token, r[1], r[2] or "", r[3] or "", r[4], r[5], r[6] is not None) for r in rows]
+    claims = [Claim(r[0], token, r[1], r[2] or "", r[3] or "", r[4], r[5], r[6] is not None, r[7]) for r in rows]
     return sorted(claims, key=attrgetter("inbox_id"))
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from app.inbox.count import Count, total
 from app.inbox.lifecycle import State
+from app.protocol.moments import written
 
 
 class Condition(NamedTuple):
@@ -209,7 +210,7 @@ def _hours(length: timedelta) -> str:
 
 
 def _moment(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S}Z"
+    return f"{written(moment)}Z"
 
 
 FEWEST_TO_JUDGE = 5

@@ -13,7 +13,6 @@ from app.config import Settings
 from app.inbox.models import StoredEvent
 from app.privacy.masking import mask_payload
 from app.privacy.sealing import CannotUnseal, unseal
-from app.protocol.envelope import parse_event
 from app.protocol.errors import UnusablePayload
 
 _REFERENCES = ("event_id", "transaction_id", "policy_id", "claim_id")
@@ -30,7 +29,7 @@ def masked_text(settings: Settings, payload: Mapping[str, Any] | None, body: byt
 def masked_body(settings: Settings, body: bytes) -> str:
     """The same of bytes that nobody has parsed yet."""
     try:
-        return masked_text(settings, parse_event(body, settings.payload_fields).payload, body)
+        return masked_text(settings, settings.read_event(body).payload, body)
     except UnusablePayload as error:
         return masked_text(settings, error.payload, body)
 

@@ -154,6 +154,7 @@ def _parameters(arrival: Arrival) -> list[bytes | None]:
         _encoded(arrival.reported_status),
         arrival.request_id.encode(),
         b"%d" % arrival.duration_ms,
+        _encoded(arrival.detail),
     ]
 
 
@@ -184,7 +185,7 @@ def _statement(shape: int) -> bytes:
         ),
         audited AS (
             INSERT INTO audit_log ({AUDIT})
-            SELECT event_id, event_type, request_id, duration_ms, new.id, 'delivery', 'accepted', now
+            SELECT event_id, event_type, request_id, duration_ms, detail, new.id, 'delivery', 'accepted', now
             FROM new JOIN arrived USING (seal_id), moment
         )
         SELECT seal_id FROM new""".encode()  # noqa: S608 - made of names that stand in this file

@@ -104,6 +104,15 @@ def envelope_columns(event: Event) -> dict[str, Any]:
     }
 
 
+def _noted(event: Event) -> str | None:
+    """What the audit row of the delivery says of optional fields that were odd."""
+    if not event.odd:
+        return None
+    return "odd, and taken as absent or as text: " + ", ".join(
+        f"{name} {why}" for name, why in sorted(event.odd.items())
+    )
+
+
 def _receive_again(session: Session, inbox: Inbox, event: Event, delivery: Delivery) -> None:
     known = session.execute(
         sa.update(StoredEvent)
@@ -207,6 +216,7 @@ def _arrival(inbox: Inbox, event: Event, delivery: Delivery) -> Arrival:
         event.status,
         delivery.request_id,
         delivery.duration_ms,
+        _noted(event),
     )
 
 

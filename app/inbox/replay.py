@@ -20,7 +20,7 @@ from app.inbox.models import StoredEvent
 from app.inbox.receive import envelope_columns
 from app.inbox.wakeup import notify
 from app.privacy.sealing import CannotUnseal, digest_matches, unseal
-from app.protocol.envelope import Event, parse_event
+from app.protocol.envelope import Event
 from app.protocol.errors import UnusablePayload
 
 
@@ -109,7 +109,7 @@ def _opened(inbox: Inbox, row: StoredEvent) -> tuple[Event, bytes]:
         raise CannotReplay("erased", "its payload was erased by retention")
     try:
         body = unseal(row.sealed_payload, row=row.seal_id, keys=inbox.settings.payload_keys)
-        return parse_event(body, inbox.settings.payload_fields), body
+        return inbox.settings.read_event(body), body
     except CannotUnseal as error:
         raise CannotReplay("unreadable", f"its payload cannot be unsealed: {error}") from None
     except UnusablePayload as error:

@@ -75,7 +75,14 @@ class SqliteArrivals:
             value
             for item in items
             if item.seal_id.hex in new
-            for value in (item.event_id, item.event_type, item.request_id, item.duration_ms, new[item.seal_id.hex])
+            for value in (
+                item.event_id,
+                item.event_type,
+                item.request_id,
+                item.duration_ms,
+                item.detail,
+                new[item.seal_id.hex],
+            )
         ]
         if audited:
             connection.execute(_insert_audit(len(new)), [*audited, ahead])
@@ -104,7 +111,7 @@ def _insert_events(rows: int) -> str:
 @cache
 def _insert_audit(rows: int) -> str:
     return f"""
-        WITH new (event_id, event_type, request_id, duration_ms, inbox_id) AS (VALUES {_rows(rows, 5)})
+        WITH new (event_id, event_type, request_id, duration_ms, detail, inbox_id) AS (VALUES {_rows(rows, 6)})
         INSERT INTO audit_log ({AUDIT}) SELECT *, 'delivery', 'accepted', {_NOW} FROM new"""  # noqa: S608 - made of names that stand in this file
 
 

@@ -5,7 +5,7 @@ Nothing leaves by itself: the page and `events support` show the text, a person 
 """
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -17,6 +17,7 @@ from app.inbox.masked import visible_payload
 from app.inbox.models import AuditEntry, StoredEvent
 from app.inbox.queries import audit_trail
 from app.inbox.shown import WORDS, attempt
+from app.protocol.moments import moved, written
 
 ADDRESS = "customercare@senang.io"
 MALAYSIA = ZoneInfo("Asia/Kuala_Lumpur")
@@ -52,7 +53,7 @@ def request_for_event(inbox: Inbox, row: StoredEvent) -> str:
 
 def request_for_time(inbox: Inbox, since: datetime, until: datetime) -> str:
     """The text for a time in which deliveries were refused (§10.2 asks for such a report too), its last seven days."""
-    since = max(since, earlier(until, LONGEST_TIME))
+    since = max(since, moved(until, -LONGEST_TIME))
     lines = [
         *_heading(inbox),
         f"From: {in_both_zones(since)}",
@@ -71,15 +72,9 @@ def mail_address(text: str) -> str:
     return f"mailto:{ADDRESS}?subject={quote('Webhook support request')}&body={quote(text)}"
 
 
-def earlier(moment: datetime, by: timedelta) -> datetime:
-    """The moment that was so long before, or the first of all moments."""
-    first = datetime.min.replace(tzinfo=UTC)
-    return moment - by if moment - first > by else first
-
-
 def in_both_zones(moment: datetime) -> str:
     """A moment as both sides read it."""
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC ({moment.astimezone(MALAYSIA):%Y-%m-%d %H:%M:%S} Kuala Lumpur)"
+    return f"{written(moment)} UTC ({written(moment, MALAYSIA)} Kuala Lumpur)"
 
 
 def _heading(inbox: Inbox) -> list[str]:
@@ -95,7 +90,7 @@ def _payload(inbox: Inbox, row: StoredEvent) -> str:
 def _line(entry: AuditEntry) -> str:
     times = f" × {entry.occurrences}" if entry.occurrences > 1 else ""
     detail = f" ({entry.detail})" if entry.detail else ""
-    return f"{entry.at:%Y-%m-%d %H:%M:%S} UTC  {entry.action}: {entry.result}{times}{detail}"
+    return f"{written(entry.at)} UTC  {entry.action}: {entry.result}{times}{detail}"
 
 
 def _counted(inbox: Inbox, since: datetime, until: datetime) -> list[str]:
@@ -108,6 +103,6 @@ def _counted(inbox: Inbox, since: datetime, until: datetime) -> list[str]:
     )
     with reading(inbox.engine) as session:
         return [
-            f"  {result}: {count}, first {first:%Y-%m-%d %H:%M:%S} UTC, last {last:%Y-%m-%d %H:%M:%S} UTC"
+            f"  {result}: {count}, first {written(first)} UTC, last {written(last)} UTC"
             for result, count, first, last in session.execute(statement)
         ]

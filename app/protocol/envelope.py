@@ -1,20 +1,25 @@
 """What a payload says (§2.2): who, what, when, about which policy. Where each field stands is a setting.
 
-Strict where a second reading would be possible (duplicate keys, NaN, two spellings of an ID), open everywhere
-else: unknown fields are kept and unknown types accepted (§5.2, §11.1).
+Strict about what the event is: its ID, its type, its moment, and JSON that has one reading only. Generous about the
+rest: what is optional and odd counts as absent or as its text, and `Event.odd` says so. But an object where text is
+expected, or text where `data` is, says something that would be lost: there the mapping is wrong. Unknown fields are
+kept and unknown types accepted (§5.2, §11.1). To take another oddity, add it to `_is_odd()` and `_odd_text()`.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from functools import cache
 from types import MappingProxyType
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from app.protocol.errors import InvalidScheme, UnusablePayload
 from app.protocol.json_body import at, parse_object
+from app.protocol.moments import NoMoment, read_moment
 
 DEFAULT_FIELDS: Mapping[str, str] = MappingProxyType(
     {
@@ -25,8 +30,6 @@ DEFAULT_FIELDS: Mapping[str, str] = MappingProxyType(
     }
 )  # fmt: skip
 MOST_TEXT = 200
-MILLISECONDS_FROM = 10**11
-"""Integers from here on are milliseconds: as seconds they would lie after the year 5138."""
 
 _EVENT_ID = re.compile(r"[!-~]{1,200}")
 
@@ -44,6 +47,8 @@ class Event:
     status: str | None
     data: Mapping[str, Any]
     payload: Mapping[str, Any]  # everything that was sent, unknown fields included
+    odd: Mapping[str, str] = field(default_factory=dict)  # optional fields that were not as they should be, and why
+    received_at: datetime | None = None  # aware, UTC; None until it is stored
 
 
 def fields_from(text: str) -> Mapping[str, str]:
@@ -59,14 +64,49 @@ def fields_from(text: str) -> Mapping[str, str]:
     return MappingProxyType(mapping)
 
 
-def parse_event(body: bytes, mapping: Mapping[str, str]) -> Event:
-    """The event that the bytes describe. Raises UnusablePayload, whatever the bytes are."""
+def zone_from(text: str) -> tzinfo | None:
+    """The zone of a setting, by its IANA name, such as `Asia/Kuala_Lumpur`. Empty means none. Raises InvalidScheme."""
+    try:
+        return ZoneInfo(text) if text else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidScheme("timestamp_zone", "needs an IANA name such as Asia/Kuala_Lumpur") from None
+
+
+def changing_from(text: str, mapping: Mapping[str, str]) -> tuple[str, ...]:
+    """The dotted paths of a setting such as `attempt,meta.sent_at`, which say nothing about the event.
+
+    Raises InvalidScheme for a path that holds what the event is. Its moment may change: some senders write there when
+    they sent it.
+    """
+    paths = tuple(filter(None, (part.strip() for part in text.split(","))))
+    for path in paths:
+        if not all(path.split(".")):
+            raise InvalidScheme("changing_fields", "needs dotted paths")
+        for name, place in mapping.items():
+            if name != "timestamp" and f"{place}.".startswith(f"{path}."):
+                raise InvalidScheme("changing_fields", f"may not hold {name}")
+    return paths
+
+
+def parse_event(
+    body: bytes, mapping: Mapping[str, str], zone: tzinfo | None = None, received_at: datetime | None = None
+) -> Event:
+    """The event that the bytes describe. Raises UnusablePayload, whatever the bytes are.
+
+    A moment that names no zone is read in `zone`. `received_at` is passed on to the event.
+    """
     payload = parse_object(body)
     found = {name: value for name in DEFAULT_FIELDS if (value := at(payload, mapping[name])) is not None}
+    schema = _schema(zone)
+    odd: dict[str, str] = {}
     try:
-        loaded = _SCHEMA.take(found)
-    except ValidationError as error:
-        raise UnusablePayload(_reasons(error), payload) from None
+        loaded = schema.take(found)
+    except ValidationError:
+        odd = _without_oddities(schema, found, body, mapping)
+        try:
+            loaded = schema.load(found)
+        except ValidationError as error:
+            raise UnusablePayload(_reasons(error), payload) from None
     return Event(
         id=loaded["event_id"],
         type=loaded["event_type"],
@@ -77,7 +117,41 @@ def parse_event(body: bytes, mapping: Mapping[str, str]) -> Event:
         status=loaded.get("status"),
         data=loaded.get("data", {}),
         payload=payload,
+        odd=odd,
+        received_at=received_at,
     )
+
+
+def _without_oddities(
+    schema: "EventSchema", found: dict[str, Any], body: bytes, mapping: Mapping[str, str]
+) -> dict[str, str]:
+    """Replace optional values that are odd by their text, or drop them. Says what was odd, by field."""
+    odd: dict[str, str] = {}
+    for name in found.keys() - REQUIRED:
+        try:
+            schema.readers[name](found[name], name, found)
+        except ValidationError as error:
+            if _is_odd(name, found[name]):
+                odd[name] = str(error.messages[0])
+                text = _odd_text(name, found.pop(name), body, mapping)
+                if text is not None:
+                    found[name] = text
+    return odd
+
+
+def _is_odd(name: str, value: Any) -> bool:
+    """Whether nothing is lost by taking this value, which is none for the field, as absent or as its text."""
+    return not value or (name != "data" and not isinstance(value, dict | list))
+
+
+def _odd_text(name: str, value: Any, body: bytes, mapping: Mapping[str, str]) -> str | None:
+    """The text that an odd value counts as, or None: then it counts as absent."""
+    if name == "data" or not isinstance(value, bool | float):
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    literal = str(at(parse_object(body, literal_numbers=True), mapping[name]))  # 12.50 is not 12.5
+    return literal if len(literal) <= MOST_TEXT else None
 
 
 class _Text(fields.Field[str]):
@@ -89,7 +163,7 @@ class _Text(fields.Field[str]):
         if isinstance(value, int) and abs(value) >= 10**MOST_TEXT:
             raise ValidationError("too_long")
         text = str(value)
-        if not text:
+        if not text or text.isspace():
             raise ValidationError("empty")
         if len(text) > MOST_TEXT:
             raise ValidationError("too_long")
@@ -107,22 +181,15 @@ class _EventId(_Text):
 
 
 class _Moment(fields.Field[datetime]):
-    """RFC 3339 with an offset, or a whole number of seconds or milliseconds since 1970."""
+    """A moment, in one of the forms of moments.py."""
+
+    zone: tzinfo | None = None
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
         try:
-            if isinstance(value, int) and not isinstance(value, bool):
-                return datetime.fromtimestamp(value / 1000 if abs(value) >= MILLISECONDS_FROM else value, UTC)
-            if not isinstance(value, str):
-                raise ValidationError("not_a_timestamp")
-            moment = datetime.fromisoformat(value)
-            if moment.tzinfo is None:
-                raise ValidationError("missing_offset")
-            return moment.astimezone(UTC)
-        except (ValueError, OverflowError, OSError) as error:
-            if isinstance(error, ValidationError):
-                raise
-            raise ValidationError("not_a_timestamp") from None
+            return read_moment(value, self.zone)
+        except NoMoment as error:
+            raise ValidationError(error.reason) from None
 
 
 class _Object(fields.Field[dict[str, Any]]):
@@ -147,20 +214,22 @@ class EventSchema(Schema):
     status = _Text()
     data = _Object()
 
+    def __init__(self, zone: tzinfo | None = None) -> None:
+        super().__init__()
+        moment: Any = self.fields["timestamp"]  # this schema's own: each has copies of its fields
+        moment.zone = zone
+        self.readers: dict[str, Any] = {name: found._deserialize for name, found in self.fields.items()}
+
     def take(self, found: dict[str, Any]) -> dict[str, Any]:
-        """What `load()` returns, field by field, which is faster. Raises ValidationError with all reasons."""
-        try:
-            if found.keys() >= REQUIRED:
-                return {name: _READERS[name](value, name, found) for name, value in found.items()}
-        except ValidationError:
-            pass
-        loaded: dict[str, Any] = self.load(found)
-        return loaded
+        """What `load()` returns, but faster. Raises ValidationError at the first field that is odd or missing."""
+        if not found.keys() >= REQUIRED:
+            raise ValidationError("missing")
+        readers = self.readers
+        return {name: readers[name](value, name, found) for name, value in found.items()}
 
 
-_SCHEMA = EventSchema()
-_READERS: dict[str, Any] = {name: field._deserialize for name, field in _SCHEMA.fields.items()}
-REQUIRED = frozenset(name for name, field in _SCHEMA.fields.items() if field.required)
+_schema = cache(EventSchema)
+REQUIRED = frozenset(name for name, known in EventSchema().fields.items() if known.required)
 
 
 def _reasons(error: ValidationError) -> dict[str, list[str]]:

@@ -1,24 +1,36 @@
 """Reads a body as one JSON object, strictly: what another reader could read otherwise is refused.
 
-Two readers that disagree about a duplicate key or a NaN would see two different events behind one signature.
+Two readers that disagree about a duplicate key or a NaN would see two different events behind one signature. A byte
+order mark changes nothing of what is read, so it is let pass.
 """
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from app.protocol.errors import UnusablePayload
 
 MOST_DEPTH = 64
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x78\x9c": "deflate", b"\x78\xda": "deflate"}
+"""How compressed bodies begin. None of them is UTF-8."""
+
+
+class Number(str):
+    """A number as it was written."""
+
+    __slots__ = ()
 
 
 def parse_object(body: bytes, *, literal_numbers: bool = False) -> dict[str, Any]:
-    """The JSON object that the bytes are; with `literal_numbers`, a number is its own text. Raises UnusablePayload."""
+    """The JSON object that the bytes are; with `literal_numbers`, each number is a `Number`. Raises UnusablePayload."""
     try:
-        text = body.decode("utf-8")
+        text = body.removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
     except UnicodeDecodeError:
-        raise UnusablePayload({"body": ["not_utf8"]}) from None
+        packed = (name for start, name in _COMPRESSED.items() if body.startswith(start))
+        raise UnusablePayload({"body": [next(packed, "not_utf8")]}) from None
     try:
         value = (_LITERAL if literal_numbers else _STRICT).decode(text)
     except _Refused as error:
@@ -57,7 +69,7 @@ def _finite(text: str) -> float:
 
 
 _STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_not_json, parse_float=_finite)
-_LITERAL = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_not_json, parse_int=str, parse_float=str)
+_LITERAL = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_not_json, parse_int=Number, parse_float=Number)
 
 
 def _depth(value: Any) -> int:
@@ -88,3 +100,48 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         return
     for key, item in inner:
         yield from leaves(item, f"{path}.{key}" if path else str(key))
+
+
+def same_value(first: Any, second: Any) -> bool:
+    """Whether two values say the same; both are read with `literal_numbers`.
+
+    The order of keys says nothing, nor does the way in which a number is written: 1.0 is 1. "1" and true are not.
+    """
+    if type(first) is not type(second):
+        return False
+    if isinstance(first, Number):
+        return first == second or _is_same_number(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same_value(item, second[key]) for key, item in first.items())
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(same_value, first, second))
+    return bool(first == second)
+
+
+def without_paths(payload: dict[str, Any], paths: Collection[str]) -> dict[str, Any]:
+    """A copy of the payload that lacks what stands at these dotted paths."""
+    kept: dict[str, Any] = {}
+    for key, value in payload.items():
+        if key in paths:
+            continue
+        below = [path.removeprefix(f"{key}.") for path in paths if path.startswith(f"{key}.")]
+        kept[key] = without_paths(value, below) if below and isinstance(value, dict) else value
+    return kept
+
+
+def to_json(value: Any) -> str:
+    """What `parse_object()` read with `literal_numbers`, as JSON again: each number as it was written."""
+    if isinstance(value, Number):
+        return str(value)
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{json.dumps(key)}: {to_json(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(to_json(item) for item in value)}]"
+    return json.dumps(value)
+
+
+def _is_same_number(first: str, second: str) -> bool:
+    try:
+        return Decimal(first) == Decimal(second)
+    except InvalidOperation:  # an exponent that nobody can reckon with
+        return False

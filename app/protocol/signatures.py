@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from app.protocol.errors import InvalidSignature, StaleTimestamp, UnusablePayload
 from app.protocol.json_body import at, leaves, parse_object
+from app.protocol.moments import written
 from app.protocol.schemes import TIMESTAMP_FORMATS, SignatureScheme
 
 MOST_ENTRIES = 16
@@ -213,7 +214,7 @@ def _moment(scheme: SignatureScheme, text: str) -> datetime:
 
 def _timestamp_text(scheme: SignatureScheme, timestamp: datetime) -> str:
     if scheme.timestamp_format == "rfc3339":
-        return timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return f"{written(timestamp).replace(' ', 'T')}Z"
     unit = 1000 if scheme.timestamp_format == "milliseconds" else 1
     return str(int(timestamp.timestamp() * unit))
 

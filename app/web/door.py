@@ -23,7 +23,7 @@ from app.inbox.group_commit import NotStored, TooLate
 from app.inbox.receive import Delivery, Receipt, accept, quarantine_stale, quarantine_unusable, receive_again
 from app.logs import log_delivery
 from app.protocol.captured import Captured, without_credentials
-from app.protocol.envelope import Event, parse_event
+from app.protocol.envelope import Event
 from app.protocol.errors import InvalidSignature, StaleTimestamp, UnusablePayload
 from app.protocol.signatures import verify
 from app.web.problems import PROBLEM, RETRY_AFTER_SECONDS, UNEXPECTED_ERROR, problem_text
@@ -127,7 +127,7 @@ def _store(inbox: Inbox, incoming: Incoming) -> Answer:
         return _not_stored(inbox, incoming)
     delivery = _delivery(incoming)
     try:
-        event = parse_event(incoming.body, inbox.settings.payload_fields)
+        event = inbox.settings.read_event(incoming.body)
     except UnusablePayload as error:
         unusable = error
         stored = _keep(incoming, lambda: quarantine_unusable(inbox, unusable, delivery))
@@ -155,7 +155,7 @@ def _keep_stale(inbox: Inbox, incoming: Incoming, stale: StaleTimestamp) -> Answ
     _capture(inbox, incoming, stale.reason)
     event: Event | UnusablePayload
     try:
-        event = parse_event(incoming.body, inbox.settings.payload_fields)
+        event = inbox.settings.read_event(incoming.body)
     except UnusablePayload as error:
         event = error
     delivery = _delivery(incoming)

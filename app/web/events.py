@@ -19,6 +19,7 @@ from app.inbox.models import StoredEvent
 from app.inbox.replay import CannotReplay
 from app.inbox.replay import replay as replay_event
 from app.inbox.search import count_failing, counts, neighbours, page, stream
+from app.inbox.unusable import look_at
 from app.web.auth import operator_required
 from app.web.export import FORMATS
 from app.web.present import present_inbox
@@ -86,6 +87,7 @@ def show(inbox_id: int) -> str:
         beside=beside,
         parameters=chosen.parameters(),
         masked_payload=lambda: visible_payload(inbox.settings, row),
+        unusable=look_at(inbox.settings, row),
         replayable=row.state in REPLAYABLE,
         seen=seen.isoformat() if seen else "",
     )

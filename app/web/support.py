@@ -9,7 +9,8 @@ from app.database import reading, writing
 from app.inbox.audit import record
 from app.inbox.filters import moment_in
 from app.inbox.models import StoredEvent
-from app.inbox.support import ADDRESS, earlier, mail_address, request_for_event, request_for_time
+from app.inbox.support import ADDRESS, mail_address, request_for_event, request_for_time
+from app.protocol.moments import moved
 from app.web.present import present_inbox
 
 blueprint = Blueprint("support", __name__, url_prefix="/support")
@@ -37,7 +38,7 @@ def time() -> str:
     """The request for a time in which deliveries were refused; the last hour unless another is given."""
     inbox = present_inbox()
     until = moment_in(request.args, "until") or inbox.clock.now()
-    since = moment_in(request.args, "since") or earlier(until, timedelta(hours=1))
+    since = moment_in(request.args, "since") or moved(until, timedelta(hours=-1))
     text = request_for_time(inbox, since, until)
     return render_template(
         "support.html", text=text, mail=mail_address(text), address=ADDRESS, since=since, until=until

@@ -7,6 +7,7 @@ from flask import Flask
 
 from app.inbox.lifecycle import State
 from app.inbox.support import in_both_zones
+from app.protocol.moments import written
 from app.web.present import present_inbox
 
 ICONS = {
@@ -50,6 +51,7 @@ def init_app(app: Flask) -> None:
     }
     app.jinja_env.filters |= {
         "both_zones": in_both_zones,
+        "written": written,
         "icon": icon,
         "without": without,
         "for_input": for_input,

@@ -18,7 +18,6 @@ from app.config import load_settings
 from app.database import ROOT
 from app.inbox.group_commit import NotStored
 from app.inbox.receive import Delivery, accept
-from app.protocol.envelope import parse_event
 from bench.pages import SETTINGS
 from bench.queues import Command
 from bench.queues.effect import number
@@ -39,7 +38,7 @@ class Ours:
         inbox = create_app(load_settings(SETTINGS | {"DATABASE_URL": url})).extensions["inbox"]
 
         def deliver(place: int) -> None:
-            event = parse_event(bodies[place], inbox.settings.payload_fields)
+            event = inbox.settings.read_event(bodies[place])
             for _ in range(TRIES):  # a stalled disk is answered 503, and the sender comes again
                 with suppress(NotStored):
                     accept(inbox, event, Delivery(bodies[place], f"{place:032x}"))

@@ -13,7 +13,6 @@ from app.inbox.claims import claim_due
 from app.inbox.receive import Delivery, accept
 from app.inbox.time_limit import TimeLimit
 from app.inbox.work import Batch, process_next
-from app.protocol.envelope import parse_event
 from tests.databases import both_databases, on_postgresql
 from tests.faults.outcomes import all_processed, assert_exactly_once, count_events, send_all, until_accepted
 from tests.processes import PATIENCE_SECONDS, alive, eventually, running, workers_of
@@ -149,7 +148,7 @@ def test_sixteen_workers_over_two_thousand_events_run_each_once(processes, inbox
     sent = [payload("payment.success", transaction_id=f"TXN-{number}") for number in range(2000)]
     for event in sent:
         body = json.dumps(event).encode()
-        accept(inbox, parse_event(body, inbox.settings.payload_fields), Delivery(body, "r"))
+        accept(inbox, inbox.settings.read_event(body), Delivery(body, "r"))
 
     workers = processes.worker("--processes", "16", "--drain")
 

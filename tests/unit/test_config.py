@@ -48,6 +48,12 @@ def test_mistakes_never_quote_a_value(environment):
         ({"SENANG_SIGNATURE_ALGORITHM": "md5"}, "SENANG_SIGNATURE_SCHEME"),
         ({"SENANG_PAYLOAD_FIELDS": "colour=x"}, "SENANG_PAYLOAD_FIELDS"),
         ({"WORKER_PROCESSES": "0"}, "WORKER_PROCESSES"),
+        ({"SENANG_TIMESTAMP_ZONE": "Malaysia"}, "SENANG_TIMESTAMP_ZONE"),
+        ({"SENANG_TIMESTAMP_ZONE": "Asia"}, "SENANG_TIMESTAMP_ZONE"),
+        ({"SENANG_TIMESTAMP_ZONE": "../etc/passwd"}, "SENANG_TIMESTAMP_ZONE"),
+        ({"SENANG_TIMESTAMP_ZONE": "+08:00"}, "SENANG_TIMESTAMP_ZONE"),
+        ({"SENANG_CHANGING_FIELDS": "attempt,event_id"}, "SENANG_CHANGING_FIELDS"),
+        ({"SENANG_CHANGING_FIELDS": "meta", "SENANG_PAYLOAD_FIELDS": "event_id=meta.id"}, "SENANG_CHANGING_FIELDS"),
     ],
 )
 def test_an_unsafe_combination_refuses_to_start(environment, changes, named):

@@ -1,12 +1,14 @@
 """What a payload says, and what makes it unusable."""
 
+import gzip
 import json
+import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.protocol.envelope import DEFAULT_FIELDS, fields_from, parse_event
+from app.protocol.envelope import DEFAULT_FIELDS, changing_from, fields_from, parse_event
 from app.protocol.errors import InvalidScheme, UnusablePayload
 
 GOOD = {"event_id": "evt_1", "event_type": "payment.success", "timestamp": "2026-11-24T08:00:00+08:00"}
@@ -59,7 +61,10 @@ def test_a_mapping_that_makes_no_sense_is_refused(text):
     ("body", "errors"),
     [
         (b"\xff", {"body": ["not_utf8"]}),
-        (b"\xef\xbb\xbf{}", {"body": ["not_json"]}),
+        (b"\xef\xbb\xbf\xef\xbb\xbf{}", {"body": ["not_json"]}),
+        (gzip.compress(b"{}"), {"body": ["gzip"]}),
+        (zlib.compress(b"{}" * 99), {"body": ["deflate"]}),
+        (b"\x28\xb5\x2f\xfd\x04", {"body": ["zstd"]}),
         (b"", {"body": ["not_json"]}),
         (b"[]", {"body": ["not_an_object"]}),
         (b'{"a":1,"a":2}', {"body": ["duplicate_key"]}),
@@ -75,6 +80,8 @@ def test_a_mapping_that_makes_no_sense_is_refused(text):
         (GOOD | {"event_id": "a b"}, {"event_id": ["not_printable_ascii"]}),
         (GOOD | {"event_id": "x" * 201}, {"event_id": ["too_long"]}),
         (GOOD | {"event_id": ""}, {"event_id": ["empty"]}),
+        (GOOD | {"event_type": " "}, {"event_type": ["empty"]}),
+        (GOOD | {"event_type": False}, {"event_type": ["not_text"]}),
         (GOOD | {"event_type": "a\u0000b"}, {"event_type": ["not_printable"]}),
         (GOOD | {"event_type": "\ud800"}, {"event_type": ["not_printable"]}),
         (GOOD | {"timestamp": "2026-11-24T08:00:00"}, {"timestamp": ["missing_offset"]}),
@@ -89,6 +96,54 @@ def test_each_unusable_payload_has_its_reason(body, errors):
         parse(body)
 
     assert caught.value.errors == errors
+
+
+def test_a_byte_order_mark_changes_nothing():
+    assert parse(b"\xef\xbb\xbf" + json.dumps(GOOD).encode()).id == "evt_1"
+
+
+@pytest.mark.parametrize("name", ["transaction_id", "policy_id", "claim_id", "status"])
+@pytest.mark.parametrize(
+    ("literal", "counts_as"),
+    [
+        ('""', None), ('"  "', None), ("[]", None), ("{}", None), ("true", "true"), ("false", "false"),
+        ("12.50", "12.50"), ("1e2", "1e2"), ('"\\ud800"', None), ('"a\\u0000b"', None), ('"a\\nb"', None),
+        (f'"{"x" * 201}"', None), ("9" * 201, None), (f"0.{'0' * 300}1", None),
+    ],
+)  # fmt: skip
+def test_an_optional_field_that_is_odd_counts_as_absent_or_as_its_text_and_is_named(name, literal, counts_as):
+    event = parse(json.dumps(GOOD).encode()[:-1] + f', "{name}": {literal}}}'.encode())
+
+    assert getattr(event, name) == counts_as
+    assert set(event.odd) == {name}
+
+
+@pytest.mark.parametrize("empty", [[], "", False, 0])
+def test_empty_data_is_an_empty_object_however_it_is_written(empty):
+    event = parse(GOOD | {"data": empty})
+
+    assert (event.data, event.odd, event.payload["data"]) == ({}, {"data": "not_an_object"}, empty)
+
+
+def test_what_is_as_it_should_be_is_not_called_odd():
+    assert parse(GOOD | {"policy_id": 7, "status": "paid", "claim_id": None, "data": {}}).odd == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["event_id", "event_type", "policy_id", "data", "a..b", "attempt,event_id", "attempt,.x"]
+)
+def test_a_path_that_holds_what_the_event_is_can_not_be_called_changing(text):
+    with pytest.raises(InvalidScheme):
+        changing_from(text, DEFAULT_FIELDS)
+
+
+def test_an_object_that_holds_what_the_event_is_can_not_be_called_changing_either():
+    mapping = fields_from("event_id=meta.about.id,timestamp=sent.at")
+
+    for path in ("meta", "meta.about", "meta.about.id"):
+        with pytest.raises(InvalidScheme, match="event_id"):
+            changing_from(path, mapping)
+    assert changing_from(" attempt, meta.attempt ,sent", mapping) == ("attempt", "meta.attempt", "sent")
 
 
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))

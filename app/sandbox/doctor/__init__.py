@@ -150,6 +150,8 @@ def _read_payload(captured: Captured, diagnosis: Diagnosis) -> None:
     elif problems := still_unusable(captured.body, guesses):
         words = ", ".join(f"{name}: {'/'.join(reasons)}" for name, reasons in problems.items())
         diagnosis.warnings.append(f"The payload would still be quarantined: {words}.")
+        if "missing_offset" in problems.get("timestamp", []):
+            diagnosis.warnings.append("Its timestamp names no zone: SENANG_TIMESTAMP_ZONE says which one is meant.")
 
 
 def _quoted(value: str) -> str:

@@ -6,12 +6,13 @@ Key names and the shape of the value are both evidence. To teach it another spel
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC
 from typing import Any
 
 from app.protocol.envelope import DEFAULT_FIELDS, parse_event
 from app.protocol.errors import UnusablePayload
 from app.protocol.json_body import parse_object
+from app.protocol.moments import NoMoment, read_moment
 
 NAMES: Mapping[str, tuple[str, ...]] = {  # likely ones first; without underscores and case
     "event_id": (
@@ -78,9 +79,9 @@ def still_unusable(body: bytes, guesses: Mapping[str, Guess]) -> dict[str, list[
 
 
 def _values(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Everything that a dotted path can reach: lists can't be reached, nor keys with a dot."""
+    """Everything that a setting can name by a dotted path: nothing in lists, no key with a dot, none unprintable."""
     for key, item in value.items():
-        if key and "." not in key:
+        if key.isprintable() and key and "." not in key:
             yield (*path, key), item
             if isinstance(item, dict):
                 yield from _values(item, (*path, key))
@@ -119,11 +120,9 @@ def _shape(field: str, value: Any) -> str | None:
 
 
 def _is_moment(value: Any) -> bool:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return 10**9 <= value < 5 * 10**12
     try:
-        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
-    except ValueError:
+        return 1990 <= read_moment(value, UTC).year < 2150  # a small number is no moment
+    except NoMoment:
         return False
 
 

@@ -1,0 +1,169 @@
+"""How moments are read and written: every one from year 1 to 9999, at both ends too.
+
+Generous about the form, but never a guess: a text that could be read in two ways is no moment. What would lie beyond
+the calendar counts as its end. To read another form, add it to `_FORMS`; to write moments differently, change
+`written()`.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
+
+FIRST = datetime.min.replace(tzinfo=UTC)
+LAST = datetime.max.replace(tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_YEAR_10000 = 253_402_300_800  # seconds
+_UNITS = tuple((_YEAR_10000 * many, Decimal(10**6) / many) for many in (1, 10**3, 10**6, 10**9))
+"""Below which size a number counts in a unit, and the unit's microseconds. In the larger unit it would be off the
+calendar."""
+_YEARS_OF_BARE_DIGITS = range(1900, 2201)
+_CYCLE = 400
+"""Years after which the calendar repeats itself, with its leap days."""
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?")
+_CLOCK = r"(?P<hour>[0-9]{2})(?::?(?P<minute>[0-9]{2})(?::?(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]{1,20}))?)?)?"
+_NAME = r"(?: ?\([^()]{1,60}\)| ?\[[^\[\]]{1,60}\])"
+_ZONE = (
+    r"(?: ?(?P<zone>z|utc?|gmt|(?:utc|gmt)?(?P<sign>[+-])(?P<hours>[0-9]{1,2})(?::?(?P<minutes>[0-9]{2}))?"
+    rf"(?: [a-z]{{3,5}}| [+-][0-9]{{2,4}})?){_NAME}?)?"  # behind an offset, its zone's name
+)
+_WEEKDAY = r"(?:[a-z]{3,9},? )?"
+_FORMS = tuple(
+    re.compile(form, re.IGNORECASE | re.ASCII)
+    for form in (
+        rf"(?P<year>[0-9]{{4}})-?(?P<month>[0-9]{{2}})-?(?P<day>[0-9]{{2}})(?:[t ]?{_CLOCK}{_ZONE})?",  # ISO 8601
+        rf"{_WEEKDAY}(?P<day>[0-9]{{1,2}})[ -](?P<name>[a-z]{{3}})[ -](?P<year>[0-9]{{4}}) {_CLOCK}{_ZONE}",  # RFC 2822
+        rf"{_WEEKDAY}(?P<name>[a-z]{{3}}) (?P<day>[0-9]{{1,2}}) (?P<year>[0-9]{{4}}) {_CLOCK}{_ZONE}",  # JavaScript
+    )
+)
+_DOTNET = re.compile(r"/Date\((?P<milliseconds>-?[0-9]{1,15})(?:[+-][0-9]{4})?\)/")
+
+
+class NoMoment(ValueError):
+    """What is no moment: not_a_timestamp, or missing_offset where nothing but the zone is missing."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+def read_moment(value: object, zone: tzinfo | None = None) -> datetime:
+    """The moment that a JSON value tells, in UTC. Raises NoMoment.
+
+    A text is RFC 3339 or one of its looser relatives, RFC 2822, or a number. A number counts from 1970 on, in the
+    largest unit that keeps it before the year 10000: seconds, milliseconds, microseconds or nanoseconds. Eight or
+    fourteen digits that read as a date are that date. What names no zone is read in `zone`.
+    """
+    if isinstance(value, str):
+        try:
+            if value[4:5] == "-" and (moment := datetime.fromisoformat(value)).tzinfo is not None:
+                return moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+        return _from_text(" ".join(value.split()), zone)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # NaN is not even itself
+        raise NoMoment("not_a_timestamp")
+    return _from_number(value, zone)
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC. What would lie before year 1 or after 9999 there counts as the calendar's end."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return FIRST if moment.year == 1 else LAST
+
+
+def moved(moment: datetime, by: timedelta) -> datetime:
+    """The moment so much later, or earlier, but within the calendar."""
+    try:
+        return moment + by
+    except OverflowError:
+        return (LAST if by > timedelta() else FIRST).replace(tzinfo=moment.tzinfo)
+
+
+def written(moment: datetime, zone: tzinfo = UTC) -> str:
+    """`2026-11-24 08:00:00`, as a clock of that zone shows it. The year has four digits, or is 10000.
+
+    `strftime` does not pad years, and nothing after 9999 fits into a `datetime`.
+    """
+    years = 0
+    try:
+        local = moment.astimezone(zone)
+    except OverflowError:
+        years = _CYCLE if moment.year == 1 else -_CYCLE
+        local = moment.replace(year=moment.year + years).astimezone(zone)
+    return f"{local.year - years:04}-{local:%m-%d %H:%M:%S}"
+
+
+def _from_text(text: str, zone: tzinfo | None) -> datetime:
+    if _NUMBER.fullmatch(text):
+        return _from_number(Decimal(text), zone)
+    if found := _DOTNET.fullmatch(text):
+        return _since_epoch(Decimal(found["milliseconds"]) * 1000)
+    for form in _FORMS:
+        if found := form.fullmatch(text):
+            return _from_parts(found.groupdict(), zone)
+    raise NoMoment("not_a_timestamp")
+
+
+def _from_number(number: float | Decimal, zone: tzinfo | None) -> datetime:
+    exact = number if isinstance(number, int | Decimal) else Decimal(repr(number))
+    size = abs(exact)
+    if size == exact and (10**7 <= size < 10**8 or 10**13 <= size < 10**14):
+        found = _FORMS[0].fullmatch(str(number))
+        if found and int(found["year"]) in _YEARS_OF_BARE_DIGITS:
+            try:
+                return _from_parts(found.groupdict(), zone)
+            except NoMoment as error:
+                if error.reason == "missing_offset":
+                    raise
+    for limit, microseconds in _UNITS:
+        if size < limit:
+            return _since_epoch(exact * microseconds)
+    raise NoMoment("not_a_timestamp")
+
+
+def _since_epoch(microseconds: Decimal) -> datetime:
+    try:
+        return _EPOCH + timedelta(microseconds=int(microseconds))
+    except OverflowError:
+        raise NoMoment("not_a_timestamp") from None
+
+
+def _from_parts(parts: Mapping[str, str | None], zone: tzinfo | None) -> datetime:
+    """The moment of a form's groups. Raises NoMoment."""
+    try:
+        local = _on_the_calendar(parts)
+        if parts["zone"]:
+            zone = _offset(parts)
+    except ValueError:
+        raise NoMoment("not_a_timestamp") from None
+    if zone is None:
+        raise NoMoment("missing_offset")
+    return in_utc(local.replace(tzinfo=zone))
+
+
+def _on_the_calendar(parts: Mapping[str, str | None]) -> datetime:
+    """What the clock on the wall shows. A leap second is the next second, and 24:00 the next day. Raises ValueError."""
+    year, day = int(parts["year"] or 0), int(parts["day"] or 0)
+    name = parts.get("name")
+    month = _MONTHS.index(name.lower()) + 1 if name else int(parts["month"] or 0)
+    hour, minute, second = (int(parts[unit] or 0) for unit in ("hour", "minute", "second"))
+    more = timedelta()
+    if (hour, minute, second) == (24, 0, 0):
+        hour, more = 0, timedelta(days=1)
+    elif second == 60:
+        second, more = 59, timedelta(seconds=1)
+    microsecond = int((parts["fraction"] or "")[:6].ljust(6, "0"))
+    return moved(datetime(year, month, day, hour, minute, second, microsecond), more)  # noqa: DTZ001 - its zone comes next
+
+
+def _offset(parts: Mapping[str, str | None]) -> tzinfo:
+    """Raises ValueError."""
+    hours, minutes = int(parts["hours"] or 0), int(parts["minutes"] or 0)
+    if minutes > 59:
+        raise ValueError
+    offset = timedelta(hours=hours, minutes=minutes)
+    return timezone(-offset if parts["sign"] == "-" else offset)
