@@ -4,7 +4,7 @@ Events arrive in any order and more than once (§6.2, §7.1). So a row remembers
 newer one wins whatever comes first: later `occurred_at`, then the higher rank of the status, then the event ID.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 
 import sqlalchemy as sa
@@ -70,7 +70,7 @@ def advance(
         raise PermanentFailure(f"{event.type} without the reference that its handler needs")
     connection = session.connection()
     dialect = connection.dialect.name
-    moment = driver_moment(dialect, _believable(event.occurred_at))
+    moment = driver_moment(dialect, counted_at(event))
     statement = upsert(model.__tablename__, (PLACEHOLDER[dialect],) * len(COLUMNS))
     execute_text(connection, statement, (reference, status, rank, moment, event.id))
 
@@ -90,10 +90,18 @@ def upsert(table: str, placeholders: tuple[str, ...]) -> str:
             > ({table}.occurred_at, {table}.rank, {table}.event_id)"""  # noqa: S608 - made of names that stand in this file
 
 
-def _believable(moment: datetime) -> datetime:
-    """An event dated in the future must not freeze the row: it counts as of today."""
-    latest = datetime.now(UTC) + FUTURE_ALLOWED
-    return min(moment, latest)
+def counted_at(event: Event) -> datetime:
+    """The moment by which events are compared. It depends on the event alone, so any order ends in the same state.
+
+    An event dated in the future can't have occurred yet when it was received: it counts as of the beginning of that
+    day. So it never freezes a row, whatever is dated later wins. Of several received on one day the later date wins:
+    each is as many microseconds into the day as it is hours ahead.
+    """
+    received_at = event.received_at
+    if received_at is None or event.occurred_at - received_at <= FUTURE_ALLOWED:
+        return event.occurred_at
+    day = received_at.replace(hour=0, minute=0, second=0, microsecond=0)
+    return day + timedelta(microseconds=(event.occurred_at - day) // timedelta(hours=1))
 
 
 @describes("policy", "Policy")
