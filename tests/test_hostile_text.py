@@ -5,7 +5,9 @@ import io
 import json
 
 import pytest
+import sqlalchemy as sa
 
+from app.inbox.models import AuditEntry, Observation, StoredEvent
 from app.registry import handles
 from app.web.export import defused
 from tests.databases import both_databases
@@ -123,6 +125,112 @@ def test_what_a_terminal_or_a_reader_would_obey_is_no_identifier(deliver, text):
     answer = deliver(text, event_id="evt_1")
 
     assert answer.json == {"status": "quarantined", "errors": {"event_type": ["not_printable"]}}
+
+
+UNFIT = ["\ud800", "\udfff\ud800", "\x00", "a\x1b[31mb", "x\ud83dy"]
+
+
+@both_databases
+@pytest.mark.parametrize("text", UNFIT)
+def test_what_is_no_text_is_shown_escaped_wherever_it_stands_in_a_payload(
+    app, sender, payload, work, stored, session, signed_in, capsys, text
+):
+    data = {"status": text, "name": text, text: {text: [text]}, "list": [{text: 1}]}
+    sent = payload("payment.success", event_id="evt_1", data=data) | {text: text, "currency": text}
+    assert sender.deliver(sent).json["status"] == "accepted"
+    client, runner = signed_in(), app.test_cli_runner()
+    before_its_attempt = client.get(f"/events/{stored('evt_1').id}")
+    work()
+    row = stored("evt_1")
+
+    addresses = [f"/events/{row.id}", f"/support/events/{row.id}", "/events", "/audit", "/", "/events/export.csv"]
+    pages = {}
+    for address in [*addresses, "/events/export.json", "/audit/export.json"]:
+        answer = client.get(address)
+        pages[address] = (answer.status_code, answer.text)  # read to its end
+    shown = runner.invoke(args=["events", "show", "evt_1"])
+    as_json = runner.invoke(args=["events", "show", "evt_1", "--json"])
+    support = runner.invoke(args=["events", "support", "evt_1"])
+
+    as_text = json.dumps(text)[1:-1]
+    assert (row.state, row.attempts, before_its_attempt.status_code) == ("processed", 1, 200)
+    assert {status for status, _ in pages.values()} == {200}
+    assert f'<span class="key">{as_text}' in pages[f"/events/{row.id}"][1]
+    assert (shown.exit_code, support.exit_code) == (0, 0)
+    assert text not in shown.output + support.output
+    assert json.loads(as_json.output)["masked_payload"]["currency"] == as_text
+    noted = session.scalars(sa.select(Observation.name).where(Observation.kind == "field")).all()
+    assert {as_text, f"data.{as_text}.{as_text}"} <= set(noted)
+    json.loads(capsys.readouterr().out.splitlines()[-1])["event_id"].encode()
+
+
+@both_databases
+@pytest.mark.parametrize("text", UNFIT)
+def test_a_body_that_is_no_event_is_kept_and_shown_whatever_its_keys_are(sender, session, signed_in, app, text):
+    answer = sender.deliver({text: {text: text}, "event_id": text})
+
+    row = session.scalars(sa.select(StoredEvent)).one()
+    assert answer.json["status"] == "quarantined"
+    client = signed_in()
+    assert client.get(f"/events/{row.id}").status_code == 200
+    assert client.get(f"/support/events/{row.id}").status_code == 200
+    assert app.test_cli_runner().invoke(args=["events", "remask"]).exit_code == 0
+
+
+@both_databases
+@pytest.mark.parametrize("text", UNFIT)
+def test_an_optional_field_that_no_database_keeps_is_left_out_and_noted(sender, payload, perform, session, text):
+    row = perform("payment.success", status=text, policy_id=text)
+
+    detail = session.scalar(sa.select(AuditEntry.detail).where(AuditEntry.result == "accepted"))
+    assert (row.reported_status, row.policy_id) == (None, None)
+    assert "policy_id not_printable, status not_printable" in detail
+
+
+@both_databases
+@pytest.mark.parametrize("unfit", UNFIT)
+def test_an_error_of_a_handler_that_holds_such_text_is_kept_escaped(deliver, work, stored, signed_in, app, unfit):
+    @handles("test.quoting")
+    def quote(event, session):
+        raise RuntimeError(f"strange: {unfit}!")
+
+    deliver("test.quoting", event_id="evt_1")
+    work()
+
+    assert stored("evt_1").last_error == f"RuntimeError: strange: {json.dumps(unfit)[1:-1]}!"
+    assert signed_in().get(f"/support/events/{stored('evt_1').id}").status_code == 200
+
+
+@both_databases
+def test_nobody_who_asks_for_such_text_breaks_anything(app, signed_in, csrf_token, deliver, work, stored):
+    deliver(event_id="evt_1")
+    work()
+    client, runner = signed_in(), app.test_cli_runner()
+
+    addresses = [
+        "/audit?event_id=%00",
+        "/audit/export.csv?event_id=%00",
+        "/subjects/policy/%00",
+        "/subjects/policy/%ED%A0%80",
+        "/events?q=%00",
+        "/events?type=%00",
+    ]
+    statuses = {}
+    for address in addresses:
+        answer = client.get(address)
+        statuses[address] = answer.status_code
+        answer.get_data()
+    commands = [["show", "\udcff"], ["support", "\udcff"], ["replay", "\udcff"], ["list", "--type", "\udcff"]]
+    results = [runner.invoke(args=["events", *command]) for command in commands]
+    results += [runner.invoke(args=["users", *command]) for command in (["disable", "\udcff"], ["add", "\udcff"])]
+    token = csrf_token(client.get("/events"))
+    planned = client.post("/replays?state=dead", data={"csrf_token": token, "reason": "why \0"})
+    replayed = runner.invoke(args=["events", "replay", "evt_1", "--reason", "why \udcff"])
+
+    assert set(statuses.values()) <= {200, 400, 404}, statuses
+    assert not [result.exception for result in results if not isinstance(result.exception, SystemExit | None)]
+    assert (replayed.exit_code, planned.status_code) == (0, 302)
+    assert client.get(f"/events/{stored('evt_1').id}").status_code == 200
 
 
 @both_databases

@@ -119,6 +119,8 @@ def enable(inbox: Inbox, name: str, *, actor: str) -> None:
 
 
 def _change(inbox: Inbox, name: str, result: str, *, actor: str, **values: Any) -> None:
+    if not _usable(name):
+        raise AccountError("There is no such user.")
     with writing(inbox.engine) as session:
         change = sa.update(User).where(User.name == name).values(**values, generation=User.generation + 1)
         user_id = session.scalar(change.returning(User.id))

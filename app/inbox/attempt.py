@@ -85,8 +85,7 @@ def failed(inbox: Inbox, claim: Claim, error: BaseException, *, since: float | N
     masked, hidden = None, set[str]()
     with suppress(CannotUnseal, UnusablePayload):
         event, body = _open(inbox, claim)
-        # A name looks like any other word, and has to be found as it stands in the text.
-        hidden = {_storable(value) for value in hidden_values(dict(event.payload))} - {""}
+        hidden = hidden_values(dict(event.payload))  # a name looks like any other word
         masked = _masked(inbox, claim, event, body)
     result, state, retry_in = "failed", State.PENDING, None
     if isinstance(error, RetryLater):
@@ -118,11 +117,6 @@ def _since(inbox: Inbox, started: float) -> int:
 def _described(error: BaseException, hidden: set[str]) -> Failure:
     name = NOT_YET if isinstance(error, RetryLater) else type(error).__name__
     text = "the handler reached its time limit" if isinstance(error, HandlerTimeout) else str(error)
-    lines = _storable("".join(traceback.format_exception(error)))
-    text = _storable(f"{name}: {text}" if text else name)
+    lines = "".join(traceback.format_exception(error))
+    text = f"{name}: {text}" if text else name
     return Failure(mask_text(text, hidden=hidden)[:2000], mask_text(lines, hidden=hidden)[-20_000:])
-
-
-def _storable(text: str) -> str:
-    """No database keeps half of a surrogate pair, which JSON may hold, and PostgreSQL keeps no NUL."""
-    return text.replace("\0", "").encode(errors="replace").decode()

@@ -31,6 +31,7 @@ from app.inbox.lifecycle import REPLAYABLE
 from app.inbox.models import BulkReplay
 from app.inbox.replay import CannotReplay, replay_in
 from app.inbox.search import Row, counts, page
+from app.privacy.escaping import escaped
 
 log = structlog.get_logger()
 
@@ -76,7 +77,7 @@ def plan(inbox: Inbox, chosen: Filter, *, actor: str, reason: str | None) -> int
         inserted = session.scalar(
             sa.insert(BulkReplay)
             .values(
-                created_at=inbox.now(), created_by=actor, reason=reason,
+                created_at=inbox.now(), created_by=actor, reason=reason and escaped(reason),
                 filter=urlencode(chosen.parameters(), doseq=True), state=Progress.PLANNED, replayed=0, skipped=0,
             )
             .returning(BulkReplay.id)

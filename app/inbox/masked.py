@@ -11,6 +11,7 @@ from typing import Any
 
 from app.config import Settings
 from app.inbox.models import StoredEvent
+from app.privacy.escaping import escaped_json
 from app.privacy.masking import mask_payload
 from app.privacy.sealing import CannotUnseal, unseal
 from app.protocol.errors import UnusablePayload
@@ -41,5 +42,4 @@ def visible_payload(settings: Settings, row: StoredEvent) -> object | None:
         with suppress(CannotUnseal):
             body = unseal(row.sealed_payload, row=row.seal_id, keys=settings.payload_keys)
             text = masked_body(settings, body)
-    visible: object | None = None if text is None else json.loads(text)
-    return visible
+    return None if text is None else escaped_json(json.loads(text))  # what was masked long ago may not be escaped

@@ -103,6 +103,8 @@ def list_audit(
 ) -> Sequence[AuditEntry]:
     """Newest first; `before` is the (at, id) of the last row of the page above."""
     statement = sa.select(AuditEntry).order_by(AuditEntry.at.desc(), AuditEntry.id.desc())
+    if chosen.event_id and not chosen.event_id.isprintable():
+        return []  # no ID holds that, and no database takes it
     if chosen.event_id:
         statement = statement.where(AuditEntry.id.in_(sa.union(*_entries_of(chosen.event_id))))
     if chosen.action:

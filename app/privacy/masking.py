@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from app.privacy.detectors import DETECTORS, suspects
+from app.privacy.escaping import escaped
 from app.remembered import remembered
 
 REFERENCE_KEYS = frozenset(
@@ -58,9 +59,13 @@ def mask_payload(payload: object, *, references: Collection[str] = ()) -> object
 
 
 def mask_text(text: str, *, hidden: Collection[str] = ()) -> str:
-    """Free text with everything personal or secret in it replaced, and the `hidden` values too. Never raises."""
+    """Free text with everything personal or secret in it replaced, and the `hidden` values too. Never raises.
+
+    What can't be stored or shown is escaped.
+    """
     try:
-        for value in sorted(hidden, key=len, reverse=True):
+        text = escaped(text)
+        for value in sorted(map(escaped, hidden), key=len, reverse=True):
             text = text.replace(value, _kind(value))
         return _detect(text, reference=False)
     except Exception:
@@ -105,7 +110,7 @@ def _mask_object(value: dict[str, object], references: frozenset[str], depth: in
 
 @remembered
 def _key(name: str) -> _Key:
-    shown = mask_text(name) if suspects(name) or not name.isascii() else name
+    shown = name if name.isascii() and name.isprintable() and not suspects(name) else mask_text(name)
     canonical = name.lower().replace("_", "").replace("-", "")
     return _Key(name, shown, canonical in SAFE_KEYS, canonical in REFERENCE_KEYS)
 
@@ -153,6 +158,7 @@ def _kind(value: object) -> str:
 
 def _detect(text: str, *, reference: bool) -> str:
     """Look at the text as a person reads it: full-width digits are digits, and what can't be seen isn't there."""
+    text = escaped(text)
     plain = text if text.isascii() else _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
     found, looking = plain, suspects(plain, reference=reference)
     while looking:
