@@ -20,14 +20,18 @@ from app.inbox.context import Inbox
 from app.inbox.lifecycle import REVIVAL_INTERVAL, REVIVED_BY_REDELIVERY, State
 from app.inbox.masked import masked_text
 from app.inbox.models import StoredEvent
+from app.inbox.same_body import KEPT, NOBODY_CAN_TELL, says_the_same
 from app.inbox.tally import Key
 from app.inbox.wakeup import notify
 from app.privacy.card_data import drop_authentication_data
-from app.privacy.sealing import body_digest, digest_matches, seal
+from app.privacy.sealing import body_digest, seal
 from app.protocol.envelope import Event
 from app.protocol.errors import UnusablePayload
+from app.protocol.json_body import parse_object, to_json
 
 Errors = dict[str, list[str]]
+MOST_COMPARED = 20
+"""So many quarantined bodies of one event ID are compared with another one, the newest."""
 
 
 class Delivery(NamedTuple):
@@ -78,7 +82,7 @@ def quarantine_stale(inbox: Inbox, event: Event | UnusablePayload, delivery: Del
     with writing(inbox.engine) as session:
         known = session.scalar(sa.select(StoredEvent.id).where(StoredEvent.event_id == event.id))
         if known is None:
-            _quarantine(session, inbox, _quarantined_event(inbox, event, delivery), "stale", delivery)
+            _quarantine_event(session, inbox, event, "stale", delivery)
         else:
             _audit_repeated(session, inbox, delivery, "rejected: stale", event, known)
     return Receipt("quarantined" if known is None else "rejected", event.id, event.type)
@@ -118,18 +122,13 @@ def _receive_again(session: Session, inbox: Inbox, event: Event, delivery: Deliv
         sa.update(StoredEvent)
         .where(StoredEvent.event_id == event.id)
         .values(deliveries=StoredEvent.deliveries + 1)
-        .returning(
-            StoredEvent.id,
-            StoredEvent.state,
-            StoredEvent.body_digest,
-            StoredEvent.revived_at,
-            StoredEvent.seal_id,
-        )
+        .returning(*KEPT, StoredEvent.state, StoredEvent.revived_at)
     ).one()
-    if digest_matches(known.body_digest, delivery.body, inbox.settings.payload_keys) is False:
+    same = says_the_same(session, inbox.settings, known, delivery.body)
+    if not same:
         session.execute(sa.update(StoredEvent).where(StoredEvent.id == known.id).values(id_reused=True))
-        row = _quarantined_event(inbox, event, delivery)
-        _quarantine(session, inbox, row, "id_reused", delivery)
+        detail = NOBODY_CAN_TELL if same is None else None
+        _quarantine_event(session, inbox, event, "id_reused", delivery, detail)
         return
     _audit_repeated(session, inbox, delivery, "duplicate", event, known.id)
     recently = known.revived_at and inbox.clock.now() - known.revived_at < REVIVAL_INTERVAL
@@ -168,6 +167,17 @@ def _revive(session: Session, inbox: Inbox, event: Event, delivery: Delivery, kn
     )
 
 
+def _quarantine_event(
+    session: Session, inbox: Inbox, event: Event, reason: str, delivery: Delivery, detail: str | None = None
+) -> None:
+    """Keep another body of an event ID, or one that came too late. A retry of it is counted, with no row of its own."""
+    others = sa.select(*KEPT).where(StoredEvent.event_id.is_(None), StoredEvent.claimed_event_id == event.id)
+    newest = session.execute(others.order_by(StoredEvent.id.desc()).limit(MOST_COMPARED)).all()
+    same = (other.id for other in newest if says_the_same(session, inbox.settings, other, delivery.body))
+    row = _stored(inbox, delivery, event.payload) | envelope_columns(event) | {"claimed_event_id": event.id}
+    _quarantine(session, inbox, row, reason, delivery, detail, known=next(same, None))
+
+
 def _quarantine(
     session: Session,
     inbox: Inbox,
@@ -175,13 +185,16 @@ def _quarantine(
     reason: str,
     delivery: Delivery,
     detail: str | None = None,
+    known: int | None = None,
 ) -> None:
+    """Keep the row, or count another delivery of the one that is `known` or has the same bytes."""
     row |= {"state": State.QUARANTINED, "quarantine_reason": reason, "event_id": None, "due_at": None}
-    inbox_id = insert_event(session, row)
+    inbox_id = None if known else insert_event(session, row)
     if inbox_id is None:
+        same_bytes = StoredEvent.event_id.is_(None) & (StoredEvent.body_digest == row["body_digest"])
         inbox_id = session.scalar(
             sa.update(StoredEvent)
-            .where(StoredEvent.event_id.is_(None), StoredEvent.body_digest == row["body_digest"])
+            .where(StoredEvent.id == known if known else same_bytes)
             .values(deliveries=StoredEvent.deliveries + 1)
             .returning(StoredEvent.id)
         )
@@ -220,10 +233,6 @@ def _arrival(inbox: Inbox, event: Event, delivery: Delivery) -> Arrival:
     )
 
 
-def _quarantined_event(inbox: Inbox, event: Event, delivery: Delivery) -> dict[str, Any]:
-    return _stored(inbox, delivery, event.payload) | envelope_columns(event) | {"claimed_event_id": event.id}
-
-
 def _stored(inbox: Inbox, delivery: Delivery, payload: Mapping[str, Any] | None) -> dict[str, Any]:
     """What is kept of a body that no handler will open soon, so it is masked at once."""
     seal_id, settings = uuid4(), inbox.settings
@@ -239,9 +248,10 @@ def _stored(inbox: Inbox, delivery: Delivery, payload: Mapping[str, Any] | None)
 
 
 def _sealed(inbox: Inbox, body: bytes, payload: Mapping[str, Any] | None, seal_id: UUID) -> bytes:
-    """The sealed body, without card authentication data (PCI DSS 3.3.1)."""
-    kept, dropped = drop_authentication_data(payload)
-    return seal(json.dumps(kept).encode() if dropped else body, row=seal_id, keys=inbox.settings.payload_keys)
+    """The sealed body, without card authentication data (PCI DSS 3.3.1). Its numbers stay as they were written."""
+    if drop_authentication_data(payload)[1]:
+        body = to_json(drop_authentication_data(parse_object(body, literal_numbers=True))[0]).encode()
+    return seal(body, row=seal_id, keys=inbox.settings.payload_keys)
 
 
 def _audit_repeated(

@@ -18,8 +18,9 @@ from app.inbox.context import Inbox
 from app.inbox.lifecycle import REPLAYABLE, State
 from app.inbox.models import StoredEvent
 from app.inbox.receive import envelope_columns
+from app.inbox.same_body import KEPT, NOBODY_CAN_TELL, says_the_same
 from app.inbox.wakeup import notify
-from app.privacy.sealing import CannotUnseal, digest_matches, unseal
+from app.privacy.sealing import CannotUnseal, unseal
 from app.protocol.envelope import Event
 from app.protocol.errors import UnusablePayload
 
@@ -85,9 +86,7 @@ def _make_due(session: Session, inbox: Inbox, inbox_id: int) -> None:
 
 def _release(session: Session, inbox: Inbox, row: StoredEvent, event: Event, body: bytes) -> str:
     """Give a quarantined body its event ID. Its twin may have arrived in the meantime: then it is a duplicate."""
-    twin = session.execute(
-        sa.select(StoredEvent.body_digest).where(StoredEvent.event_id == event.id)
-    ).scalar_one_or_none()
+    twin = session.execute(sa.select(*KEPT).where(StoredEvent.event_id == event.id)).one_or_none()
     if twin is None:
         columns: dict[str, Any] = envelope_columns(event) | {"event_id": event.id, "claimed_event_id": None}
         session.execute(
@@ -96,7 +95,9 @@ def _release(session: Session, inbox: Inbox, row: StoredEvent, event: Event, bod
             .values(**columns, quarantine_reason=None, parsed=True)
         )
         return "due again"
-    same = twin == row.body_digest or digest_matches(twin, body, inbox.settings.payload_keys) is not False
+    same = twin.body_digest == row.body_digest or says_the_same(session, inbox.settings, twin, body)
+    if same is None:
+        raise CannotReplay("unreadable", f"its event ID is taken, and {NOBODY_CAN_TELL}")
     if not same:
         raise CannotReplay("id_reused", "its event ID belongs to another body: the first one wins")
     session.execute(sa.delete(StoredEvent).where(StoredEvent.id == row.id))
