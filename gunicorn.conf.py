@@ -10,9 +10,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from dotenv import load_dotenv
+import structlog
 
-from app.config import EXIT_CONFIGURATION, ConfigurationError, load_settings
+from app.config import DEFAULT_DATABASE, EXIT_CONFIGURATION, ConfigurationError, load_env_file, load_settings
 from app.logs import configure_logging
 from app.server import start
 from app.server.embedded import embedded_worker
@@ -20,7 +20,7 @@ from app.server.embedded import embedded_worker
 OWN_COUNTS = "senang-metrics-"
 """How a folder's name begins that was made here for the web workers' counts."""
 
-load_dotenv(Path(__file__).resolve().parent / ".env")
+load_env_file(Path(__file__).resolve().parent / ".env")
 try:
     settings = load_settings()
 except ConfigurationError as error:
@@ -29,6 +29,8 @@ except ConfigurationError as error:
 
 start.configured()
 configure_logging(settings.environment, settings.log_level)
+if not os.environ.get("DATABASE_URL", "").strip():
+    structlog.get_logger().info("database_by_default", database=DEFAULT_DATABASE)
 bind = f"0.0.0.0:{os.environ['PORT']}" if os.environ.get("PORT") else "127.0.0.1:8000"  # a platform sets PORT
 # SQLite has one writer: a second web process would only wait for it.
 workers = int(os.environ.get("WEB_CONCURRENCY") or (1 if settings.database_url.startswith("sqlite") else 2))

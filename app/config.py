@@ -7,11 +7,15 @@ combinations that are unsafe. An entry point that catches `ConfigurationError` e
 import os
 import re
 import sqlite3
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta, tzinfo
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
+from dotenv import dotenv_values
 from environs import Env
 from marshmallow.validate import OneOf, Range
 from sqlalchemy.engine import make_url
@@ -26,6 +30,7 @@ from app.protocol.schemes import SignatureScheme, key_bytes, scheme_from
 EXIT_CONFIGURATION = 78
 OLDEST_SQLITE = (3, 35, 5)  # the first that has RETURNING, and does it right
 WEBHOOK_PATH = "/webhooks/senang"
+LIKENESS = 0.65  # of a name that we don't know to one that we know
 OWN_PATHS = frozenset(
     {
         "webhooks", "healthz", "readyz", "metrics", "sign-in", "sign-out", "events", "replays", "subjects", "audit",
@@ -96,6 +101,18 @@ class Settings:
         return parse_event(body, self.payload_fields, self.timestamp_zone, received_at)
 
 
+def load_env_file(path: Path) -> None:
+    """Set what the file says where the environment says nothing. An empty variable says nothing.
+
+    PYTHON_DOTENV_DISABLED=1 keeps every file out, as python-dotenv has it.
+    """
+    if os.environ.get("PYTHON_DOTENV_DISABLED", "").lower() in ("1", "true", "t", "yes", "y"):
+        return
+    for name, value in dotenv_values(path).items():
+        if value and not os.environ.get(name, "").strip():
+            os.environ[name] = value
+
+
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """The settings of the process, or of `environ` alone.
 
@@ -104,6 +121,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     source = {k: v for k, v in (os.environ if environ is None else environ).items() if v.strip()}
     env = _Environment(source)
     values = _read(env, on_platform=any(name in source for name in PLATFORMS))
+    _check_server(env)
+    env.note_misspelt("SENANG_")
     mistakes = env.mistakes()
     if not mistakes:
         mistakes = _unsafe(values, source)
@@ -118,13 +137,15 @@ class _Environment(Env):
     def __init__(self, source: Mapping[str, str]) -> None:
         super().__init__(eager=False, expand_vars=False)
         self._source = source
+        self._asked = {"SENANG_OTHER_SECRETS"}  # which the doctor reads
 
     def _get_value(self, env_key: str, default: Any) -> Any:
+        self._asked.add(env_key)
         return self._source.get(env_key, default)
 
     def parsed(self, name: str, parse: Callable[[str], Any], default: str | None = None) -> Any:
         """What `parse` makes of the setting's text; its typed errors become mistakes."""
-        raw = self._source.get(name, default)
+        raw = self._get_value(name, default)
         if raw is None:
             self._errors[name].append("is not set. `flask --app wsgi init` writes a .env with fresh secrets.")
             return None
@@ -137,6 +158,14 @@ class _Environment(Env):
     def note(self, name: str, mistake: str) -> None:
         """One more mistake, a sentence without a value."""
         self._errors[name].append(mistake)
+
+    def note_misspelt(self, prefix: str) -> None:
+        """Note what looks like a setting and is none. A name that is like none of ours is the partner's own."""
+        ours = [name.removeprefix(prefix) for name in sorted(self._asked) if name.startswith(prefix)]
+        for name in sorted(self._source.keys() - self._asked):
+            theirs = name.removeprefix(prefix)
+            if theirs != name and (nearest := get_close_matches(theirs, ours, n=1, cutoff=LIKENESS)):
+                self.note(name, f"is no setting. Is {prefix}{nearest[0]} meant?")
 
     def mistakes(self) -> list[str]:
         """A sentence for each setting that is missing or wrong."""
@@ -199,6 +228,12 @@ def _postgresql(text: str) -> str:
     return url
 
 
+def _check_server(env: _Environment) -> None:
+    """What gunicorn.conf.py reads by itself, before it has to fail there."""
+    env.int("PORT", None, validate=Range(0, 65535))
+    env.int("WEB_CONCURRENCY", None, validate=Range(1, 256))
+
+
 def _whole(env: _Environment, name: str, default: int, low: int, high: int) -> int:
     value = env.int(name, default, validate=Range(low, high))
     return default if value is None else value
@@ -238,6 +273,8 @@ def _unsafe(values: Mapping[str, Any], source: Mapping[str, str]) -> list[str]:
     embedded_database = make_url(values["database_url"]).get_backend_name() == "sqlite"
     if embedded_database and any(name in source for name in PLATFORMS):
         found.append("DATABASE_URL: SQLite on a platform whose disk does not last would lose every event.")
+    elif live and "DATABASE_URL" not in source:
+        found.append("DATABASE_URL: is not set, or empty: a live receiver does not choose its database by itself.")
     if embedded_database and sqlite3.sqlite_version_info < OLDEST_SQLITE:
         found.append(
             f"DATABASE_URL: SQLite {sqlite3.sqlite_version} is too old, for it can't do what is needed here."
@@ -251,4 +288,17 @@ def _unsafe(values: Mapping[str, Any], source: Mapping[str, str]) -> list[str]:
         found.append("MASKED_RETENTION_DAYS: must not be shorter than PAYLOAD_RETENTION_DAYS.")
     if bool(source.get("TLS_CERTFILE")) != bool(source.get("TLS_KEYFILE")):
         found.append("TLS_CERTFILE and TLS_KEYFILE: both or neither.")
+    elif source.get("TLS_CERTFILE") and not _belong_together(source["TLS_CERTFILE"], source["TLS_KEYFILE"]):
+        found.append(
+            "TLS_CERTFILE and TLS_KEYFILE: they can't be used. Both must be readable files in PEM form, without a"
+            " passphrase, and the key must be that of the certificate."
+        )
     return found
+
+
+def _belong_together(certificate: str, key: str) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError):  # ssl.SSLError is an OSError
+        return False
+    return True

@@ -95,7 +95,12 @@ def test_every_handler_has_a_test():
 
 def settings():
     text = (ROOT / "app" / "config.py").read_text() + (ROOT / "gunicorn.conf.py").read_text()
-    names = set(re.findall(r'"([A-Z][A-Z_]+_[A-Z_]+)"', text)) - {"FLASK_DEBUG", "RAILWAY_ENVIRONMENT", "FLY_APP_NAME"}
+    names = set(re.findall(r'"([A-Z][A-Z_]+_[A-Z_]+)"', text)) - {
+        "FLASK_DEBUG",
+        "PYTHON_DOTENV_DISABLED",
+        "RAILWAY_ENVIRONMENT",
+        "FLY_APP_NAME",
+    }
     return names - {"WEB_CONCURRENCY", "PROMETHEUS_MULTIPROC_DIR"} | {
         f"SENANG_SIGNATURE_{axis.upper()}" for axis in SCHEME_AXES
     }

@@ -1,7 +1,7 @@
 """Which settings a throwaway copy shares with this installation, and which are its own.
 
-What decides how events are verified, read and handled is shared; secrets, and what belongs to a place, are not. An
-empty setting counts as unset, and keeps .env from setting it again.
+What decides how events are verified, read and handled is shared; secrets, and what belongs to a place, are not. The
+copy reads no .env, which would set again what is not taken over.
 """
 
 import base64
@@ -35,6 +35,8 @@ def throwaway_environment(partners: Settings) -> dict[str, str]:
     return {
         **os.environ,
         **dict.fromkeys(NOT_TAKEN_OVER, ""),
+        "PYTHON_DOTENV_DISABLED": "1",
+        "FLASK_SKIP_DOTENV": "1",
         "SENANG_ENVIRONMENT": "sandbox",
         "SENANG_WEBHOOK_SECRETS": ",".join(secrets_of_its_own),
         "PAYLOAD_KEYS": secrets.token_hex(32),

@@ -7,6 +7,7 @@ kept and unknown types accepted (§5.2, §11.1). To take another oddity, add it 
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
@@ -31,6 +32,7 @@ DEFAULT_FIELDS: Mapping[str, str] = MappingProxyType(
 )  # fmt: skip
 MOST_TEXT = 200
 
+_NO_PATH = re.compile(r"[\s;=\"'|]")
 _EVENT_ID = re.compile(r"[!-~]{1,200}")
 
 
@@ -53,15 +55,26 @@ class Event:
 
 def fields_from(text: str) -> Mapping[str, str]:
     """The field mapping of a setting such as `event_id=meta.id,event_type=type`. Raises InvalidScheme."""
-    mapping = dict(DEFAULT_FIELDS)
+    chosen = dict[str, str]()
     for pair in filter(None, (part.strip() for part in text.split(","))):
         name, _, path = (part.strip() for part in pair.partition("="))
         if name not in DEFAULT_FIELDS:
             raise InvalidScheme("payload_fields", f"knows only {', '.join(DEFAULT_FIELDS)}")
+        if name in chosen:
+            raise InvalidScheme("payload_fields", f"names {name} twice")
         if not path or not all(path.split(".")):
             raise InvalidScheme("payload_fields", f"{name} needs a dotted path")
-        mapping[name] = path
-    return MappingProxyType(mapping)
+        if _NO_PATH.search(path):
+            raise InvalidScheme(
+                "payload_fields",
+                f"the path of {name} has a character in it that separates nothing here: write name=path,name=path",
+            )
+        chosen[name] = path
+    for path, count in Counter(chosen.values()).items():
+        if count > 1:
+            names = " and ".join(name for name in chosen if chosen[name] == path)
+            raise InvalidScheme("payload_fields", f"{names} have one and the same path")
+    return MappingProxyType({**DEFAULT_FIELDS, **chosen})
 
 
 def zone_from(text: str) -> tzinfo | None:

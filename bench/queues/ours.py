@@ -55,7 +55,8 @@ class Ours:
     def commands(self, url: str, processes: int) -> list[Command]:
         flask = str(Path(sys.executable).with_name("flask"))
         arguments = (flask, "--app", "wsgi", "worker", "--drain", "--processes", str(processes))
-        defaults = dict.fromkeys((*dotenv_values(ROOT / ".env"), "LOG_LEVEL", "WORKER_BATCH"), "")
+        unset = dict.fromkeys((*dotenv_values(ROOT / ".env"), "LOG_LEVEL", "WORKER_BATCH"), "")
+        defaults = unset | {"PYTHON_DOTENV_DISABLED": "1", "FLASK_SKIP_DOTENV": "1"}
         settings = {name: value for name, value in SETTINGS.items() if name != "LOG_LEVEL"}
         return [Command(arguments, defaults | settings | {"DATABASE_URL": url})]
 

@@ -1,10 +1,14 @@
 """What stops a start: every mistake at once, by name, never by value."""
 
+import os
+
 import pytest
+from dotenv import dotenv_values
 from sqlalchemy.engine import make_url
 
-from app.config import ConfigurationError, load_settings
-from tests.processes import PATIENCE_SECONDS, Receiver
+from app.config import ConfigurationError, load_env_file, load_settings
+from tests.certificates import self_signed
+from tests.processes import PATIENCE_SECONDS, ROOT, Receiver, running
 
 LIVE = {"SENANG_ENVIRONMENT": "live"}
 
@@ -159,3 +163,98 @@ def test_commands_and_gunicorn_alike_exit_with_78(environment):
     assert (command.returncode, web.wait(PATIENCE_SECONDS)) == (78, 78)
     assert "SECRET_KEY" in command.stderr
     assert "short" not in command.stderr.replace("too_short", "")
+
+
+@pytest.mark.parametrize("place", [{}, {"DYNO": "web.1", "DATABASE_URL": "postgres://u:p@db/x"}])
+def test_a_copy_of_the_example_changes_no_default(environment, place):
+    example = {name: value for name, value in dotenv_values(ROOT / ".env.example").items() if value}
+    environment.pop("HANDLER_TIMEOUT")
+
+    assert load_settings(example | environment | place) == load_settings(environment | place)
+
+
+def test_an_empty_variable_does_not_hide_what_the_file_says(tmp_path, monkeypatch, environment):
+    (tmp_path / ".env").write_text("MAX_ATTEMPTS=3\nWORKER_BATCH=7\nWORKER_PROCESSES=\n")
+    monkeypatch.delenv("PYTHON_DOTENV_DISABLED")
+    monkeypatch.setenv("MAX_ATTEMPTS", " ")
+    monkeypatch.setenv("WORKER_BATCH", "9")
+    monkeypatch.setenv("WORKER_PROCESSES", "2")
+
+    load_env_file(tmp_path / ".env")
+    settings = load_settings({**os.environ, **environment})
+
+    assert (settings.max_attempts, settings.worker_batch, settings.worker_processes) == (3, 9, 2)
+
+
+def test_a_file_is_kept_out_where_the_environment_says_so(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("MAX_ATTEMPTS=3\n")
+    monkeypatch.setenv("MAX_ATTEMPTS", "")
+    monkeypatch.setenv("PYTHON_DOTENV_DISABLED", "1")
+
+    load_env_file(tmp_path / ".env")
+
+    assert os.environ["MAX_ATTEMPTS"] == ""
+
+
+@pytest.mark.parametrize("address", [{}, {"DATABASE_URL": ""}, {"DATABASE_URL": " "}])
+@pytest.mark.parametrize("place", [LIVE, {"RENDER": "true"}, {"DYNO": "web.1"}])
+def test_no_database_is_chosen_in_silence_where_events_are_real(environment, address, place):
+    assert [mistake.split(":")[0] for mistake in mistakes(environment | place | address)] == ["DATABASE_URL"]
+
+
+def test_a_file_that_is_named_serves_live_on_a_machine_of_ones_own(environment):
+    assert load_settings(environment | LIVE | {"DATABASE_URL": "sqlite:////srv/receiver.db"})
+
+
+def test_the_database_by_default_is_said_once(environment, tmp_path):
+    with running(environment, DATABASE_URL="", EMBEDDED_WORKER="0") as receiver:
+        receiver.log = tmp_path / "log"
+        receiver.web()
+
+    assert receiver.log.read_text().count("database_by_default") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "named", "said"),
+    [
+        ({"SENANG_PAYLOAD_FIELDS": "event_id=id;event_type=type"}, "SENANG_PAYLOAD_FIELDS", "separates nothing"),
+        ({"SENANG_PAYLOAD_FIELDS": "event_id=id event_type=type"}, "SENANG_PAYLOAD_FIELDS", "separates nothing"),
+        ({"SENANG_PAYLOAD_FIELDS": "event_id=meta . id"}, "SENANG_PAYLOAD_FIELDS", "separates nothing"),
+        ({"SENANG_PAYLOAD_FIELDS": 'event_id="id"'}, "SENANG_PAYLOAD_FIELDS", "separates nothing"),
+        ({"SENANG_PAYLOAD_FIELDS": "event_id=a,event_id=b"}, "SENANG_PAYLOAD_FIELDS", "twice"),
+        ({"SENANG_PAYLOAD_FIELDS": "event_id=a,event_type=a"}, "SENANG_PAYLOAD_FIELDS", "one and the same path"),
+        ({"SENANG_PAYLOAD_FIELDS": "event_id"}, "SENANG_PAYLOAD_FIELDS", "dotted path"),
+        ({"SENANG_PAYLOAD_FIELDS": "event_id=a..b"}, "SENANG_PAYLOAD_FIELDS", "dotted path"),
+        ({"SENANG_WEBHOOK_SECRET": "x"}, "SENANG_WEBHOOK_SECRET", "SENANG_WEBHOOK_SECRETS"),
+        ({"SENANG_SIGNATURE_HEADERS": "x"}, "SENANG_SIGNATURE_HEADERS", "SENANG_SIGNATURE_HEADER"),
+        ({"SENANG_ENVIROMENT": "live"}, "SENANG_ENVIROMENT", "SENANG_ENVIRONMENT"),
+        ({"HANDLER_TIMEOUT": "nan"}, "HANDLER_TIMEOUT", "nan"),
+        ({"HANDLER_TIMEOUT": "inf"}, "HANDLER_TIMEOUT", "infinity"),
+        ({"PORT": "http"}, "PORT", "integer"),
+        ({"PORT": "70000"}, "PORT", "65535"),
+        ({"WEB_CONCURRENCY": "two"}, "WEB_CONCURRENCY", "integer"),
+        ({"WEB_CONCURRENCY": "0"}, "WEB_CONCURRENCY", "1"),
+        ({"TLS_CERTFILE": "/no/cert.pem", "TLS_KEYFILE": "/no/key.pem"}, "TLS_CERTFILE", "readable"),
+        ({"SENANG_WEBHOOK_SECRETS": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw, x"}, "SENANG_WEBHOOK_SECRETS", "white"),
+        ({"SENANG_SIGNATURE_ID_HEADER": "none"}, "SENANG_SIGNATURE_SCHEME", "id"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused_by_name_with_a_sentence(environment, changes, named, said):
+    found = mistakes(environment | changes)
+
+    assert [mistake.split(":")[0].split(" ")[0] for mistake in found] == [named]
+    assert said in found[0]
+
+
+def test_a_variable_of_the_partners_own_may_begin_as_ours_do(environment):
+    assert load_settings(environment | {"SENANG_API_KEY": "x", "SENANG_API_SECRET": "y", "SENANG_BASE_URL": "z"})
+
+
+def test_a_certificate_needs_its_own_key(environment, tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    certificate, key = self_signed(tmp_path / "one")
+    _, foreign = self_signed(tmp_path / "other")
+
+    assert load_settings(environment | {"TLS_CERTFILE": str(certificate), "TLS_KEYFILE": str(key)})
+    assert "TLS_KEYFILE" in mistakes(environment | {"TLS_CERTFILE": str(certificate), "TLS_KEYFILE": str(foreign)})[0]
