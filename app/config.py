@@ -28,7 +28,7 @@ from app.protocol.errors import InvalidScheme, UnusableSecret
 from app.protocol.schemes import SignatureScheme, key_bytes, scheme_from
 
 EXIT_CONFIGURATION = 78
-OLDEST_SQLITE = (3, 35, 5)  # the first that has RETURNING, and does it right
+OLDEST_SQLITE = (3, 36, 0)  # RETURNING came with 3.35, whose first releases did it wrong
 WEBHOOK_PATH = "/webhooks/senang"
 LIKENESS = 0.65  # of a name that we don't know to one that we know
 OWN_PATHS = frozenset(
