@@ -142,5 +142,6 @@ def test_what_a_dead_worker_held_is_due_again_and_costs_nothing_but_the_one_it_d
 
     recover(inbox, "dead worker", begun=stored("evt_1").id, died=True)
 
+    assert stored("evt_1").lease_until > inbox.clock.now()  # it is pending for a while, as after any failure
     assert [stored(f"evt_{number}").attempts for number in range(3)] == [0, 1, 0]
     assert [stored(f"evt_{number}").claimed_by for number in range(3)] == [None, "dead worker", None]

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from app.database import database_now, writing
 from app.inbox.audit import record
 from app.inbox.context import Inbox
-from app.inbox.lifecycle import State
+from app.inbox.lifecycle import State, backoff
 from app.inbox.models import StoredEvent
 
 LEASE_MARGIN_SECONDS = 15.0
@@ -93,7 +93,8 @@ def recover(inbox: Inbox, worker: str, *, begun: int, died: bool) -> None:
     """Let go of what a worker holds that has `died` or lost the database, also of claims it never heard of.
 
     `begun` is the row whose attempt was begun last, or 0. It alone is charged: its lease ends, so that it is taken
-    alone, or it is dead when its worker died of its last attempt. What was not begun costs nothing.
+    alone, or it is dead when its worker died of its last attempt. Where its worker died, the lease ends after the pause
+    of any failed attempt, or all attempts would be over in seconds. What was not begun costs nothing.
     """
     held = _PENDING & (StoredEvent.claimed_by == worker)
     first = _first_due(inbox)
@@ -102,8 +103,10 @@ def recover(inbox: Inbox, worker: str, *, begun: int, died: bool) -> None:
         if died:
             exhausted = StoredEvent.attempts >= inbox.settings.max_attempts
             _bury(session, inbox, held & (StoredEvent.id == begun) & exhausted)
+        attempts = session.scalar(sa.select(StoredEvent.attempts).where(held, StoredEvent.id == begun))
+        pause = backoff(attempts, inbox.random) if died and attempts else -1.0
         session.execute(
-            sa.update(StoredEvent).where(held, StoredEvent.id == begun).values(lease_until=inbox.now(plus=-1))
+            sa.update(StoredEvent).where(held, StoredEvent.id == begun).values(lease_until=inbox.now(plus=pause))
         )
         _return(session, inbox, held & others)
     inbox.lost_leases.again()

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 import sqlalchemy as sa
 
-from app.inbox.claims import claim_due, hand_back
+from app.inbox.claims import claim_due, hand_back, recover
 from app.inbox.models import AuditEntry
 from app.inbox.time_limit import TimeLimit
 from app.inbox.work import process_next
@@ -285,6 +285,22 @@ def test_an_event_that_kills_its_worker_every_time_ends_dead_and_takes_no_neighb
 
     assert batches[0] == ["poison", "neighbour"]
     assert all(len(batch) <= 1 for batch in batches[1:])
+
+
+@both_databases
+def test_the_attempts_of_an_event_that_kills_its_worker_reach_over_a_day_too(deliver, inbox, stored, clock):
+    deliver("payment.success", event_id="poison")
+    began, died_at = clock.now(), []
+
+    while stored("poison").state == "pending":
+        for claim in claim_due(inbox, "worker"):
+            recover(inbox, "worker", begun=claim.inbox_id, died=True)
+            died_at.append(clock.now())
+        clock.advance(minutes=1)
+
+    assert len(died_at) == inbox.settings.max_attempts
+    assert died_at[1] - began < timedelta(minutes=2)
+    assert died_at[-1] - began > timedelta(hours=24)
 
 
 @both_databases
