@@ -9,8 +9,11 @@ import re
 import pytest
 import sqlalchemy as sa
 
+from app.inbox import bulk_replay
 from app.inbox.claims import claim_due, hand_back
 from app.inbox.conditions import CODES
+from app.inbox.filters import Filter
+from app.inbox.lifecycle import State
 from app.inbox.models import StoredEvent
 from app.inbox.replay import replay
 from app.inbox.rollup import INTERVAL, roll_up_if_due
@@ -347,6 +350,67 @@ def test_a_hand_back_keeps_the_error_and_a_replay_clears_it(failing, deliver, wo
 
     assert (kept.last_error, kept.failing_since is None) == ("ConnectionError: the bank is down", False)
     assert (replayed.last_error, replayed.failing_since) == (None, None)
+
+
+@both_databases
+@pytest.mark.parametrize("way", ["the page", "the command", "the command for all"])
+def test_what_is_failing_is_tried_at_once_when_a_person_says_so(way, app, signed_in, deliver, work, stored, csrf_token):
+    down = [True]
+
+    @handles("test.event")
+    def needs_the_bank(event, session):
+        if down:
+            raise ConnectionError("the bank is down")
+
+    deliver("test.event", event_id="evt_1")
+    work()
+    down.clear()
+    if way == "the page":
+        client, address = signed_in(), f"/events/{stored('evt_1').id}"
+        client.post(f"{address}/replay", data={"csrf_token": csrf_token(client.get(address))})
+    else:
+        app.test_cli_runner().invoke(args=["events", "replay", "evt_1" if way == "the command" else "--failing"])
+    work()
+
+    assert stored("evt_1").state == "processed"
+
+
+@both_databases
+def test_a_bulk_replay_of_what_is_failing_tries_it_at_once_and_nothing_else(failing, deliver, work, inbox, stored):
+    deliver("test.event", event_id="evt_1")
+    deliver("payment.success", event_id="evt_2")
+    work()
+    deliver("payment.success", event_id="evt_3")
+
+    number = bulk_replay.plan(inbox, Filter.from_parameters({"failing": ["yes"]}), actor="siti", reason=None)
+    planned = bulk_replay.look(inbox, number)
+    bulk_replay.confirm(inbox, number, actor="siti")
+    while bulk_replay.step(inbox):
+        pass
+
+    done = bulk_replay.look(inbox, number).replay
+    assert (planned.count, [row.event_id for row in planned.sample]) == (1, ["evt_1"])
+    assert (done.replayed, done.skipped) == (1, 0)
+    assert (stored("evt_1").attempts, stored("evt_1").last_error) == (0, None)
+
+
+def test_a_plan_counts_the_states_that_its_filter_names(inbox):
+    fill(inbox.engine, 900)
+    chosen = Filter(states=frozenset({State.DEAD}))
+
+    number = bulk_replay.plan(inbox, chosen, actor="siti", reason=None)
+
+    assert bulk_replay.look(inbox, number).count == 9
+
+
+@both_databases
+def test_an_event_that_is_running_is_not_run_again_by_a_replay(failing, deliver, work, inbox, stored, clock):
+    deliver("test.event", event_id="evt_1")
+    work()
+    clock.advance(minutes=1)
+    claim_due(inbox, "a worker that runs it")
+
+    assert replay(inbox, stored("evt_1").id, actor="test") == "pending already"
 
 
 @both_databases

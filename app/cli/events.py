@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -46,9 +46,8 @@ def list_(state: str | None, failing: bool, event_type: str | None, limit: int, 
     """The newest events first."""
     if failing and state not in (None, State.PENDING):
         raise click.UsageError("What is failing is pending.")
-    wanted = replace(_filter(State.PENDING if failing else state, event_type), failing=failing)
     with reading(present_inbox().engine) as session:
-        rows = page(session, wanted, limit=limit).rows
+        rows = page(session, _filter(state, event_type, failing=failing), limit=limit).rows
     if as_json:
         click.echo(json.dumps([_summary(row) for row in rows], default=str))
         return
@@ -83,15 +82,16 @@ def show_(reference: str, as_json: bool) -> None:
 @events.command("replay")
 @click.argument("reference", required=False)
 @click.option("--state", type=click.Choice([state.value for state in sorted(REPLAYABLE)]))
+@click.option("--failing", is_flag=True, help="Try at once what fails and waits for its next attempt.")
 @click.option("--type", "event_type")
 @click.option("--reason")
-def replay(reference: str | None, state: str | None, event_type: str | None, reason: str | None) -> None:
-    """Make one event due again, or all in a --state (and of a --type)."""
-    if (reference is None) == (state is None):
-        raise click.UsageError("Give either an event or a --state.")
+def replay(reference: str | None, state: str | None, failing: bool, event_type: str | None, reason: str | None) -> None:
+    """Make one event due again, or all in a --state or --failing (and of a --type)."""
+    if [reference is not None, state is not None, failing].count(True) != 1:
+        raise click.UsageError("Give either an event, or a --state, or --failing.")
     inbox = acting_inbox()
     replayed, refused = 0, Counter[str]()
-    for row in _chosen(inbox, reference, state, event_type):
+    for row in _chosen(inbox, reference, _filter(state, event_type, failing=failing)):
         try:
             result = replays.replay(inbox, row.id, actor=ACTOR, reason=reason)
             replayed += result == "due again"
@@ -99,7 +99,7 @@ def replay(reference: str | None, state: str | None, event_type: str | None, rea
             result = str(error)
             refused[error.reason] += 1
         click.echo(f"{row.event_id or f'#{row.id}'}: {result}")
-    if state is not None:
+    if reference is None:
         why = "".join(f"; {LEFT_ALONE[code]}: {number:,}" for code, number in refused.most_common())
         click.echo(f"{replayed:,} replayed, {refused.total():,} refused{why}")
     if refused:
@@ -272,21 +272,21 @@ def _facts(health: Health) -> dict[str, Any]:
     return facts
 
 
-def _chosen(
-    inbox: Inbox, reference: str | None, state: str | None, event_type: str | None
-) -> Iterator[Row | StoredEvent]:
-    """The one event, or all of a state and type, newest first."""
+def _chosen(inbox: Inbox, reference: str | None, wanted: Filter) -> Iterator[Row | StoredEvent]:
+    """The one event, or all that the filter finds, newest first."""
     if reference is None:
-        yield from stream(inbox.engine, _filter(state, event_type))
+        yield from stream(inbox.engine, wanted)
         return
     with reading(inbox.engine) as session:
         row = _found(queries.find_event(session, reference))
     yield row
 
 
-def _filter(state: str | None, event_type: str | None) -> Filter:
+def _filter(state: str | None, event_type: str | None, *, failing: bool) -> Filter:
     """Raises BadFilter."""
-    return Filter.from_parameters({"state": [state or ""], "type": [event_type or ""]})
+    states = [State.PENDING] if failing else [state or ""]
+    parameters = {"state": states, "failing": ["yes" if failing else ""], "type": [event_type or ""]}
+    return Filter.from_parameters(parameters)
 
 
 def _found(row: StoredEvent | None) -> StoredEvent:

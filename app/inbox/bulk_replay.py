@@ -25,12 +25,13 @@ from sqlalchemy.orm import Session
 from app.database import cause_of, is_lock_conflict, is_out_of_order, reading, writing
 from app.inbox.audit import record
 from app.inbox.context import Inbox
+from app.inbox.count import total
 from app.inbox.filters import BadFilter as BadFilter
 from app.inbox.filters import Filter
 from app.inbox.lifecycle import REPLAYABLE
 from app.inbox.models import BulkReplay
 from app.inbox.replay import CannotReplay, replay_in
-from app.inbox.search import Row, counts, page
+from app.inbox.search import Row, count_failing, counts, page
 from app.privacy.escaping import escaped
 
 log = structlog.get_logger()
@@ -92,12 +93,14 @@ def look(inbox: Inbox, number: int) -> Plan | None:
         if job is None:
             return None
         chosen = Filter.from_parameters(parse_qs(job.filter))
-        states = REPLAYABLE & (chosen.states or REPLAYABLE)
-        if not states:
-            return Plan(job, [], 0, False)
-        found = counts(session, chosen)
-        sample = page(session, replace(chosen, states=states), limit=SAMPLE).rows
-        return Plan(job, sample, sum(found[s].number for s in states), any(found[s].capped for s in states))
+        if chosen.failing:
+            count, shown = count_failing(session, chosen), chosen
+        else:
+            states = REPLAYABLE & (chosen.states or REPLAYABLE)
+            found = counts(session, chosen)
+            count, shown = total([found[state] for state in states]), replace(chosen, states=states)
+        sample = page(session, shown, limit=SAMPLE).rows if count.number else []
+        return Plan(job, sample, count.number, count.capped)
 
 
 def confirm(inbox: Inbox, number: int, *, actor: str) -> bool:
@@ -121,8 +124,11 @@ def step(inbox: Inbox) -> bool:
         if job is None:
             return False
         before = (job.position_at, job.position_id) if job.position_at and job.position_id else None
-        rows = page(session, Filter.from_parameters(parse_qs(job.filter)), before=before, limit=STEP).rows
-        left_alone = Counter(reason for row in rows if (reason := _replay_one(session, inbox, job, row)))
+        chosen = Filter.from_parameters(parse_qs(job.filter))
+        rows = page(session, chosen, before=before, limit=STEP).rows
+        meant = [row for row in rows if row.state in REPLAYABLE or (chosen.failing and row.is_failing)]
+        left_alone = Counter(reason for row in meant if (reason := _replay_one(session, inbox, job, row)))
+        left_alone["pending"] += len(rows) - len(meant)
         job.replayed += len(rows) - left_alone.total()
         job.skipped += left_alone.total()
         job.skipped_because = dict(Counter(job.skipped_because or {}) + left_alone)
@@ -136,8 +142,6 @@ def step(inbox: Inbox) -> bool:
 
 def _replay_one(session: Session, inbox: Inbox, job: BulkReplay, row: Row) -> str | None:
     """None when it is due again, or the reason code of what is left alone."""
-    if row.state not in REPLAYABLE:
-        return "pending"
     reason = f"bulk replay {job.id}" + (f": {job.reason}" if job.reason else "")
     try:
         with session.begin_nested():

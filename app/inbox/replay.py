@@ -1,7 +1,8 @@
 """Makes events due again: for the page, the CLI, and for quarantined bodies once they parse.
 
-Replaying an event that is being worked on does nothing; two operators at once make one replay. An event whose handler
-could not even begin, for want of a payload that can be read, is refused and stays as it is.
+Replaying an event that is being worked on, or is due anyway, does nothing; one that fails and waits for its next
+attempt is tried at once. Two operators at once make one replay. An event whose handler could not even begin, for want
+of a payload that can be read, is refused and stays as it is.
 
     CannotReplay    not_found, erased, unreadable, unusable or id_reused
 """
@@ -52,7 +53,7 @@ def replay_in(
     row = session.get(StoredEvent, inbox_id, with_for_update=True)
     if row is None:
         raise CannotReplay("not_found", "there is no such event")
-    if row.state not in REPLAYABLE:
+    if not (row.state in REPLAYABLE or is_put_off(row)):
         return "pending already"
     if unless_since and row.replayed_at and row.replayed_at > unless_since:
         return "replayed already"
@@ -65,6 +66,14 @@ def replay_in(
         event_type=row.event_type, actor=actor, detail=reason, inbox_id=inbox_id,
     )  # fmt: skip
     return result
+
+
+def is_put_off(row: StoredEvent) -> bool:
+    """Whether the event is pending, was tried without success, and nobody runs it: a replay tries it at once.
+
+    Its pauses grow to hours, and a person may know that the cause is mended.
+    """
+    return row.state == State.PENDING and row.last_error is not None and row.claim_token is None
 
 
 def _make_due(session: Session, inbox: Inbox, inbox_id: int) -> None:

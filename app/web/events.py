@@ -16,7 +16,7 @@ from app.inbox.filters import Filter, Position, from_cursor, moment_in, to_curso
 from app.inbox.lifecycle import REPLAYABLE, State
 from app.inbox.masked import visible_payload
 from app.inbox.models import StoredEvent
-from app.inbox.replay import CannotReplay
+from app.inbox.replay import CannotReplay, is_put_off
 from app.inbox.replay import replay as replay_event
 from app.inbox.search import count_failing, counts, neighbours, page, stream
 from app.inbox.unusable import look_at
@@ -88,7 +88,7 @@ def show(inbox_id: int) -> str:
         parameters=chosen.parameters(),
         masked_payload=lambda: visible_payload(inbox.settings, row),
         unusable=look_at(inbox.settings, row),
-        replayable=row.state in REPLAYABLE,
+        replayable=row.state in REPLAYABLE or is_put_off(row),
         seen=seen.isoformat() if seen else "",
     )
 
