@@ -17,7 +17,7 @@ import io
 import math
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import lru_cache, partial
 from typing import Any
 
@@ -25,6 +25,7 @@ import gevent
 import structlog
 from gevent import pywsgi, socket
 from gunicorn.workers.ggevent import GeventWorker, PyWSGIHandler
+from psycopg import waiting
 
 from app.endless import endless
 from app.logs import LOGGED
@@ -223,9 +224,13 @@ class Server(pywsgi.WSGIServer):  # type: ignore[misc]  # gevent is not typed
         """Shake hands, then handle. A peer that does not get through the handshake is no error of ours."""
         connection.settimeout(REQUEST_SECONDS)
         try:
-            return super().wrap_socket_and_handle(connection, address)
+            secured = self.wrap_socket(connection, **self.ssl_args)
         except OSError as error:
             log.info("tls_handshake_failed", reason=getattr(error, "reason", None) or type(error).__name__)
+            return
+        secured.settimeout(None)  # it has the handshake's time limit, and may be idle for longer
+        with closing(secured):
+            self.handle(secured, address)
 
 
 class WebWorker(GeventWorker):  # type: ignore[misc]
@@ -235,6 +240,15 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
     wsgi_handler = Handler
     alive: bool
     _looking: gevent.Greenlet | None = None
+
+    def patch(self) -> None:
+        """Let gevent change Python, and psycopg know of it.
+
+        psycopg looks when it is imported, which the master has done before, with the settings. Without a word it would
+        wait for PostgreSQL in C, and the whole process with it.
+        """
+        super().patch()
+        waiting.wait, waiting._ready = waiting.wait_poll, waiting._ready_poll
 
     def load_wsgi(self) -> None:
         """Load the application, and let the garbage collector pass over what stays for good."""

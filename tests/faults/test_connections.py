@@ -213,3 +213,13 @@ def test_a_stop_closes_idle_connections_over_tls_too(tls, connect):
         assert is_closed(connection)
     tls.process.wait(PATIENCE)
     assert "graceful timeout" not in tls.log.read_text()
+
+
+def test_an_idle_connection_over_tls_outlives_the_time_of_a_request_too(tls, connect):
+    with tls.trusting.wrap_socket(connect(tls), server_hostname="127.0.0.1") as idle:
+        ask(idle)
+        with tls.trusting.wrap_socket(connect(tls), server_hostname="127.0.0.1") as late:
+            late.sendall(ALIVE[:10])
+            assert is_closed(late)  # after the ten seconds that a request has
+
+        assert "200 OK" in ask(idle)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import sqlalchemy as sa
@@ -11,7 +12,7 @@ from app.inbox.captures import open_window
 from app.inbox.models import StoredEvent
 from app.registry import handles
 from app.sandbox.sender import Sender
-from tests.databases import both_databases, on_postgresql
+from tests.databases import both_databases, on_own_postgresql, on_postgresql
 from tests.processes import PATIENCE_SECONDS, eventually, running, within
 
 
@@ -166,3 +167,28 @@ def _state(inbox, event_id):
 def _finished(inbox, event_id):
     with inbox.engine.connect() as connection:
         return connection.scalar(sa.select(StoredEvent.finished_at).where(StoredEvent.event_id == event_id))
+
+
+@on_own_postgresql
+def test_a_database_that_hangs_keeps_neither_the_sender_nor_anybody_else_waiting(database, environment, inbox, payload):
+    settings = environment | {"DATABASE_URL": database, "EMBEDDED_WORKER": "0", "WEB_CONCURRENCY": "1"}
+    with running(settings) as receiver:
+        receiver.web()
+        sender = receiver.sender(inbox)
+        sender.deliver(payload())
+        with inbox.engine.connect() as connection:
+            others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            backends = connection.scalars(sa.text(others)).all()
+        for backend in backends:
+            os.kill(backend, signal.SIGSTOP)
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                delivery = pool.submit(sender.deliver, payload())
+                alive = receiver.answers("/healthz")
+                refused = delivery.result()
+        finally:
+            for backend in backends:
+                os.kill(backend, signal.SIGCONT)
+
+        assert (alive, refused.status, refused.seconds < 3) == (True, 503, True)
+        eventually(lambda: sender.deliver(payload()).status == 200)
