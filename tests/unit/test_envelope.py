@@ -62,7 +62,7 @@ def test_a_mapping_that_makes_no_sense_is_refused(text):
     [
         (b"\xff", {"body": ["not_utf8"]}),
         (b"\xef\xbb\xbf\xef\xbb\xbf{}", {"body": ["not_json"]}),
-        (gzip.compress(b"{}"), {"body": ["gzip"]}),
+        (gzip.compress(b"{}", mtime=0), {"body": ["gzip"]}),
         (zlib.compress(b"{}" * 99), {"body": ["deflate"]}),
         (b"\x28\xb5\x2f\xfd\x04", {"body": ["zstd"]}),
         (b"", {"body": ["not_json"]}),
