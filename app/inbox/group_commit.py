@@ -111,7 +111,7 @@ class GroupCommit(Generic[Kept]):
         self._store, self._patience = store, patience
         self._most_waiting, self._most_bytes = most_waiting, most_bytes
         self._queue: SimpleQueue[_Waiting[Kept] | None] = SimpleQueue()
-        self._unsettled: deque[_Waiting[Kept]] = deque()  # in the order of their coming, and so of their time
+        self._unsettled: deque[_Waiting[Kept]] = deque()  # in the order of their coming
         self._bytes_waiting = 0
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -208,8 +208,10 @@ class GroupCommit(Generic[Kept]):
         if self.is_broken:
             self.start()
         now = time.monotonic()
-        while self._unsettled and (self._unsettled[0].settled or self._unsettled[0].ends_at <= now):
-            self._settle([self._unsettled.popleft()], error=TooLate())
+        with self._lock:
+            unsettled = [waiting for waiting in self._unsettled if not waiting.settled]
+            self._unsettled = deque(waiting for waiting in unsettled if waiting.ends_at > now)
+        self._settle([waiting for waiting in unsettled if waiting.ends_at <= now], error=TooLate())
         return True
 
     def _next_group(self) -> list[_Waiting[Kept] | None]:

@@ -232,12 +232,26 @@ def test_a_committer_that_is_gone_is_started_again_though_nothing_comes(shelf, s
     with pytest.raises(Unavailable):
         committer.submit("a")
 
-    eventually(lambda: not committer.is_broken and all(thread.is_alive() for thread in committer._threads))
+    eventually(lambda: not committer.is_broken)
+    shelf.breaks_with = None
+    assert committer.submit("b") is True
 
 
 def test_an_item_has_no_more_time_than_its_delivery_has_left(shelf, start, pool):
-    committer = start(patience=30.0)
+    committer = start(patience=5.0)
     occupy(shelf, committer, pool)
 
     with pytest.raises(TooLate):
         committer.submit("late", ends_at=time.monotonic() + 0.2)
+
+
+def test_who_has_less_time_does_not_wait_for_who_came_before(shelf, start, pool):
+    committer = start(patience=5.0)
+    occupy(shelf, committer, pool)
+    before = pool.submit(committer.submit, "patient")
+    eventually(lambda: committer.waiting)
+
+    with pytest.raises(TooLate):
+        committer.submit("late", ends_at=time.monotonic() + 0.2)
+
+    assert not before.done()
