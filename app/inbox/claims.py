@@ -92,9 +92,9 @@ def hand_back(inbox: Inbox, claims: Sequence[Claim]) -> None:
 def recover(inbox: Inbox, worker: str, *, begun: int, died: bool) -> None:
     """Let go of what a worker holds that has `died` or lost the database, also of claims it never heard of.
 
-    `begun` is the row whose attempt was begun last, or 0. It alone is charged: its lease ends, so that it is taken
-    alone, or it is dead when its worker died of its last attempt. Where its worker died, the lease ends after the pause
-    of any failed attempt, or all attempts would be over in seconds. What was not begun costs nothing.
+    `begun` is the row whose attempt was begun last, or 0. It alone is charged: it keeps its token, so that it is taken
+    alone. Where its worker died it is due after the pause of any failed attempt, or all attempts would be over in
+    seconds, and it is dead after the last one. What was not begun costs nothing.
     """
     held = _PENDING & (StoredEvent.claimed_by == worker)
     first = _first_due(inbox)
@@ -104,10 +104,11 @@ def recover(inbox: Inbox, worker: str, *, begun: int, died: bool) -> None:
             exhausted = StoredEvent.attempts >= inbox.settings.max_attempts
             _bury(session, inbox, held & (StoredEvent.id == begun) & exhausted)
         attempts = session.scalar(sa.select(StoredEvent.attempts).where(held, StoredEvent.id == begun))
-        pause = backoff(attempts, inbox.random) if died and attempts else -1.0
-        session.execute(
-            sa.update(StoredEvent).where(held, StoredEvent.id == begun).values(lease_until=inbox.now(plus=pause))
-        )
+        changes: dict[str, Any] = {"lease_until": inbox.now(plus=-1)}
+        if died and attempts:
+            again_at = inbox.now(plus=backoff(attempts, inbox.random))
+            changes = {"lease_until": again_at, "due_at": again_at, "claimed_by": None, **_failing(inbox)}
+        session.execute(sa.update(StoredEvent).where(held, StoredEvent.id == begun).values(changes))
         _return(session, inbox, held & others)
     inbox.lost_leases.again()
 
@@ -201,14 +202,15 @@ def _take(session: Session, inbox: Inbox, worker: str, token: UUID, claim: sa.Ex
 
 
 def _note_lost(session: Session, inbox: Inbox, claim: Claim) -> None:
-    """The event is failing: people see that, and why, before its attempts are used up."""
-    since = sa.func.coalesce(StoredEvent.failing_since, inbox.now())
     session.execute(
-        sa.update(StoredEvent)
-        .where(StoredEvent.id == claim.inbox_id)
-        .values(last_error=WORKER_LOST, failing_since=since),
+        sa.update(StoredEvent).where(StoredEvent.id == claim.inbox_id).values(_failing(inbox)),
         execution_options={"synchronize_session": False},
     )
+
+
+def _failing(inbox: Inbox) -> dict[str, Any]:
+    """The event is failing: people see that, and why, before its attempts are used up."""
+    return {"last_error": WORKER_LOST, "failing_since": sa.func.coalesce(StoredEvent.failing_since, inbox.now())}
 
 
 def _bury(session: Session, inbox: Inbox, which: sa.ColumnElement[bool]) -> None:

@@ -73,7 +73,7 @@ def is_put_off(row: StoredEvent) -> bool:
 
     Its pauses grow to hours, and a person may know that the cause is mended.
     """
-    return row.state == State.PENDING and row.last_error is not None and row.claim_token is None
+    return row.state == State.PENDING and row.last_error is not None and row.claimed_by is None
 
 
 def _make_due(session: Session, inbox: Inbox, inbox_id: int) -> None:
@@ -87,6 +87,8 @@ def _make_due(session: Session, inbox: Inbox, inbox_id: int) -> None:
             finished_at=None,
             last_error=None,
             failing_since=None,
+            claim_token=None,
+            lease_until=None,
             replayed_at=inbox.now(),
         )
     )
