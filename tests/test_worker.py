@@ -13,6 +13,8 @@ from app.config import load_settings
 from app.database import writing
 from app.inbox.claims import recover
 from app.inbox.models import StoredEvent
+from app.inbox.replay import replay
+from app.registry import handles
 from tests.databases import both_databases, on_postgresql
 from tests.processes import free_port
 
@@ -142,6 +144,55 @@ def test_what_a_dead_worker_held_is_due_again_and_costs_nothing_but_the_one_it_d
 
     recover(inbox, "dead worker", begun=stored("evt_1").id, died=True)
 
-    assert stored("evt_1").lease_until > inbox.clock.now()  # it is pending for a while, as after any failure
+    assert stored("evt_1").due_at > inbox.clock.now()  # after a pause, as after any failure
+    assert stored("evt_1").last_error.startswith("the worker did not end its last attempt")
     assert [stored(f"evt_{number}").attempts for number in range(3)] == [0, 1, 0]
-    assert [stored(f"evt_{number}").claimed_by for number in range(3)] == [None, "dead worker", None]
+    assert [stored(f"evt_{number}").claimed_by for number in range(3)] == [None, None, None]
+
+
+@both_databases
+def test_what_a_worker_died_of_can_be_tried_at_once(inbox, deliver, stored, work):
+    deliver(event_id="evt_1")
+    with writing(inbox.engine) as session:
+        held = {"claimed_by": "dead worker", "attempts": 1, "lease_until": inbox.now(plus=60), "claim_token": uuid4()}
+        session.execute(sa.update(StoredEvent).values(held))
+    recover(inbox, "dead worker", begun=stored("evt_1").id, died=True)
+    work()
+    before = stored("evt_1").state
+
+    result = replay(inbox, stored("evt_1").id, actor="siti")
+    work()
+
+    assert (before, result, stored("evt_1").state) == ("pending", "due again", "processed")
+
+
+@both_databases
+def test_a_handler_that_ends_the_process_politely_has_failed(deliver, work, stored):
+    @handles("test.event")
+    def leaves(_event, _session):
+        raise SystemExit(0)
+
+    deliver("test.event", event_id="evt_1")
+    deliver(event_id="evt_2")
+
+    work()
+
+    assert (stored("evt_1").attempts, stored("evt_1").last_error) == (1, "SystemExit: 0")
+    assert stored("evt_2").state == "processed"
+
+
+@both_databases
+def test_an_error_without_words_is_recorded_by_its_name(deliver, work, stored):
+    class Speechless(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    @handles("test.event")
+    def fails(_event, _session):
+        raise Speechless
+
+    deliver("test.event", event_id="evt_1")
+
+    work()
+
+    assert stored("evt_1").last_error == "Speechless"

@@ -28,6 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.cli.context import present_inbox, refuse_environment
 from app.database import cause_of, writing
+from app.endless import endless
 from app.inbox import bulk_replay
 from app.inbox.audit import write_finished_sums, write_remaining_sums
 from app.inbox.claims import recover
@@ -53,8 +54,8 @@ RESTART_SECONDS = 1.0
 PARENT_SECONDS = 3.0
 """The parent has children to watch: it asks nothing of the database that takes longer."""
 DRAIN_PATIENCE_SECONDS = 30.0
-DATABASE_AWAY = 3
-"""The exit code of a child that was to drain, and gave up."""
+DATABASE_AWAY, DRAINED = 3, 4
+"""The exit codes of a child that was to drain: it gave up, or nothing is due any more. Any other means that it died."""
 _fork = multiprocessing.get_context("fork")
 
 
@@ -97,47 +98,55 @@ class Worker:
         self._may_hold_leases = False
         self._upkeep_from: dict[str, float] = {}
 
-    def run(self, *, drain_patience: float | None = None) -> None:
-        """Work until stopped, or until nothing is due where there is a `drain_patience`.
+    def run(self, *, drain_patience: float | None = None) -> bool:
+        """Work until stopped, or with a `drain_patience` until nothing is due. Says whether nothing was.
 
         Then it raises SystemExit(DATABASE_AWAY) after so many seconds without the database.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
-        with contextlib.suppress(HandBack):
-            self._run(drain_patience)
-        self._listener.close()
-        write_remaining_sums(self.inbox)
+        try:
+            return self._run(drain_patience)
+        except HandBack:
+            return False
+        finally:
+            self._listener.close()
+            write_remaining_sums(self.inbox)
 
-    def _run(self, drain_patience: float | None) -> None:
+    def _run(self, drain_patience: float | None) -> bool:
         worked_at = time.monotonic()
         while not self._limit.stopping and os.getppid() == self._parent:
             worked = self._work()
             if worked is not None:
                 worked_at = time.monotonic()
             if drain_patience is not None and worked == 0:
-                return
+                return True
             if drain_patience is not None and time.monotonic() - worked_at > drain_patience:
                 raise SystemExit(DATABASE_AWAY)
             if not worked and not self._limit.stopping:
                 self._listener.wait()
+        return False
 
     def _work(self) -> int | None:
-        """How much there was to do, or None when the database is away."""
-        if self._may_hold_leases:
-            self._now_and_then("leases", TRY_AGAIN_SECONDS, self._let_go)
-        self._keep_house()
-        replaying = self._now_and_then("bulk replay", 1.0, partial(bulk_replay.step, self.inbox))
-        if replaying:
-            self._upkeep_from["bulk replay"] = 0.0
+        """How much there was to do, or None when the database is away or something else went wrong."""
         try:
+            if self.inbox.guard.refuses_now():
+                return 0
+            if self._may_hold_leases:
+                self._now_and_then("leases", TRY_AGAIN_SECONDS, self._let_go)
+            self._keep_house()
+            replaying = self._now_and_then("bulk replay", 1.0, partial(bulk_replay.step, self.inbox))
+            if replaying:
+                self._upkeep_from["bulk replay"] = 0.0
             return process_next(self.inbox, self.name, self._limit) + bool(replaying)
         except (SQLAlchemyError, BatchInterrupted) as error:
             log.error("database_unavailable", worker=self.name, error=cause_of(error))
-            self._may_hold_leases, self._upkeep_from["leases"] = True, 0.0
             self._begun = error.begun if isinstance(error, BatchInterrupted) else self._begun
-            time.sleep(RESTART_SECONDS)
-            return None
+        except Exception as error:  # no error of ours may end the worker
+            log.error("unexpected_error", worker=self.name, exc_info=error)
+        self._may_hold_leases, self._upkeep_from["leases"] = True, 0.0
+        time.sleep(RESTART_SECONDS)
+        return None
 
     def _let_go(self) -> None:
         recover(self.inbox, self.name, begun=self._begun, died=False)
@@ -156,7 +165,7 @@ class Worker:
         self._upkeep_from[name] = time.monotonic() + seconds
         try:
             return do()
-        except SQLAlchemyError as error:
+        except Exception as error:  # whatever it is, events and the other parts go on
             log.warning("upkeep_failed", worker=self.name, part=name, error=cause_of(error))
             self._upkeep_from[name] = time.monotonic() + max(seconds, TRY_AGAIN_SECONDS)
             return None
@@ -186,7 +195,8 @@ class Watched:
         return bool(ends_at) and time.monotonic() > ends_at + KILL_GRACE_SECONDS
 
     def _work(self, inbox: Inbox, parent: int, drain_patience: float | None) -> None:
-        Worker(inbox, self.name, parent, self._report).run(drain_patience=drain_patience)
+        if Worker(inbox, self.name, parent, self._report).run(drain_patience=drain_patience):
+            raise SystemExit(DRAINED)
 
     def _report(self, inbox_id: int, ends_at: float) -> None:
         self._reported[0], self._reported[1] = inbox_id, ends_at
@@ -207,14 +217,22 @@ class Supervisor:
         """Keep the processes running until told to stop, until drained, or until the parent is gone."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
-        while self.processes and not self._stopping and os.getppid() == self._parent:
-            while len(self._workers) < self.processes:
-                self._start()
-            self._beat()
-            wait([worker.process.sentinel for worker in self._workers], timeout=0.5)
-            self._kill_stuck()
-            self._bury_dead()
-        self._stop()
+        try:
+            endless(self._look_after, name="worker's parent")
+        finally:
+            self._stop()
+
+    def _look_after(self) -> bool:
+        """Whether to go on."""
+        if not self.processes or self._stopping or os.getppid() != self._parent:
+            return False
+        while len(self._workers) < self.processes:
+            self._start()
+        self._beat()
+        wait([worker.process.sentinel for worker in self._workers], timeout=0.5)
+        self._kill_stuck()
+        self._bury_dead()
+        return True
 
     def _start(self) -> None:
         self.inbox.engine.dispose()
@@ -232,7 +250,7 @@ class Supervisor:
     def _bury_dead(self) -> None:
         for worker in [w for w in self._workers if not w.process.is_alive()]:
             self._workers.remove(worker)
-            if self._drain_patience is not None and worker.process.exitcode in (0, DATABASE_AWAY):
+            if self._drain_patience is not None and worker.process.exitcode in (DRAINED, DATABASE_AWAY):
                 self.gave_up |= worker.process.exitcode == DATABASE_AWAY
                 self.processes -= 1
                 continue
@@ -266,7 +284,7 @@ class Supervisor:
         try:
             with self._limit.of(PARENT_SECONDS):
                 do()
-        except (SQLAlchemyError, HandlerTimeout) as error:
+        except (Exception, HandlerTimeout) as error:
             log.warning(failure, error=cause_of(error))
         finally:
             self._limit.switch_off()

@@ -116,7 +116,10 @@ def _since(inbox: Inbox, started: float) -> int:
 
 def _described(error: BaseException, hidden: set[str]) -> Failure:
     name = NOT_YET if isinstance(error, RetryLater) else type(error).__name__
-    text = "the handler reached its time limit" if isinstance(error, HandlerTimeout) else str(error)
-    lines = "".join(traceback.format_exception(error))
+    try:
+        text = "the handler reached its time limit" if isinstance(error, HandlerTimeout) else str(error)
+        lines = "".join(traceback.format_exception(error))
+    except Exception:  # an error of the partner's, whose own words fail
+        text, lines = "", name
     text = f"{name}: {text}" if text else name
     return Failure(mask_text(text, hidden=hidden)[:2000], mask_text(lines, hidden=hidden)[-20_000:])

@@ -13,7 +13,7 @@ from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from app.database import ROOT, UtcDateTime, reading, writing
+from app.database import ROOT, UtcDateTime, cause_of, reading, writing
 from app.inbox.branches import branch, failing_branch
 from app.inbox.conditions import Failing, Health, Limits
 from app.inbox.context import Inbox
@@ -210,7 +210,7 @@ def _problem(inbox: Inbox) -> str | None:
     try:
         return takes_writes(inbox)
     except SQLAlchemyError as error:
-        return type(error).__name__
+        return cause_of(error)
 
 
 def _oldest_due(session: Session, inbox: Inbox) -> datetime | None:

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.database import cause_of, writing
@@ -91,7 +90,7 @@ def _work_off(inbox: Inbox, actor: str, seconds: float) -> tuple[Purged, bool]:
         for name, rule in list(left.items()):
             try:
                 rows, more = _one_batch(inbox, rule)
-            except SQLAlchemyError as error:
+            except Exception as error:  # one bad row stops one rule alone
                 log.error("purge_failed", rule=name, error=cause_of(error))
                 done.failed.append(name)
                 rows, more = 0, False

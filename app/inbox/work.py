@@ -27,7 +27,7 @@ from app.inbox.handler_session import HandlerSession
 from app.inbox.lifecycle import State
 from app.inbox.observations import observe
 from app.inbox.settlement import LeaseLost, settle
-from app.inbox.time_limit import HandBack, HandlerTimeout, TimeLimit
+from app.inbox.time_limit import HandBack, TimeLimit
 
 log = structlog.get_logger()
 
@@ -234,7 +234,9 @@ class Batch:
         started = self._inbox.stopwatch()
         try:
             outcome = run(self._inbox, self._begin(mode), claim, self._limit)
-        except (Exception, HandlerTimeout) as error:
+        except BaseException as error:  # sys.exit() in a handler is a failure, too
+            if isinstance(error, HandBack):
+                raise
             if isinstance(error, DBAPIError) and is_lock_conflict(error):
                 raise _LockConflict from error
             if self._session is None or self._session.worker_connection.invalidated:
