@@ -75,12 +75,14 @@ def up(session, wanted, limit, after):
 
 
 @both_databases
-def test_every_filter_finds_on_its_pages_and_in_its_stream_what_reading_everything_finds(every_filter, filled, session):
+def test_every_filter_finds_on_its_pages_and_in_its_stream_what_reading_everything_finds(
+    every_filter, filled, session, inbox
+):
     for name, wanted in every_filter.items():
         expected = [row for row in filled if is_wanted(row, wanted)]
 
         assert down(session, wanted, 50) == expected, name
-        assert list(stream(session, wanted)) == expected, name
+        assert list(stream(inbox.engine, wanted)) == expected, name
 
 
 @both_databases
@@ -124,7 +126,7 @@ def test_a_list_never_loads_a_payload(filled, inbox, session):
     with statements_of(inbox.engine) as statements:
         page(session, Filter())
         page(session, Filter(term="POL-"))
-        list(stream(session, Filter()))
+        list(stream(inbox.engine, Filter()))
         neighbours(session, filled[5], Filter())
         subject(session, "policy", "POL-7")
 

@@ -136,7 +136,7 @@ def test_a_worker_that_slept_past_its_lease_changes_nothing(inbox, deliver, stor
     process_next(inbox, "another", TimeLimit())
     settled = stored("evt_1")
 
-    with Batch(inbox, TimeLimit()) as batch:
+    with Batch(inbox, TimeLimit(), [slept]) as batch:
         batch.attempt(slept)
         batch.commit()
 
