@@ -31,8 +31,10 @@ from app.inbox.time_limit import TimeLimit
 from app.inbox.work import process_next
 from app.sandbox.samples import sample
 from app.sandbox.sender import Answer, Sender
+from app.web.storing import storing
 from tests import forget_the_shell
 from tests.databases import Postgres
+from tests.processes import eventually
 
 ENVIRONMENT = {
     "SENANG_WEBHOOK_SECRETS": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
@@ -90,6 +92,7 @@ def app(database: str, environment: dict[str, str]) -> Iterator[Flask]:
     app = create_app(load_settings(environment | {"DATABASE_URL": database}), Clock())
     app.extensions["inbox"].random.seed(0)
     yield app  # without a context of its own: each request must get a fresh one, as in life
+    eventually(lambda: storing().is_idle)  # or it would open a connection that nobody closes
     app.extensions["inbox"].close()
 
 

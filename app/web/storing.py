@@ -30,6 +30,11 @@ class Storing:
         self._lock = Lock()
         self._number = self._bytes = 0
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits or is under way."""
+        return self._number == 0
+
     def result(self, work: Callable[[], T], *, size: int, ends_at: float) -> T:
         """What the work returns or raises. It holds so many bytes, and may run once more on a fresh connection.
 
@@ -41,7 +46,7 @@ class Storing:
             raise TooLate
         job = _Job(lambda: _tried_twice(work, ends_at), size, self._release)
         self._hold(size)
-        outcome: Future[T] = self._threads.submit(job.run)
+        outcome: Future[T] = self._submit(job)
         try:
             return outcome.result(timeout=left)
         except NotDone:
@@ -51,7 +56,15 @@ class Storing:
     def beside(self, work: Callable[[], object]) -> None:
         """Do it some time soon. Nobody waits for it. Raises Overloaded."""
         self._hold(0)
-        self._threads.submit(_Job(work, 0, self._release).run)
+        self._submit(_Job(work, 0, self._release))
+
+    def _submit(self, job: "_Job[Any]") -> Future[Any]:
+        try:
+            return self._threads.submit(job.run)
+        except RuntimeError:  # the system has no thread left
+            job.forget()
+            self._release(1, 0)
+            raise Overloaded from None
 
     def _hold(self, size: int) -> None:
         with self._lock:
