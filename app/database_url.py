@@ -37,9 +37,14 @@ _HINTS = {
 }
 _CHOICES = {
     "sslmode": {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"},
+    "gssencmode": {"disable", "prefer", "require"},
     "channel_binding": {"disable", "prefer", "require"},
     "target_session_attrs": {"any", "read-write", "read-only", "primary", "standby", "prefer-standby"},
 }
+_LISTS = {"host", "hostaddr", "port", "options"}
+_NUMBERS = {
+    "connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
+}  # fmt: skip
 _ESCAPE = "In a name or a password, write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23 and % as %25"
 
 
@@ -76,8 +81,13 @@ def _sqlite(url: URL) -> URL:
         raise UnusableUrl("SQLite needs the path of a file: in memory every event would be lost.")
     if url.query:
         raise UnusableUrl("an address of SQLite's takes no options here.")
-    path = (ROOT / url.database).resolve()
-    if path.is_dir():
+    try:
+        path = (ROOT / url.database).resolve()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_folder = path.is_dir()
+    except (OSError, ValueError) as error:
+        raise UnusableUrl(f"there can be no such file ({type(error).__name__}).") from None
+    if is_folder:
         raise UnusableUrl("SQLite needs the path of a file, and this is a folder.")
     return url.set(database=str(path))
 
@@ -85,8 +95,14 @@ def _sqlite(url: URL) -> URL:
 def _postgresql(url: URL) -> URL:
     if "@" in (url.host or ""):
         raise UnusableUrl(f"there is more than one @ in it. {_ESCAPE}.")
-    if url.port is not None and not 0 < url.port < 65536:
+    ports = [] if url.port is None else [str(url.port)]
+    for listed in url.normalized_query.get("port", ()):
+        ports += filter(None, listed.split(","))
+    if not all(port.isdecimal() and 0 < int(port[:6]) < 65536 for port in ports):
         raise UnusableUrl(f"there is no such port. {_ESCAPE}.")
+    hosts = [url.host or "", *url.normalized_query.get("host", ()), *url.normalized_query.get("hostaddr", ())]
+    if not all(_can_be_a_host(host) for value in hosts for host in value.split(",")):
+        raise UnusableUrl(f"there can be no such host. {_ESCAPE}.")
     if not (url.database or {"dbname", "service"} & set(url.query)):
         raise UnusableUrl("it names no database: write postgresql://user:password@host/database.")
     for name in url.query:
@@ -95,7 +111,22 @@ def _postgresql(url: URL) -> URL:
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
     if set(url.query) - known:
         raise UnusableUrl(f"it has an option that PostgreSQL does not know. {_ESCAPE}.")
+    for name, values in url.normalized_query.items():
+        if len(values) > 1 and name not in _LISTS:
+            raise UnusableUrl(f"its {name} stands there twice.")
+        if name in _NUMBERS and not values[0].isdecimal():
+            raise UnusableUrl(f"its {name} is no whole number.")
     for name, choices in _CHOICES.items():
         if not set(url.normalized_query.get(name, ())) <= choices:
             raise UnusableUrl(f"its {name} is none of {', '.join(sorted(choices))}.")
     return url
+
+
+def _can_be_a_host(text: str) -> bool:
+    """A name, an address, or the folder of a socket; empty means the default."""
+    if not text or text.startswith(("/", "@")):
+        return True
+    try:
+        return bool(text.encode("idna"))
+    except UnicodeError:
+        return False

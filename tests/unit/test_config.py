@@ -258,3 +258,30 @@ def test_a_certificate_needs_its_own_key(environment, tmp_path):
 
     assert load_settings(environment | {"TLS_CERTFILE": str(certificate), "TLS_KEYFILE": str(key)})
     assert "TLS_KEYFILE" in mistakes(environment | {"TLS_CERTFILE": str(certificate), "TLS_KEYFILE": str(foreign)})[0]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:x@h/d?port=hunter2",
+        "postgresql://u:x@h/d?port=hunter2,5",
+        "postgresql://u:x@h/d?port=99999",
+        "postgresql://u:x@hunter2..x/d",
+        f"postgresql://u:x@{'hunter2' * 10}/d",
+        "postgresql://u:x@h/d?sslmode=require&sslmode=disable",
+        "postgresql://u:x@h/d?gssencmode=hunter2",
+        "postgresql://u:x@h/d?connect_timeout=hunter2",
+        f"sqlite:///{'hunter2' * 50}.db",
+        "sqlite:////proc/hunter2/x.db",
+    ],
+)
+def test_an_address_that_nothing_can_be_reached_at_is_refused_without_its_value(environment, url):
+    (mistake,) = mistakes(environment | {"DATABASE_URL": url})
+
+    assert mistake.startswith("DATABASE_URL: cannot be used:")
+    assert "hunter2" not in mistake
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:x@/d?host=a:1&host=b:2", "postgresql://u:x@/d?host=h1,h2&port=1,2"])
+def test_an_address_of_several_hosts_may_be_used(environment, url):
+    assert load_settings(environment | {"DATABASE_URL": url}).database_url
