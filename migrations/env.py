@@ -43,6 +43,17 @@ def take_over(connection: Connection) -> None:
         MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).stamp(context.script, ours[0])
 
 
+def refuse_foreign_tables(connection: Connection) -> None:
+    """Before the first migration nothing has a name of ours. Raises CommandError, which is one line on the terminal."""
+    database = inspect(connection)
+    taken = {*database.get_table_names(), *database.get_view_names()}
+    if VERSION_TABLE not in taken and (foreign := sorted(taken & set(Base.metadata.tables))):
+        raise CommandError(
+            f"Another application has {', '.join(foreign)} here, which are names of the receiver's. "
+            "Give the receiver a database or a schema of its own (options=-csearch_path%3Dname)."
+        )
+
+
 def take_turn(connection: Connection) -> None:
     """Wait for whoever migrates now. SQLite's lock was taken by BEGIN IMMEDIATE."""
     if connection.dialect.name == "postgresql":
@@ -69,6 +80,7 @@ def run() -> None:
     """One transaction for everything: a migration that fails leaves nothing behind."""
     with connected() as connection:
         take_over(connection)
+        refuse_foreign_tables(connection)
         context.configure(
             connection=connection,
             version_table=VERSION_TABLE,

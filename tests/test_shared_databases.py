@@ -1,6 +1,8 @@
 """A database that others use too, or that is set up unlike any other: what is ours works, what is theirs stays."""
 
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -13,6 +15,7 @@ from app.config import load_settings
 from app.database import make_engine
 from app.inbox.queries import takes_writes
 from tests.databases import both_databases, on_postgresql
+from tests.processes import Receiver
 
 MIGRATIONS = str(Path(__file__).parent.parent / "migrations")
 
@@ -166,3 +169,20 @@ def test_a_database_of_another_encoding_is_refused_by_name(empty, postgres, envi
 def test_no_statement_of_ours_names_a_schema():
     for path in [*Path(MIGRATIONS).rglob("*.py"), *(Path(MIGRATIONS).parent / "app").rglob("*.py")]:
         assert not re.search(r"\bpublic\.", path.read_text()), path
+
+
+def test_an_upgrade_where_another_application_has_a_table_of_that_name_says_so_and_touches_nothing(
+    environment, tmp_path
+):
+    file = tmp_path / "shared.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE users (theirs)")
+
+    done = Receiver(environment | {"DATABASE_URL": f"sqlite:///{file}"}).flask("db", "upgrade", check=False)
+
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert "Another application has users here" in said
+    assert "Traceback" not in said
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT sql FROM sqlite_master").fetchall() == [("CREATE TABLE users (theirs)",)]
