@@ -15,7 +15,7 @@ from tests.databases import both_databases
 FIRST = (
     b'{"event_id": "evt_1", "event_type": "test.event", "timestamp": "2026-11-24T08:00:00Z", "attempt": 1,'
     b' "meta": {"sent_at": "2026-11-24T08:00:01Z", "by": "a"},'
-    b' "data": {"amount": 12.50, "name": "Zoe", "list": [1, 2]}}'
+    b' "data": {"amount": 12.50, "name": "Zoe", "list": [1, 2]}, "tries": [{"number": 1}]}'
 )
 SAME = {
     "white space": json.dumps(json.loads(FIRST), indent=2).encode(),
@@ -25,6 +25,7 @@ SAME = {
     "a byte order mark": b"\xef\xbb\xbf" + FIRST,
     "a counter": FIRST.replace(b'"attempt": 1', b'"attempt": 2'),
     "a counter that was not there": FIRST.replace(b' "attempt": 1,', b""),
+    "a counter in a list": FIRST.replace(b'"number": 1', b'"number": 2'),
     "when it was sent": FIRST.replace(b"08:00:01Z", b"09:30:00Z"),
 }
 OTHER = {
@@ -41,7 +42,7 @@ OTHER = {
 
 @pytest.fixture
 def environment(environment):
-    return environment | {"SENANG_CHANGING_FIELDS": "attempt,meta.sent_at"}
+    return environment | {"SENANG_CHANGING_FIELDS": "attempt,meta.sent_at,tries.number"}
 
 
 @pytest.fixture

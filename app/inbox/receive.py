@@ -30,7 +30,7 @@ from app.protocol.errors import UnusablePayload
 from app.protocol.json_body import parse_object, to_json
 
 Errors = dict[str, list[str]]
-MOST_COMPARED = 20
+MOST_COMPARED, LARGEST_COMPARED = 5, 64 * 1024
 """So many quarantined bodies of one event ID are compared with another one, the newest."""
 
 
@@ -172,7 +172,8 @@ def _quarantine_event(
 ) -> None:
     """Keep another body of an event ID, or one that came too late. A retry of it is counted, with no row of its own."""
     others = sa.select(*KEPT).where(StoredEvent.event_id.is_(None), StoredEvent.claimed_event_id == event.id)
-    newest = session.execute(others.order_by(StoredEvent.id.desc()).limit(MOST_COMPARED)).all()
+    most = MOST_COMPARED if len(delivery.body) <= LARGEST_COMPARED else 0  # a lock is held meanwhile
+    newest = session.execute(others.order_by(StoredEvent.id.desc()).limit(most)).all()
     same = (other.id for other in newest if says_the_same(session, inbox.settings, other, delivery.body))
     row = _stored(inbox, delivery, event.payload) | envelope_columns(event) | {"claimed_event_id": event.id}
     _quarantine(session, inbox, row, reason, delivery, detail, known=next(same, None))

@@ -119,14 +119,20 @@ def same_value(first: Any, second: Any) -> bool:
 
 
 def without_paths(payload: dict[str, Any], paths: Collection[str]) -> dict[str, Any]:
-    """A copy of the payload that lacks what stands at these dotted paths."""
+    """A copy of the payload that lacks what stands at these dotted paths. A path leads through each item of a list."""
     kept: dict[str, Any] = {}
     for key, value in payload.items():
         if key in paths:
             continue
         below = [path.removeprefix(f"{key}.") for path in paths if path.startswith(f"{key}.")]
-        kept[key] = without_paths(value, below) if below and isinstance(value, dict) else value
+        kept[key] = _without_below(value, below) if below else value
     return kept
+
+
+def _without_below(value: Any, paths: Collection[str]) -> Any:
+    if isinstance(value, list):
+        return [_without_below(item, paths) for item in value]
+    return without_paths(value, paths) if isinstance(value, dict) else value
 
 
 def to_json(value: Any) -> str:
