@@ -15,6 +15,8 @@ from app.inbox.tally import Key, Sums
 from app.privacy.masking import mask_text
 
 log = structlog.get_logger()
+WRONG_PATH = "rejected: wrong_path"
+"""The result of a POST to a path that looks like the webhook's. Anybody can send such ones."""
 
 
 def record(

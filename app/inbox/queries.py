@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.database import ROOT, UtcDateTime, cause_of, reading, writing
+from app.inbox.audit import WRONG_PATH
 from app.inbox.branches import branch, failing_branch
 from app.inbox.conditions import Failing, Health, Limits
 from app.inbox.context import Inbox
@@ -33,8 +34,6 @@ WORKER_SILENCE = timedelta(minutes=1)
 TEN_MINUTES, HOUR = timedelta(minutes=10), timedelta(hours=1)
 NEWEST = 20
 LONGEST_ERROR = 200
-WRONG_PATH = "rejected: wrong_path"
-"""The result of a POST to a path that looks like the webhook's."""
 DEFAULT_LIMITS = Limits()
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.database import reading, writing
+from app.inbox.audit import WRONG_PATH
 from app.inbox.context import Inbox
 from app.inbox.models import AuditEntry, HourlySum, SummedUntil
 from app.inbox.settled import newest_settled
@@ -25,7 +26,8 @@ Select = sa.Select[*tuple[Any, ...]]
 SUMMED = ("delivery", "attempt")
 """The actions whose results are summed."""
 
-_ANSWERED = (AuditEntry.action == "delivery") & AuditEntry.detail.is_distinct_from("summed")  # those are of before
+_DELIVERED = (AuditEntry.action == "delivery") & (AuditEntry.result != WRONG_PATH)
+_ANSWERED = _DELIVERED & AuditEntry.detail.is_distinct_from("summed")  # those are of before
 _FAILED = AuditEntry.result.like("rejected: %") | (AuditEntry.result == "quarantined: stale")  # not answered 200
 
 
