@@ -27,13 +27,14 @@ except ConfigurationError as error:
     print(error, file=sys.stderr)
     raise SystemExit(EXIT_CONFIGURATION) from None
 
+said = {name: value.strip() for name, value in os.environ.items()}
 start.configured()
 configure_logging(settings.environment, settings.log_level)
-if not os.environ.get("DATABASE_URL", "").strip():
+if not said.get("DATABASE_URL"):
     structlog.get_logger().info("database_by_default", database=DEFAULT_DATABASE)
-bind = f"0.0.0.0:{os.environ['PORT']}" if os.environ.get("PORT") else "127.0.0.1:8000"  # a platform sets PORT
+bind = f"0.0.0.0:{said['PORT']}" if said.get("PORT") else "127.0.0.1:8000"  # a platform sets PORT
 # SQLite has one writer: a second web process would only wait for it.
-workers = int(os.environ.get("WEB_CONCURRENCY") or (1 if settings.database_url.startswith("sqlite") else 2))
+workers = int(said.get("WEB_CONCURRENCY") or (1 if settings.database_url.startswith("sqlite") else 2))
 worker_class = start.WORKER_CLASS
 worker_connections = 1000  # open connections of one process; more wait in the kernel
 keepalive = settings.keep_alive_seconds  # a connection may be idle for so long
@@ -54,8 +55,8 @@ secure_scheme_headers: dict[str, str] = {}
 # No address and no query: access logs are logs too (§9.3).
 access_log_format = '"%(m)s %(U)s" %(s)s %(b)s %(M)sms'
 
-if os.environ.get("TLS_CERTFILE"):
-    certfile, keyfile = os.environ["TLS_CERTFILE"], os.environ["TLS_KEYFILE"]
+if said.get("TLS_CERTFILE"):
+    certfile, keyfile = said["TLS_CERTFILE"], said["TLS_KEYFILE"]
 
 if settings.metrics_token and not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=OWN_COUNTS)

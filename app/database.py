@@ -66,7 +66,11 @@ _MOMENT_LENGTH = len("0001-01-01 00:00:00.000000")
 
 
 class _SqliteMoment(sqlite.DATETIME):
-    """A moment as text. Years below 1000 were once written with fewer digits: such rows can still be read."""
+    """A moment as text. Years below 1000 were once written with fewer digits: such rows can still be read.
+
+    What is no moment at all reads as the first of all moments, or one row that somebody has spoilt would take every
+    page and every batch that it is part of.
+    """
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Any:
         """Reads a column's value."""
@@ -74,7 +78,10 @@ class _SqliteMoment(sqlite.DATETIME):
         read: Any = super().result_processor(dialect, coltype)
 
         def process(value: str | None) -> Any:
-            return read(value.zfill(_MOMENT_LENGTH) if value and not value[:4].isdigit() else value)
+            try:
+                return read(value.zfill(_MOMENT_LENGTH) if value and not value[:4].isdigit() else value)
+            except ValueError:
+                return datetime.min.replace(tzinfo=UTC)
 
         return process
 

@@ -19,6 +19,11 @@ _ADVICE = {
         "then replay it."
     ),
     "not_a_timestamp": "Its timestamp can't be read. Let SENANG_PAYLOAD_FIELDS point at another field, then replay it.",
+    **dict.fromkeys(
+        ("not_json", "not_utf8", "not_an_object", "duplicate_key", "too_deep", "not_a_finite_number"),
+        "Its body is not one JSON object that can be read in one way only. No setting changes that: ask Senang.io what "
+        "it sent.",
+    ),
     **{name: _COMPRESSED.format(name) for name in ("gzip", "deflate", "zstd")},
 }
 _OTHERWISE = "It is authentic, but no event as far as we can tell. Mend SENANG_PAYLOAD_FIELDS, then replay it."
