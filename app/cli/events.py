@@ -21,7 +21,7 @@ from app.inbox.lifecycle import REPLAYABLE, State
 from app.inbox.masked import visible_payload
 from app.inbox.models import StoredEvent
 from app.inbox.search import PAGE, Row, page, stream
-from app.inbox.shown import WORDS, attempt
+from app.inbox.shown import WORDS, shown_part
 from app.inbox.support import request_for_event, request_for_time
 from app.inbox.unusable import look_at
 from app.protocol.moments import written
@@ -67,7 +67,7 @@ def show_(reference: str, as_json: bool) -> None:
     with reading(inbox.engine) as session:
         row = _found(queries.find_event(session, reference))
         trail = queries.audit_trail(session, row)
-    payload = attempt("masked payload", lambda: [visible_payload(inbox.settings, row)])
+    payload = shown_part("masked payload", lambda: [visible_payload(inbox.settings, row)])
     document = _summary(row) | {
         "masked_payload": payload[0] if payload else WORDS,
         "audit": trail.lines(

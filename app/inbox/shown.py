@@ -1,6 +1,6 @@
 """One bad row costs its own part of a page, a text or an export, never the whole.
 
-Whoever makes such a part of a row, or asks a stranger's code for it, uses `attempt()` and shows `WORDS` for None.
+Whoever makes such a part of a row, or asks a stranger's code for it, uses `shown_part()` and shows `WORDS` for None.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ WORDS = "could not be shown"
 log = structlog.get_logger()
 
 
-def attempt(what: str, make: Callable[[], T]) -> T | None:
+def shown_part(what: str, make: Callable[[], T]) -> T | None:
     """What `make` makes. None when it raises: the log has the type, since a message may quote what is secret."""
     try:
         return make()

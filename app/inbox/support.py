@@ -16,7 +16,7 @@ from app.inbox.context import Inbox
 from app.inbox.masked import visible_payload
 from app.inbox.models import AuditEntry, StoredEvent
 from app.inbox.queries import audit_trail
-from app.inbox.shown import WORDS, attempt
+from app.inbox.shown import WORDS, shown_part
 from app.protocol.moments import moved, written
 
 ADDRESS = "customercare@senang.io"
@@ -31,7 +31,7 @@ def request_for_event(inbox: Inbox, row: StoredEvent) -> str:
     """The text for one event, or for an authentic body that is none."""
     with reading(inbox.engine) as session:
         trail = audit_trail(session, row)
-    payload = attempt("masked payload", lambda: _payload(inbox, row))
+    payload = shown_part("masked payload", lambda: _payload(inbox, row))
     lines = [
         *_heading(inbox),
         f"Event ID: {row.event_id or row.claimed_event_id or 'none could be read'}",
@@ -43,7 +43,7 @@ def request_for_event(inbox: Inbox, row: StoredEvent) -> str:
         *([f"Last error: {row.last_error}"] if row.last_error else []),
         "",
         "What happened:",
-        *(f"  {line}" for line in trail.lines(lambda entry: attempt("audit row", lambda: _line(entry)) or WORDS)),
+        *(f"  {line}" for line in trail.lines(lambda entry: shown_part("audit row", lambda: _line(entry)) or WORDS)),
         "",
         "Payload, sensitive data masked:",
         payload or WORDS,

@@ -5,7 +5,7 @@ from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from app.inbox import captures
-from app.inbox.shown import attempt
+from app.inbox.shown import shown_part
 from app.sandbox.doctor import diagnose
 from app.web.auth import operator_required
 from app.web.present import present_inbox
@@ -35,7 +35,7 @@ def show(capture_id: int) -> str:
     """The diagnosis of one captured delivery. Of the delivery itself nothing is shown: nobody knows whose it is."""
     inbox = present_inbox()
     row = next((row for row in captures.kept(inbox) if row.id == capture_id), None) or abort(404)
-    captured = attempt("capture", lambda: captures.open_capture(inbox, row)) or abort(410)
+    captured = shown_part("capture", lambda: captures.open_capture(inbox, row)) or abort(410)
     diagnosis = diagnose(captured, inbox.settings.webhook_secrets, seconds=DIAGNOSIS_SECONDS)
     return render_template("capture.html", row=row, diagnosis=diagnosis)
 

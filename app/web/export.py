@@ -12,7 +12,7 @@ from typing import Any
 
 from flask import Response, stream_with_context
 
-from app.inbox.shown import WORDS, attempt
+from app.inbox.shown import WORDS, shown_part
 
 Row = Mapping[str, Any]
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -60,12 +60,12 @@ def _json_lines(rows: Iterable[Row], columns: list[str]) -> Iterator[str]:
 
 
 def _cell(row: Row, column: str) -> str:
-    cell = attempt("cell", lambda: defused(row[column]))
+    cell = shown_part("cell", lambda: defused(row[column]))
     return WORDS if cell is None else cell
 
 
 def _document(row: Row, columns: list[str]) -> str:
-    document = attempt("row", lambda: json.dumps({column: row[column] for column in columns}, default=str))
+    document = shown_part("row", lambda: json.dumps({column: row[column] for column in columns}, default=str))
     return document or json.dumps({"error": WORDS})
 
 

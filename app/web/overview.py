@@ -9,7 +9,7 @@ from flask_login import login_required
 from app.inbox import queries
 from app.inbox.conditions import conditions
 from app.inbox.filters import choice_in
-from app.inbox.shown import attempt
+from app.inbox.shown import shown_part
 from app.inbox.statistics import overview
 from app.web.chart import SERIES, chart
 from app.web.present import present_inbox
@@ -34,7 +34,9 @@ def index() -> str:
         span=span,
         spans=SPANS,
         health=health,
-        warnings=attempt("warnings", lambda: [found.sentence for found in conditions(health, queries.DEFAULT_LIMITS)]),
+        warnings=shown_part(
+            "warnings", lambda: [found.sentence for found in conditions(health, queries.DEFAULT_LIMITS)]
+        ),
         chart=chart(found.hours, hours_a_bar),
         series=SERIES,
         masking_works=not health.unmasked,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from flask import Flask
 from markupsafe import Markup
 
-from app.inbox.shown import WORDS, attempt
+from app.inbox.shown import WORDS, shown_part
 
 APOLOGY = Markup('<span class="flag">{}</span>').format(WORDS)
 
@@ -21,7 +21,7 @@ def init_app(app: Flask) -> None:
 
 def part(*, caller: Callable[[], str], columns: int = 0) -> str:
     """What the block of the template says, or that it could not be shown; in a table, across so many columns."""
-    shown = attempt("part of a page", caller)
+    shown = shown_part("part of a page", caller)
     if shown is not None:
         return shown
     return Markup('<td colspan="{}">{}</td>').format(columns, APOLOGY) if columns else APOLOGY

@@ -7,7 +7,7 @@ from flask_login import login_required
 
 from app.database import reading
 from app.inbox.filters import is_reference
-from app.inbox.shown import attempt
+from app.inbox.shown import shown_part
 from app.inbox.subject import KINDS, Place, subject
 from app.registry import Describer, describers_of
 from app.web.present import present_inbox
@@ -25,7 +25,7 @@ def show(kind: str, reference: str) -> str:
     place = Place.parse(before) if before else None
     with reading(present_inbox().engine) as session:
         story = subject(session, kind, reference, before=place)
-    asked = ((title, attempt(title, _row(describer, reference))) for title, describer in describers_of(kind))
+    asked = ((title, shown_part(title, _row(describer, reference))) for title, describer in describers_of(kind))
     described = [(title, found) for title, found in asked if found is None or found[0] is not None]
     return render_template("subject.html", kind=kind, reference=reference, story=story, described=described)
 
