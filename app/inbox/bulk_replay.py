@@ -26,7 +26,6 @@ from app.database import cause_of, is_lock_conflict, is_out_of_order, reading, w
 from app.inbox.audit import record
 from app.inbox.context import Inbox
 from app.inbox.count import total
-from app.inbox.filters import BadFilter as BadFilter
 from app.inbox.filters import Filter
 from app.inbox.lifecycle import REPLAYABLE
 from app.inbox.models import BulkReplay

@@ -153,7 +153,7 @@ def _oldest(inbox: Inbox, most: int) -> sa.Select[datetime | None]:
 
 
 def _first_seen(session: Session, kind: str) -> list[FirstSeen]:
-    """There are a few thousand at most: see observations.MOST_NAMES."""
+    """The newest names alone, for there may be thousands (app/inbox/observations.py)."""
     newest = sa.select(Observation.name, Observation.first_seen_at).where(Observation.kind == kind)
     order = (Observation.first_seen_at.desc(), Observation.name)
     return [FirstSeen(name, at) for name, at in session.execute(newest.order_by(*order).limit(NEWEST))]
