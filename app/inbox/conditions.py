@@ -154,8 +154,8 @@ def _quarantined(health: Health, limits: Limits, reason: str, what: str) -> Iter
 def _backlog(health: Health, limits: Limits) -> Iterator[str]:
     if health.oldest_due and health.now - health.oldest_due > limits.due_for:
         yield (
-            f"A backlog: the oldest due event waits since {_moment(health.oldest_due)}. Handlers are slow, "
-            "or workers too few."
+            f"A backlog: the oldest due event has waited since {_moment(health.oldest_due)}. Handlers are slow, "
+            "or there are too few workers."
         )
 
 
@@ -180,8 +180,8 @@ def _waiting(health: Health, limits: Limits) -> Iterator[str]:
 def _dead(health: Health, limits: Limits) -> Iterator[str]:
     dead = health.counts[State.DEAD]
     if dead.exceeds(limits.dead):
-        events = "1 dead event has" if str(dead) == "1" else f"{dead} dead events have"
-        yield f"{events} used up all attempts: mend the cause, then replay."
+        events = "1 event is" if str(dead) == "1" else f"{dead} events are"
+        yield f"{events} dead: no further attempt is made. Mend the cause, then replay."
 
 
 def _silence(health: Health, limits: Limits) -> Iterator[str]:
