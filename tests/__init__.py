@@ -4,7 +4,10 @@ What a test needs of the machine is a name in `KEPT`. Importing this changes not
 """
 
 import os
+import shutil
+import tempfile
 import time
+from pathlib import Path
 
 KEPT = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "CHROMIUM", "LD_LIBRARY_PATH")
 KEPT_BEGINNINGS = ("PYTEST_", "PLAYWRIGHT_", "XDG_", "FONTCONFIG_")
@@ -14,6 +17,8 @@ FIXED = {
     "FLASK_SKIP_DOTENV": "1",  # neither flask's command
     "PYTHON_DOTENV_DISABLED": "1",  # nor the receiver reads the .env of whoever runs the tests
 }
+MEMORY = Path("/dev/shm")
+ROOM_IN_MEMORY = 4 * 1024**3
 
 
 def forget_the_shell() -> None:
@@ -23,6 +28,16 @@ def forget_the_shell() -> None:
             del os.environ[name]
     os.environ.update(FIXED)
     time.tzset()
+
+
+def work_in_memory() -> None:
+    """Put what the tests write into memory, where there is room: hundreds of databases are made and dropped.
+
+    A process that is killed loses nothing by it, and no test can cut the power.
+    """
+    if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_IN_MEMORY:
+        os.environ["TMPDIR"] = str(MEMORY)
+        tempfile.tempdir = None  # so that Python looks again
 
 
 def inherited() -> dict[str, str]:

@@ -32,7 +32,7 @@ from app.inbox.work import process_next
 from app.sandbox.samples import sample
 from app.sandbox.sender import Answer, Sender
 from app.web.storing import storing
-from tests import forget_the_shell
+from tests import forget_the_shell, work_in_memory
 from tests.databases import Postgres
 from tests.processes import eventually
 
@@ -276,6 +276,7 @@ def _migrate(settings: Settings) -> None:
 
 
 forget_the_shell()
+work_in_memory()
 # How long an example takes says something about the machine, not about the code.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")

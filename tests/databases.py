@@ -37,7 +37,7 @@ class Postgres:
     def database(self, template: str = "template_receiver") -> Iterator[str]:
         """The URL of a fresh copy, dropped afterwards."""
         name = f"test_{uuid4().hex}"
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         yield self._server.get_uri(name)
         self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
