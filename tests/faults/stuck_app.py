@@ -1,6 +1,6 @@
 """The real receiver with handlers that hang, die or dawdle, for `flask --app tests.faults.stuck_app worker`."""
 
-import hashlib
+import ctypes
 import os
 import time
 
@@ -14,14 +14,16 @@ from wsgi import app
 
 __all__ = ["app"]
 
-LONG = 2**31 - 1
-"""As many iterations as pbkdf2_hmac takes: an hour's work, most of it in one call of C code."""
+LOCK_BYTES = 64
+"""More than a `pthread_mutex_t` takes. Zeros are a lock that nobody holds."""
 
 
 @handles("test.stuck_in_c")
 def stuck_in_c(_event: Event, _session: Session) -> None:
-    """C code that lets other threads run, but looks at no signal until it returns."""
-    hashlib.pbkdf2_hmac("sha512", b"password", b"salt", LONG)
+    """C code that waits for a lock that it holds itself: other threads may run, and no signal ends the wait."""
+    lock = ctypes.create_string_buffer(LOCK_BYTES)
+    for _ in range(2):
+        ctypes.CDLL(None).pthread_mutex_lock(lock)
 
 
 @handles("test.dies")
