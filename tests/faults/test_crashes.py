@@ -56,35 +56,27 @@ def kill_and_recover(processes, network_sender, payload, inbox, rounds):
 
 
 @both_databases
-def test_killing_web_and_worker_ten_times_each_loses_nothing_and_repeats_nothing(
-    processes, network_sender, payload, inbox, environment
+@pytest.mark.parametrize("times", [2, pytest.param(50, marks=pytest.mark.soak)])
+def test_killing_web_and_worker_again_and_again_loses_nothing_and_repeats_nothing(
+    processes, network_sender, payload, inbox, times
 ):
     processes.environment |= {"EMBEDDED_WORKER": "0", "WORKER_BATCH": "2"}
 
-    kill_and_recover(processes, network_sender, payload, inbox, rounds=10)
-
-
-@pytest.mark.soak
-@both_databases
-def test_killing_web_and_worker_fifty_times_each_loses_nothing_and_repeats_nothing(
-    processes, network_sender, payload, inbox
-):
-    processes.environment |= {"EMBEDDED_WORKER": "0", "WORKER_BATCH": "2"}
-
-    kill_and_recover(processes, network_sender, payload, inbox, rounds=50)
+    kill_and_recover(processes, network_sender, payload, inbox, rounds=times)
 
 
 @both_databases
-def test_a_thousand_simultaneous_deliveries_of_one_event_have_one_effect(processes, network_sender, payload, inbox):
+@pytest.mark.parametrize("many", [100, pytest.param(1000, marks=pytest.mark.soak)])
+def test_many_simultaneous_deliveries_of_one_event_have_one_effect(processes, network_sender, payload, inbox, many):
     processes.web(*(["--workers", "2"] if inbox.engine.dialect.name == "postgresql" else []))
-    sent, together = payload("payment.success"), threading.Barrier(1000)
+    sent, together = payload("payment.success"), threading.Barrier(many)
 
     def deliver_with_all_others(_number):
         together.wait()
         return until_accepted(network_sender, sent)
 
-    with ThreadPoolExecutor(1000) as pool:
-        answers = list(pool.map(deliver_with_all_others, range(1000)))
+    with ThreadPoolExecutor(many) as pool:
+        answers = list(pool.map(deliver_with_all_others, range(many)))
 
     results = [answer.json["status"] for answer in answers]
     assert set(results) <= {"accepted", "duplicate"}
@@ -144,13 +136,14 @@ def test_a_worker_that_slept_past_its_lease_changes_nothing(inbox, deliver, stor
 
 
 @on_postgresql
-def test_sixteen_workers_over_two_thousand_events_run_each_once(processes, inbox, payload):
-    sent = [payload("payment.success", transaction_id=f"TXN-{number}") for number in range(2000)]
+@pytest.mark.parametrize(("workers", "events"), [(4, 400), pytest.param(16, 2000, marks=pytest.mark.soak)])
+def test_many_workers_over_many_events_run_each_once(processes, inbox, payload, workers, events):
+    sent = [payload("payment.success", transaction_id=f"TXN-{number}") for number in range(events)]
     for event in sent:
         body = json.dumps(event).encode()
         accept(inbox, inbox.settings.read_event(body), Delivery(body, "r"))
 
-    workers = processes.worker("--processes", "16", "--drain")
+    parent = processes.worker("--processes", str(workers), "--drain")
 
-    assert workers.wait(PATIENCE_SECONDS) == 0
+    assert parent.wait(PATIENCE_SECONDS) == 0
     assert_exactly_once(inbox, sent)
