@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from app.inbox.claims import claim_due
 from app.inbox.pace import CLAIMED_AT_ONCE
 from bench.fill import fill, fill_engine
-from bench.simulation import simulate
+from bench.simulation import STEPS, simulate
 from docs.scaling.spread import spread
 from tests.databases import on_postgresql
 from tests.processes import ROOT
@@ -28,10 +28,19 @@ def test_no_sql_of_the_document_is_untested():
     assert len(SKETCHES) == text.count("```sql")
 
 
-def test_the_tables_of_the_document_are_what_the_simulation_prints():
+@pytest.mark.parametrize("steps", [STEPS[2:3], pytest.param(STEPS, marks=pytest.mark.soak)], ids=["one", "every"])
+def test_the_steps_of_the_document_are_what_the_simulation_prints(steps):
     text = (ROOT / "docs" / "scaling.md").read_text()
 
-    for line in (*simulate(), *spread()):
+    for line in simulate(steps):
+        assert line in text
+
+
+@pytest.mark.soak
+def test_the_places_of_the_document_are_what_the_hash_deals_out():
+    text = (ROOT / "docs" / "scaling.md").read_text()
+
+    for line in spread():
         assert line in text
 
 
