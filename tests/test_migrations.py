@@ -56,9 +56,9 @@ def test_two_migrations_at_once_end_in_one_schema(app, database, environment):
         downgrade(MIGRATIONS, revision="base")
     receiver = Receiver(environment | {"DATABASE_URL": database})
 
-    racers = [receiver.start("-m", "flask", "--app", "wsgi", "db", "upgrade") for _ in range(3)]
+    racers = [receiver.start("-m", "flask", "--app", "wsgi", "db", "upgrade") for _ in range(2)]
 
-    assert [racer.wait(PATIENCE_SECONDS) for racer in racers] == [0, 0, 0]
+    assert [racer.wait(PATIENCE_SECONDS) for racer in racers] == [0, 0]
 
 
 @both_databases

@@ -50,7 +50,7 @@ def test_gunicorn_that_did_not_find_its_configuration_is_refused(start, tmp_path
 
 
 def test_from_another_folder_it_serves_when_its_configuration_is_named(database, environment, tmp_path, inbox, payload):
-    with running(environment | {"DATABASE_URL": database}) as receiver:
+    with running(environment | {"DATABASE_URL": database}, EMBEDDED_WORKER="0") as receiver:
         receiver.folder = tmp_path
         web = receiver.web("--chdir", str(ROOT), "--config", str(ROOT / "gunicorn.conf.py"))
 
@@ -61,12 +61,12 @@ def test_from_another_folder_it_serves_when_its_configuration_is_named(database,
 def test_the_web_workers_counts_take_no_more_room_with_each_reload_and_go_with_the_server(
     database, environment, tmp_path, inbox, payload
 ):
-    token = {"METRICS_TOKEN": "a-token-for-prometheus-0123456789", "TMPDIR": str(tmp_path)}
-    with running(environment | {"DATABASE_URL": database} | token, WEB_CONCURRENCY="1") as receiver:
+    own = {"METRICS_TOKEN": "a-token-for-prometheus-0123456789", "TMPDIR": str(tmp_path), "EMBEDDED_WORKER": "0"}
+    with running(environment | {"DATABASE_URL": database} | own, WEB_CONCURRENCY="1") as receiver:
         web = receiver.web()
         receiver.sender(inbox).deliver(payload())
         (folder,) = tmp_path.glob("senang-metrics-*")
-        for _ in range(3):
+        for _ in range(2):
             before = _web_workers(web.pid)
             web.send_signal(signal.SIGHUP)
             eventually(lambda known=before: _web_workers(web.pid) and not _web_workers(web.pid) & known)
