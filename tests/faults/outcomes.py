@@ -18,7 +18,7 @@ from app.inbox.models import AuditEntry, StoredEvent
 from app.sandbox.sender import Answer, Sender
 from tests.processes import PATIENCE_SECONDS
 
-PAUSE_SECONDS = 0.05
+PAUSE_SECONDS = 0.2
 RETRY_SECONDS = 0.2
 
 Payload = dict[str, Any]

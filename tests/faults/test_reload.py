@@ -11,7 +11,7 @@ from tests.processes import alive, eventually, running, workers_of
 
 @pytest.fixture
 def processes(database, environment):
-    with running(environment | {"DATABASE_URL": database, "LOG_LEVEL": "ERROR"}) as receiver:
+    with running(environment | {"DATABASE_URL": database, "LOG_LEVEL": "ERROR", "WEB_CONCURRENCY": "1"}) as receiver:
         yield receiver
 
 
