@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from tests.conftest import ENVIRONMENT
 from tests.processes import PATIENCE_SECONDS, eventually, running
 
 HEAD = b"POST /webhooks/senang HTTP/1.1\r\nHost: stranger\r\n"
@@ -26,10 +27,11 @@ MALFORMED = {
 }
 
 
-@pytest.fixture
-def receiver(database, environment, tmp_path):
-    with running(environment | {"DATABASE_URL": database, "EMBEDDED_WORKER": "0"}) as receiver:
-        receiver.log = tmp_path / "log"
+@pytest.fixture(scope="module")
+def receiver(shared_database, tmp_path_factory):
+    own = {"DATABASE_URL": shared_database, "EMBEDDED_WORKER": "0"}
+    with running(ENVIRONMENT | own) as receiver:
+        receiver.log = tmp_path_factory.mktemp("receiver") / "log"
         receiver.web()
         yield receiver
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from app.inbox.models import AuditEntry, StoredEvent
 from app.sandbox.sender import post_over_http
 from tests.certificates import self_signed
+from tests.conftest import ENVIRONMENT
 from tests.databases import both_databases
 from tests.processes import PATIENCE_SECONDS, eventually, running
 
@@ -104,8 +105,17 @@ def test_a_chunked_body_over_the_limit_is_refused_too(plain):
     assert problem(response, 413)
 
 
+@pytest.fixture(scope="module")
+def receiver(shared_database):
+    """A real gunicorn, for what stores nothing."""
+    own = {"DATABASE_URL": shared_database, "EMBEDDED_WORKER": "0"}
+    with running(ENVIRONMENT | own) as receiver:
+        receiver.web()
+        yield receiver
+
+
 @clause("3.2")
-def test_a_malformed_request_is_always_a_4xx(environment, database):
+def test_a_malformed_request_is_always_a_4xx(receiver):
     """Through a real gunicorn: its own reader is the first that a broken body meets."""
     head = b"POST /webhooks/senang HTTP/1.1\r\nHost: x\r\n"
     chunked = head + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -121,18 +131,14 @@ def test_a_malformed_request_is_always_a_4xx(environment, database):
         b"\x16\x03\x01 not HTTP at all\r\n\r\n",
     ]
 
-    with running(environment | {"DATABASE_URL": database}, EMBEDDED_WORKER="0") as receiver:
-        receiver.web()
-        statuses = [_raw_status(receiver.port, request) for request in malformed]
+    statuses = [_raw_status(receiver.port, request) for request in malformed]
 
     assert [status // 100 for status in statuses] == [4] * len(malformed), statuses
 
 
 @clause("3.2")
-def test_the_sender_of_a_body_far_over_the_limit_sees_its_413(environment, database):
-    with running(environment | {"DATABASE_URL": database}, EMBEDDED_WORKER="0") as receiver:
-        receiver.web()
-        answers = [post_over_http(receiver.url, b"x" * (5 * 1024 * 1024), {}) for _ in range(3)]
+def test_the_sender_of_a_body_far_over_the_limit_sees_its_413(receiver):
+    answers = [post_over_http(receiver.url, b"x" * (5 * 1024 * 1024), {}) for _ in range(3)]
 
     assert [answer.status for answer in answers] == [413] * 3
 
