@@ -1,25 +1,28 @@
-"""`senang relay`: from the inbox of one receiver to the front door of another, as real processes."""
+"""`senang relay`: from the inbox of one receiver to the front door of another, over the network.
+
+Where it is stopped or asks at a terminal it is a process; the receiver that it relays to runs in this one.
+"""
 
 import json
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, make_transient
 
-from app import create_app
-from app.config import load_settings
 from app.database import reading
 from app.inbox.models import AuditEntry, StoredEvent
 from app.inbox.relay import Waiting, take_body
 from app.privacy.sealing import unseal
-from app.sandbox.sender import post_over_http
+from app.sandbox.loopback import held_port
+from tests import inherited
 from tests.databases import both_databases, on_postgresql
-from tests.processes import ROOT, eventually, running
+from tests.processes import ROOT, eventually
+from tests.served import served
 
 SECRET = "the laptop's very own secret"
 THEIRS = {
@@ -27,32 +30,64 @@ THEIRS = {
     "SENANG_SIGNATURE_SCHEME": "stripe",
     "PAYLOAD_KEYS": "00112233445566778899aabbccddeeff0123456789abcdeffedcba9876543210",
 }
-HOME = {"LOG_LEVEL": "ERROR", "EMBEDDED_WORKER": "0"}
+
+
+@pytest.fixture
+def environment(environment):
+    """All of them but the relay may run in this process here, and keep out of what the relay prints."""
+    return environment | {"LOG_LEVEL": "ERROR"}
+
+
+class Laptop:
+    """The other receiver, with a secret, a scheme and a database of its own. It answers from `start()` on."""
+
+    def __init__(self, app, url, place):
+        self._app, self._place = app, place
+        self.url, self.host = url, urlsplit(url).netloc
+        self.inbox = app.extensions["inbox"]
+
+    def start(self):
+        self._place.enter_context(served(self._app, urlsplit(self.url).port))
+
+
+@pytest.fixture
+def place():
+    with ExitStack() as place:
+        yield place
+
+
+@pytest.fixture
+def laptop_url(place):
+    """Nobody answers there yet."""
+    return f"http://127.0.0.1:{held_port(place)}/webhooks/senang"
 
 
 @pytest.fixture
 def home(environment, database, app):
-    """The sandbox whose events are relayed, on the same database as `deliver()` and `inbox`."""
-    with running(environment | HOME | {"DATABASE_URL": database, "RELAY_SECRET": SECRET}) as receiver:
-        yield receiver
+    """The settings of the sandbox whose events are relayed, on the same database as `deliver()` and `inbox`."""
+    return environment | {"DATABASE_URL": database, "RELAY_SECRET": SECRET}
 
 
 @pytest.fixture
-def laptop(environment, sqlite_template, tmp_path):
-    """The other receiver, with a secret, a scheme and a database of its own. It is not started yet."""
+def theirs(environment):
+    """The laptop's settings."""
+    return environment | THEIRS
+
+
+@pytest.fixture
+def laptop(theirs, assemble, laptop_url, place, sqlite_template, tmp_path):
     database = tmp_path / "laptop.db"
     database.write_bytes(sqlite_template.read_bytes())
-    with running(environment | HOME | THEIRS | {"DATABASE_URL": f"sqlite:///{database}"}) as receiver:
-        yield receiver
+    return Laptop(assemble(theirs | {"DATABASE_URL": f"sqlite:///{database}"}), laptop_url, place)
 
 
 @pytest.fixture
-def relay(home, laptop):
+def relay(app, laptop):
     """Relay everything that is there, and stop."""
 
-    def run(*arguments, scheme="stripe", check=True):
-        options = ("--to", laptop.url, "--scheme", scheme, "--once")
-        return home.flask("senang", "relay", *options, *arguments, check=check)
+    def run(*arguments, scheme=("--scheme", "stripe"), app=app, secret=SECRET):
+        command = ["senang", "relay", "--to", laptop.url, *scheme, "--once", *arguments]
+        return app.test_cli_runner().invoke(args=command, env={"RELAY_SECRET": secret})
 
     return run
 
@@ -60,16 +95,14 @@ def relay(home, laptop):
 @pytest.fixture
 def arrived(laptop):
     """The bodies in the laptop's inbox, in the order in which they arrived."""
-    app = create_app(load_settings({**laptop.environment}))
-    inbox = app.extensions["inbox"]
 
     def bodies():
-        with reading(inbox.engine) as session:
+        with reading(laptop.inbox.engine) as session:
             rows = session.scalars(sa.select(StoredEvent).order_by(StoredEvent.id)).all()
-        return [unseal(row.sealed_payload, row=row.seal_id, keys=inbox.settings.payload_keys) for row in rows]
+        keys = laptop.inbox.settings.payload_keys
+        return [unseal(row.sealed_payload, row=row.seal_id, keys=keys) for row in rows]
 
-    yield bodies
-    inbox.engine.dispose()
+    return bodies
 
 
 @pytest.fixture
@@ -78,13 +111,13 @@ def arrived_ids(arrived):
 
 
 @contextmanager
-def relaying(receiver, folder, *arguments):
-    """`senang relay` while it runs, and what it has said so far."""
+def relaying(home, folder, *arguments):
+    """`senang relay` while it runs, as a process, and what it has said so far."""
     log = folder / "relay.log"
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "senang", "relay", *arguments]
     with log.open("wb") as file:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=receiver.environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file
+            command, cwd=ROOT, env=inherited() | home, stdin=subprocess.DEVNULL, stdout=file, stderr=file
         )
     try:
         eventually(lambda: process.poll() is not None or "Relaying to" in log.read_text())
@@ -96,24 +129,26 @@ def relaying(receiver, folder, *arguments):
 
 @both_databases
 def test_verified_events_arrive_byte_for_byte_and_in_order_under_another_secret_and_scheme(
-    home, laptop, relay, arrived, sender, session
+    home, laptop, arrived, sender, session, tmp_path
 ):
     odd = '{ "event_id":"evt_%d", "event_type": "policy.issued",\t"timestamp":1700000000, "name":"Nurül" }\n'
     bodies = [(odd % number).encode() for number in (3, 1, 2)]
-    home.web()
-    laptop.web()
-    senang = replace(sender, url=home.url, post=post_over_http)
-    answers = [senang.deliver(body) for body in (bodies[0], b"quarantined: no JSON", *bodies[1:])]
+    laptop.start()
+    answers = [sender.deliver(body) for body in (bodies[0], b"quarantined: no JSON", *bodies[1:])]
 
-    result = relay("--from", "start")
+    options = ("--to", laptop.url, "--scheme", "stripe", "--from", "start", "--once")
+    with relaying(home, tmp_path, *options) as (process, said):
+        ended = process.wait()
 
+    printed = [line for line in said().splitlines() if "evt_" in line]
+    assert ended == 0
     assert [answer.status for answer in answers] == [200] * 4
     assert arrived() == bodies
-    assert [line.split()[1:5] for line in result.stdout.splitlines()] == [
+    assert [line.split()[1:5] for line in printed] == [
         ["policy.issued", f"evt_{number}", "200", "accepted"] for number in (3, 1, 2)
     ]
-    assert SECRET not in result.stdout + result.stderr
-    assert _audited(session) == [(f"evt_{number}", f"relayed to 127.0.0.1:{laptop.port}") for number in (3, 1, 2)]
+    assert SECRET not in said()
+    assert _audited(session) == [(f"evt_{number}", f"relayed to {laptop.host}") for number in (3, 1, 2)]
 
 
 @both_databases
@@ -125,7 +160,7 @@ def test_a_receiver_that_is_down_holds_everything_back_until_it_is_up(
         for number in (2, 1, 3):
             deliver(event_id=f"evt_{number}")
         eventually(lambda: said().count("no answer: ConnectionRefusedError") >= 2)
-        laptop.web()
+        laptop.start()
         eventually(lambda: len(arrived_ids()) == 3)
         process.send_signal(signal.SIGINT)
         ended = process.wait()
@@ -142,7 +177,7 @@ def test_ctrl_c_says_where_to_go_on_and_nothing_is_lost(home, laptop, relay, arr
         eventually(lambda: "no answer" in said())
         process.send_signal(signal.SIGINT)
         process.wait()
-    laptop.web()
+    laptop.start()
 
     *_, place = said().split()
     relay("--from", place)
@@ -157,7 +192,7 @@ def test_before_the_first_event_ctrl_c_names_a_row_to_go_on_from(home, laptop, r
         process.send_signal(signal.SIGINT)
         process.wait()
     deliver(event_id="evt_2")
-    laptop.web()
+    laptop.start()
 
     relay("--from", "#2")
 
@@ -167,8 +202,8 @@ def test_before_the_first_event_ctrl_c_names_a_row_to_go_on_from(home, laptop, r
 
 def test_a_wrong_secret_is_said_and_nothing_is_skipped(home, laptop, arrived_ids, deliver, tmp_path):
     deliver(event_id="evt_1")
-    laptop.web()
-    home.environment["RELAY_SECRET"] = "not the laptop's own secret"
+    laptop.start()
+    home["RELAY_SECRET"] = "not the laptop's own secret"
 
     with relaying(home, tmp_path, "--to", laptop.url, "--from", "start", "--scheme", "stripe") as (_, said):
         eventually(lambda: said().count("401 Unauthorized") >= 2)
@@ -180,7 +215,7 @@ def test_a_wrong_secret_is_said_and_nothing_is_skipped(home, laptop, arrived_ids
 def test_type_picks_events_by_pattern(laptop, relay, arrived_ids, deliver):
     for number, event_type in enumerate(("payment.success", "policy.issued", "claim.submitted", "policy.cancelled")):
         deliver(event_type, event_id=f"evt_{number}")
-    laptop.web()
+    laptop.start()
 
     relay("--from", "start", "--type", "policy.*", "--type", "claim.submitted")
 
@@ -191,32 +226,32 @@ def test_what_is_erased_or_unreadable_is_skipped_and_said(laptop, relay, arrived
     for number in (1, 2, 3):
         deliver(event_id=f"evt_{number}")
     _change(inbox, "evt_1", sealed_payload=None)
-    laptop.web()
+    laptop.start()
 
     erased = relay("--from", "evt_1")
     _change(inbox, "evt_2", sealed_payload=b"broken")
-    unreadable = relay("--from", "evt_2", check=False)
+    unreadable = relay("--from", "evt_2")
 
     assert "evt_1  skipped: retention erased its payload" in erased.stdout
     assert "evt_2  skipped: its payload can't be unsealed (malformed)" in unreadable.stdout
-    assert unreadable.returncode == 1
+    assert unreadable.exit_code == 1
     assert arrived_ids() == ["evt_2", "evt_3"]
     assert [event_id for event_id, _ in _audited(session)] == ["evt_2", "evt_3", "evt_3"]
 
 
 def test_a_live_receiver_relays_nothing_and_a_sandbox_none_of_its_live_rows(
-    home, laptop, relay, arrived_ids, deliver, inbox
+    environment, laptop, relay, arrived_ids, assemble, deliver, inbox
 ):
     deliver(event_id="evt_1")
     deliver(event_id="evt_2")
     _change(inbox, "evt_1", environment="live")
-    laptop.web()
+    laptop.start()
 
     relay("--from", "evt_1")
-    home.environment |= {"SENANG_ENVIRONMENT": "live", "REQUIRE_HTTPS": "1"}
-    refused = relay("--from", "start", check=False)
+    live = assemble(environment | {"SENANG_ENVIRONMENT": "live", "REQUIRE_HTTPS": "1"})
+    refused = relay("--from", "start", app=live)
 
-    assert (refused.returncode, refused.stderr) == (
+    assert (refused.exit_code, refused.stderr) == (
         1,
         "Error: A live receiver passes no event on. Relay from a sandbox.\n",
     )
@@ -225,14 +260,14 @@ def test_a_live_receiver_relays_nothing_and_a_sandbox_none_of_its_live_rows(
 
 def test_the_secret_is_asked_for_on_a_terminal_without_showing_it(home, laptop, arrived_ids, deliver):
     deliver(event_id="evt_1")
-    laptop.web()
-    del home.environment["RELAY_SECRET"]
+    laptop.start()
+    del home["RELAY_SECRET"]
     relay = ("senang", "relay", "--to", laptop.url, "--from", "start", "--once", "--scheme", "stripe")
     terminal = [sys.executable, "-c", "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]))"]
     command = [*terminal, sys.executable, "-m", "flask", "--app", "wsgi", *relay]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
 
-    with subprocess.Popen(command, cwd=ROOT, env=home.environment, **pipes) as process:
+    with subprocess.Popen(command, cwd=ROOT, env=inherited() | home, **pipes) as process:
         shown = b""
         while b"secret: " not in shown:
             shown += process.stdout.read(1)
@@ -252,14 +287,11 @@ def test_the_secret_is_asked_for_on_a_terminal_without_showing_it(home, laptop, 
         (SECRET, "evt_unknown", "There is no such event"),
     ],
 )
-def test_what_it_can_not_start_with_is_a_clear_error(home, laptop, tmp_path, secret, start, message):
-    home.environment["RELAY_SECRET"] = secret
+def test_what_it_can_not_start_with_is_a_clear_error(relay, secret, start, message):
+    refused = relay("--from", start, secret=secret)
 
-    with relaying(home, tmp_path, "--to", laptop.url, "--scheme", "stripe", "--from", start) as (process, said):
-        ended = process.wait()
-
-    assert ended == 1
-    assert message in said()
+    assert refused.exit_code == 1
+    assert message in refused.stderr
 
 
 @on_postgresql
@@ -272,7 +304,7 @@ def test_a_row_that_is_committed_late_is_neither_skipped_nor_overtaken(
         late.add(row)
         late.flush()
         deliver(event_id="evt_early")
-        laptop.web()
+        laptop.start()
         with relaying(home, tmp_path, "--to", laptop.url, "--from", "start", "--scheme", "stripe") as (_, said):
             eventually(lambda: _waits_for_writers(inbox))
             before = said()
@@ -286,7 +318,7 @@ def test_a_row_that_is_committed_late_is_neither_skipped_nor_overtaken(
 @on_postgresql
 def test_a_transaction_in_its_way_is_waited_for(laptop, home, arrived_ids, deliver, inbox, tmp_path):
     deliver(event_id="evt_1")
-    laptop.web()
+    laptop.start()
     with inbox.engine.connect() as blocker:
         blocker.execute(sa.text("LOCK TABLE audit_log IN EXCLUSIVE MODE"))
         attempts = set()
@@ -296,19 +328,16 @@ def test_a_transaction_in_its_way_is_waited_for(laptop, home, arrived_ids, deliv
             eventually(lambda: arrived_ids() == ["evt_1"])
 
 
-def test_our_own_address_in_a_signature_becomes_the_receivers(environment, request):
+def test_our_own_address_in_a_signature_becomes_the_receivers(environment, theirs, laptop_url, request):
     environment |= {"SENANG_SIGNATURE_CONTENT": "{url}{id}.{timestamp}.{body}", "SENANG_SIGNATURE_URL": "https://home/"}
-    home, laptop, deliver = (request.getfixturevalue(name) for name in ("home", "laptop", "deliver"))
-    laptop.environment |= {
-        "SENANG_SIGNATURE_SCHEME": "standard-webhooks",
-        "SENANG_WEBHOOK_SECRETS": environment["SENANG_WEBHOOK_SECRETS"],
-        "SENANG_SIGNATURE_URL": laptop.url,
-    }
-    home.environment["RELAY_SECRET"] = environment["SENANG_WEBHOOK_SECRETS"]
+    secret = environment["SENANG_WEBHOOK_SECRETS"]
+    theirs |= environment | {"PAYLOAD_KEYS": theirs["PAYLOAD_KEYS"], "SENANG_SIGNATURE_SCHEME": "standard-webhooks"}
+    theirs |= {"SENANG_SIGNATURE_URL": laptop_url}
+    laptop, relay, deliver = (request.getfixturevalue(name) for name in ("laptop", "relay", "deliver"))
     deliver(event_id="evt_1")
-    laptop.web()
+    laptop.start()
 
-    result = home.flask("senang", "relay", "--to", laptop.url, "--from", "start", "--once")
+    result = relay("--from", "start", scheme=(), secret=secret)
 
     assert "evt_1  200 accepted" in result.stdout
 
