@@ -167,3 +167,8 @@ def suspects(text: str, *, reference: bool = False) -> list[Detector]:
     if text.isalpha() or not any_hint.search(text) or _MOMENT.fullmatch(text):
         return []
     return [detector for detector in detectors if detector.hint.search(text)]
+
+
+def finds(text: str) -> bool:
+    """Whether a detector finds anything in the text."""
+    return any(detector.mask(text) != text for detector in suspects(text))
