@@ -25,7 +25,7 @@ from app.database_url import UnusableUrl, normalise_url
 from app.privacy.sealing import SealingKey, UnusableKey, parse_keys
 from app.protocol.envelope import DEFAULT_FIELDS, Event, changing_from, fields_from, parse_event, zone_from
 from app.protocol.errors import InvalidScheme, UnusableSecret
-from app.protocol.schemes import SignatureScheme, key_bytes, scheme_from
+from app.protocol.schemes import SignatureScheme, key_bytes, scheme_from, weakness
 
 EXIT_CONFIGURATION = 78
 OLDEST_SQLITE = (3, 36, 0)  # RETURNING came with 3.35, whose first releases did it wrong
@@ -282,6 +282,8 @@ def _unsafe(values: Mapping[str, Any], source: Mapping[str, str]) -> list[str]:
         )
     if live and source.get("FLASK_DEBUG", "0").lower() not in ("0", "false", "no"):
         found.append("FLASK_DEBUG: debug mode is refused in the live environment.")
+    if live and (weak := weakness(values["scheme"])):
+        found.append(f"SENANG_SIGNATURE_{weak.field.upper()}: {weak.reason} It is refused in the live environment.")
     if live and not values["require_https"]:
         found.append("REQUIRE_HTTPS: may not be turned off in the live environment (§3.1).")
     if values["masked_retention_days"] < values["payload_retention_days"]:

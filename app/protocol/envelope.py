@@ -48,7 +48,7 @@ class Event:
     claim_id: str | None
     status: str | None
     data: Mapping[str, Any]
-    payload: Mapping[str, Any]  # everything that was sent, unknown fields included
+    payload: Mapping[str, Any]  # everything that was sent and is signed, unknown fields included
     odd: Mapping[str, str] = field(default_factory=dict)  # optional fields that were not as they should be, and why
     received_at: datetime | None = None  # aware, UTC; None until it is stored
 

@@ -8,8 +8,10 @@
     └── UnusableSecret        a signing secret that must not be used
 
 Reasons of InvalidSignature: missing_signature, malformed_signature, too_many_signatures, wrong_signature,
-missing_id, malformed_id, missing_timestamp, malformed_timestamp. Of StaleTimestamp: timestamp_too_old,
-timestamp_too_new. No error ever carries a secret or a value of the payload.
+missing_id, malformed_id, missing_timestamp, malformed_timestamp. Where fields of the body are signed also
+malformed_body, too_deep, too_many_values and paths_too_long (looking at it would cost too much), and ambiguous: the
+signature is right, but another body has it too. Of StaleTimestamp: timestamp_too_old, timestamp_too_new. No error ever
+says a secret or a value of the payload.
 """
 
 from typing import Any
@@ -28,7 +30,11 @@ class InvalidSignature(ProtocolError):
 
 
 class StaleTimestamp(InvalidSignature):
-    """Authentic, but outside the tolerance."""
+    """Authentic, but outside the tolerance. `body` is what the signature vouches for."""
+
+    def __init__(self, reason: str, body: bytes) -> None:
+        self.body = body
+        super().__init__(reason)
 
 
 class UnusablePayload(ProtocolError):

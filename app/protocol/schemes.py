@@ -20,7 +20,7 @@ ENCODINGS = ("hex", "hex-upper", "base64", "base64-unpadded", "base64url", "base
 TIMESTAMP_FORMATS = {
     "seconds": r"[1-9][0-9]{0,11}",
     "milliseconds": r"[1-9][0-9]{0,14}",
-    "rfc3339": r"[0-9TZ:.+-]{20,40}",
+    "rfc3339": r"[0-9T:.-]{15,34}(?:Z|[+-][0-9]{2}:?[0-9]{2})",  # ends where its offset does, whatever follows
 }
 PLACEHOLDERS = frozenset({"{id}", "{timestamp}", "{body}", "{fields}", "{url}"})
 SECRET_ENCODINGS = ("utf-8", "hex", "base64")
@@ -43,6 +43,15 @@ _PLACEHOLDERS = (
     "secret-here",
 )
 _PARTS = re.compile(r"(\{[a-z]+\})")
+_IN_NAMES = re.compile(r"[A-Za-z0-9_.-]+")
+_GLUED = [
+    pair
+    for part, neighbours in (("{body}", ["{id}"]), ("{fields}", ["{id}", "{timestamp}"]))
+    for neighbour in neighbours
+    for pair in ((part, neighbour), (neighbour, part))
+]
+"""What may not touch. A timestamp beside `{body}` may: it has digits where JSON has a brace."""
+_FORGEABLE = "Two bodies can have one signature. Ask Senang.io for a signature over {body}."
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -51,7 +60,7 @@ class SignatureScheme:
     """Every axis on which senders differ. SENANG_SIGNATURE_<AXIS> overrides one.
 
     `{fields}` is every value of the JSON body but the signature, sorted by its dotted path. It is weaker than
-    `{body}`: where separators are empty or occur in values, two bodies can have one signature.
+    `{body}`: see fields.py and `weakness()`.
     """
 
     name: str
@@ -83,6 +92,11 @@ class SignatureScheme:
     def content_parts(self) -> tuple[str, ...]:
         """The template of what is signed: placeholders, and the texts between them."""
         return tuple(_PARTS.split(self.content))
+
+    @cached_property
+    def signs_fields(self) -> bool:
+        """Whether the body has to be read to know what is signed."""
+        return "{fields}" in self.content
 
     @cached_property
     def id_joins(self) -> tuple[str, ...]:
@@ -156,6 +170,25 @@ def scheme_from(preset: str, overrides: Mapping[str, str]) -> SignatureScheme:
         else:
             values[axis] = ALIASES.get(text, text)
     return check(replace(SCHEMES[preset], **values))
+
+
+def weakness(scheme: SignatureScheme) -> InvalidScheme | None:
+    """Why two bodies can have one signature under this scheme, by the axis to change. None: they can't.
+
+    Its message never has the value of a setting.
+    """
+    if scheme.signs_fields:
+        for axis, between in (("value_separator", "a field's name and its value"), ("field_separator", "two fields")):
+            separator = getattr(scheme, axis)
+            if not separator:
+                return InvalidScheme(axis, f"is empty, so nothing shows where to part {between}. {_FORGEABLE}")
+            if _IN_NAMES.fullmatch(separator):
+                return InvalidScheme(axis, f"can be a part of names and numbers. {_FORGEABLE}")
+        if scheme.field_separator in scheme.value_separator:
+            return InvalidScheme("value_separator", f"holds the field separator. {_FORGEABLE}")
+    if any(one + other in scheme.content for one, other in _GLUED):
+        return InvalidScheme("content", f"has nothing between the body's part and its neighbour. {_FORGEABLE}")
+    return None
 
 
 def key_bytes(scheme: SignatureScheme, secret: str) -> bytes:

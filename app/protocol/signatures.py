@@ -1,19 +1,21 @@
 """How a delivery proves where it comes from (§4): one `sign()` and one `verify()` for every scheme.
 
 `verify()` fails closed and raises nothing but InvalidSignature, whatever bytes come. It compares canonical
-signature text, so that no second spelling of a signature passes.
+signature text, so that no second spelling of a signature passes. What it returns holds the body that the signature
+vouches for: whoever goes on reads this one, not the one that came (fields.py).
 """
 
 import base64
 import hmac
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from app.protocol.errors import InvalidSignature, StaleTimestamp, UnusablePayload
-from app.protocol.json_body import at, leaves, parse_object
+from app.protocol.fields import HEAVY, Fields, fields_of, read_unproved, signed_text, vouched_body
+from app.protocol.json_body import at, parse_object, to_json
 from app.protocol.moments import written
 from app.protocol.schemes import TIMESTAMP_FORMATS, SignatureScheme
 
@@ -21,16 +23,17 @@ MOST_ENTRIES = 16
 _MESSAGE_ID = re.compile(r"[!-~]{1,200}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verified:
     """What a right signature vouches for. `key_index` says which secret matched, 0 being the newest."""
 
+    body: bytes
     message_id: str | None
     timestamp: datetime | None
     key_index: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Signed:
     """What goes out: the body, which may hold its own signature, and the headers that belong to it."""
 
@@ -44,7 +47,10 @@ def sign(body: bytes, *, scheme: SignatureScheme, key: bytes, message_id: str, t
     Raises UnusablePayload when the scheme reads or writes a field that the body can't have.
     """
     moment = _timestamp_text(scheme, timestamp)
-    text = encode_digest(scheme.encoding, _digest(scheme, key, signed_content(scheme, message_id, moment, body)))
+    covered = body
+    if scheme.signs_fields:
+        covered = _fields_text(scheme, _fields(scheme, parse_object(body, literal_numbers=True), body))
+    text = encode_digest(scheme.encoding, _digest(scheme, key, _content(scheme, message_id, moment, covered)))
     entry = f"{scheme.tag}{scheme.tag_separator}{text}" if scheme.tag else text
     if scheme.timestamp_tag:
         entry = f"{scheme.timestamp_tag}{scheme.tag_separator}{moment}{scheme.entry_separator}{entry}"
@@ -68,42 +74,28 @@ def verify(
     Raises InvalidSignature, or StaleTimestamp when all but the timestamp is right.
     """
     lowered = {name.lower(): value for name, value in headers.items()}
+    covered, payload, fields = body, dict[str, Any](), Fields()
     try:
-        entries = _entries(scheme, _signature_text(scheme, lowered, body))
+        if scheme.signs_fields:
+            payload, fields = _read_fields(scheme, body)
+            covered = _fields_text(scheme, fields)
+        entries = _entries(scheme, _signature_text(scheme, lowered, payload))
         message_id = _message_id(scheme, lowered)
         moment, timestamp = _timestamp(scheme, lowered, entries)
         signatures = _signatures(scheme, entries)
-        content = _content_of(scheme, message_id, moment, body)
+        content = _content(scheme, message_id, moment, covered)
     except InvalidSignature:
         _matching_key(scheme, keys, body, [b""])  # the same work for every cause: the time must not tell it
         raise
     key_index = _matching_key(scheme, keys, content, signatures)
     if key_index is None:
         raise InvalidSignature("wrong_signature")
+    if scheme.signs_fields:
+        separators = scheme.value_separator, scheme.field_separator
+        body = vouched_body(payload, fields, *separators, without=scheme.body_field)
     if timestamp is not None and abs(now - timestamp) > tolerance:
-        raise StaleTimestamp("timestamp_too_old" if timestamp < now else "timestamp_too_new")
-    return Verified(message_id or None, timestamp, key_index)
-
-
-def signed_content(scheme: SignatureScheme, message_id: str, timestamp: str, body: bytes) -> bytes:
-    """The bytes that are signed. Raises UnusablePayload when `{fields}` are to be read and the body is no object."""
-    values = {"{id}": message_id, "{timestamp}": timestamp, "{url}": scheme.url}
-    parts = []
-    for part in scheme.content_parts:  # the body may itself contain `{id}`: nothing is filled in twice
-        if part == "{body}":
-            parts.append(body)
-        elif part == "{fields}":
-            parts.append(sorted_fields(body, scheme.value_separator, scheme.field_separator, without=scheme.body_field))
-        else:
-            parts.append(values.get(part, part).encode())
-    return b"".join(parts)
-
-
-def sorted_fields(body: bytes, value_separator: str, field_separator: str, *, without: str) -> bytes:
-    """What stands for `{fields}`: each value of the body by its path, but the signature. Raises UnusablePayload."""
-    fields = sorted((path, _field_text(value)) for path, value in leaves(parse_object(body, literal_numbers=True)))
-    texts = (f"{path}{value_separator}{value}" for path, value in fields if path != without)
-    return field_separator.join(texts).encode(errors="surrogatepass")
+        raise StaleTimestamp("timestamp_too_old" if timestamp < now else "timestamp_too_new", body)
+    return Verified(body, message_id or None, timestamp, key_index)
 
 
 def encode_digest(encoding: str, digest: bytes) -> str:
@@ -117,21 +109,38 @@ def encode_digest(encoding: str, digest: bytes) -> str:
     return text.rstrip("=") if encoding.endswith("unpadded") else text
 
 
-def _signature_text(scheme: SignatureScheme, headers: Mapping[str, str], body: bytes) -> str:
+def _content(scheme: SignatureScheme, message_id: str, timestamp: str, covered: bytes) -> bytes:
+    """The bytes that are signed. `covered` stands for `{body}` or `{fields}`."""
+    values = {"{id}": message_id, "{timestamp}": timestamp, "{url}": scheme.url}
+    parts = []
+    for part in scheme.content_parts:  # the body may itself contain `{id}`: nothing is filled in twice
+        parts.append(covered if part in ("{body}", "{fields}") else values.get(part, part).encode())
+    return b"".join(parts)
+
+
+def _read_fields(scheme: SignatureScheme, body: bytes) -> tuple[dict[str, Any], Fields]:
+    try:
+        payload = read_unproved(body)
+        return payload, _fields(scheme, payload, body)
+    except UnusablePayload as error:
+        reason = error.errors["body"][0]
+        other = "missing_signature" if scheme.body_field else "malformed_body"
+        raise InvalidSignature(reason if reason in HEAVY else other) from None
+
+
+def _fields(scheme: SignatureScheme, payload: dict[str, Any], body: bytes) -> Fields:
+    return fields_of(payload, len(body), without=scheme.body_field)
+
+
+def _fields_text(scheme: SignatureScheme, fields: Fields) -> bytes:
+    return signed_text(fields, scheme.value_separator, scheme.field_separator).encode(errors="surrogatepass")
+
+
+def _signature_text(scheme: SignatureScheme, headers: Mapping[str, str], payload: dict[str, Any]) -> str:
     if scheme.header:
         return headers.get(scheme.header.lower(), "")
-    try:
-        found = at(parse_object(body), scheme.body_field)
-    except UnusablePayload:
-        raise InvalidSignature("missing_signature") from None
+    found = at(payload, scheme.body_field)
     return found if isinstance(found, str) else ""
-
-
-def _content_of(scheme: SignatureScheme, message_id: str, timestamp: str, body: bytes) -> bytes:
-    try:
-        return signed_content(scheme, message_id, timestamp, body)
-    except UnusablePayload:
-        raise InvalidSignature("malformed_body") from None
 
 
 def _entries(scheme: SignatureScheme, value: str) -> list[str]:
@@ -174,7 +183,7 @@ def _message_id(scheme: SignatureScheme, headers: Mapping[str, str]) -> str:
     if not value:
         raise InvalidSignature("missing_id")
     # An ID that contains what joins the parts would let two different messages have one signature.
-    if not _MESSAGE_ID.fullmatch(value) or any(join in value for join in scheme.id_joins):
+    if not _MESSAGE_ID.fullmatch(value) or any(join in f"{join[1:]}{value}{join[:-1]}" for join in scheme.id_joins):
         raise InvalidSignature("malformed_id")
     return value
 
@@ -219,14 +228,8 @@ def _timestamp_text(scheme: SignatureScheme, timestamp: datetime) -> str:
     return str(int(timestamp.timestamp() * unit))
 
 
-def _field_text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else str(value)
-
-
 def _with_field(body: bytes, path: str, text: str) -> bytes:
-    payload = parse_object(body)
+    payload = parse_object(body, literal_numbers=True)
     *parents, name = path.split(".")
     place = payload
     for key in parents:
@@ -234,7 +237,7 @@ def _with_field(body: bytes, path: str, text: str) -> bytes:
         if not isinstance(place, dict):
             raise UnusablePayload({path: ["leads_through_a_value"]})
     place[name] = text
-    return json.dumps(payload).encode()
+    return to_json(payload).encode()
 
 
 def _digest(scheme: SignatureScheme, key: bytes, content: bytes) -> bytes:

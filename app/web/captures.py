@@ -6,6 +6,7 @@ from werkzeug.wrappers import Response
 
 from app.inbox import captures
 from app.inbox.shown import shown_part
+from app.protocol.schemes import weakness
 from app.sandbox.doctor import diagnose
 from app.web.auth import operator_required
 from app.web.present import present_inbox
@@ -26,6 +27,7 @@ def index() -> str:
         rows=captures.kept(inbox),
         window=captures.present_window(inbox),
         minutes=MINUTES,
+        weakness=weakness(inbox.settings.scheme),
     )
 
 

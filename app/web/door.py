@@ -84,7 +84,7 @@ UNEXPECTED = Answer(500, problem_text(500, *UNEXPECTED_ERROR), PROBLEM)
 def take(inbox: Inbox, incoming: Incoming) -> Answer:
     """Take one delivery."""
     try:
-        _verify(inbox, incoming)
+        incoming.body = _vouched(inbox, incoming)
     except StaleTimestamp as stale:
         return _keep_stale(inbox, incoming, stale)
     except InvalidSignature as error:
@@ -110,16 +110,17 @@ def note_rejection(
     _log(inbox, "rejected", request_id, started, reason=reason)
 
 
-def _verify(inbox: Inbox, incoming: Incoming) -> None:
+def _vouched(inbox: Inbox, incoming: Incoming) -> bytes:
+    """The body that the signature vouches for. Raises InvalidSignature."""
     settings = inbox.settings
-    verify(
+    return verify(
         incoming.body,
         incoming.headers(settings.scheme.headers),
         scheme=settings.scheme,
         keys=settings.signature_keys,
         now=inbox.clock.now(),
         tolerance=settings.timestamp_tolerance,
-    )
+    ).body
 
 
 def _store(inbox: Inbox, incoming: Incoming) -> Answer:
@@ -153,6 +154,7 @@ def _keep_stale(inbox: Inbox, incoming: Incoming, stale: StaleTimestamp) -> Answ
     if _is_refused(inbox, incoming):
         return _not_stored(inbox, incoming)
     _capture(inbox, incoming, stale.reason)
+    incoming.body = stale.body
     event: Event | UnusablePayload
     try:
         event = inbox.settings.read_event(incoming.body)

@@ -13,7 +13,7 @@ from typing import Any
 
 from app.protocol.captured import Captured
 from app.protocol.errors import UnusableSecret
-from app.protocol.schemes import key_bytes
+from app.protocol.schemes import key_bytes, weakness
 from app.protocol.signatures import encode_digest
 from app.sandbox.doctor.causes import USUAL, prove
 from app.sandbox.doctor.payload_fields import REQUIRED, fields_setting, guess_fields, still_unusable
@@ -116,8 +116,10 @@ def _cautions(find: Find) -> list[str]:
     scheme, found = find.scheme, []
     if not (scheme.timestamp_header or scheme.timestamp_tag):
         found.append("No timestamp is signed: an old delivery can be replayed. Duplicates are still told by event ID.")
-    if "{fields}" in scheme.content:
-        found.append("Only the values are signed, not the body's bytes: weaker, see app/protocol/schemes.py.")
+    if scheme.signs_fields:
+        found.append("Only the values are signed, not the body's bytes: weaker, see app/protocol/fields.py.")
+    if weak := weakness(scheme):
+        found.append(f"SENANG_SIGNATURE_{weak.field.upper()} {weak.reason} The live environment refuses it.")
     if scheme.algorithm == "sha1":
         found.append("SHA-1 is outdated. Ask whether Senang.io can sign with SHA-256.")
     if scheme.encoding.startswith("base64") and not set(encode_digest("base64", find.digest)) & set("+/"):

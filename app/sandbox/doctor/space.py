@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 from app.protocol.captured import Captured
 from app.protocol.errors import UnusablePayload, UnusableSecret
+from app.protocol.fields import fields_of, read_unproved, signed_text
 from app.protocol.json_body import leaves, parse_object
 from app.protocol.schemes import SCHEMES, TIMESTAMP_FORMATS, decode_secret
-from app.protocol.signatures import sorted_fields
 
 JOINERS = (".", ":", "", ",", "|", "\n", ";", "-", "_", "&", " ")
 VALUE_SEPARATORS = ("", "=", ":")
@@ -144,9 +144,10 @@ def payloads(body: bytes, place: Place) -> list[Payload]:
     """The body as it came, unless it holds its own signature; then its sorted fields."""
     found = [] if place.body_field else [Payload("{body}", "", "|", body)]
     with suppress(UnusablePayload):
+        fields = fields_of(read_unproved(body), len(body), without=place.body_field)
         for field_separator in FIELD_SEPARATORS:
             for value_separator in VALUE_SEPARATORS:
-                content = sorted_fields(body, value_separator, field_separator, without=place.body_field)
+                content = signed_text(fields, value_separator, field_separator).encode(errors="surrogatepass")
                 found.append(Payload("{fields}", value_separator, field_separator, content))
     return found
 
