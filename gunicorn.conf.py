@@ -52,8 +52,7 @@ logconfig_dict = {  # through the application's chain: JSON, masked
 }
 # Whether a request came by HTTPS is for TRUSTED_PROXIES alone to decide.
 secure_scheme_headers: dict[str, str] = {}
-# No address and no query: access logs are logs too (§9.3).
-access_log_format = '"%(m)s %(U)s" %(s)s %(b)s %(M)sms'
+access_log_format = "%(s)s %(b)s %(M)sms"  # for what the receiver has no line of: a stranger's words are not in it
 
 if said.get("TLS_CERTFILE"):
     certfile, keyfile = said["TLS_CERTFILE"], said["TLS_KEYFILE"]
@@ -114,9 +113,11 @@ def post_fork(_server, worker):
 def worker_exit(_server, worker):
     """Write the counts that this web worker still holds."""
     from app.inbox.audit import write_remaining_sums
+    from app.web import lines
 
     if getattr(worker, "wsgi", None) is not None:
         inbox = worker.wsgi.extensions["inbox"]
         write_remaining_sums(inbox)
+        lines.write_remaining(inbox)
         inbox.latencies.write(inbox.engine)
         inbox.close()

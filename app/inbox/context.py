@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from random import Random
 
 from sqlalchemy.engine import Engine
@@ -20,7 +20,7 @@ from app.inbox.observed import Observed
 from app.inbox.pace import OnceASecond, Paces
 from app.inbox.postgresql_arrivals import PooledArrivals, PostgresqlArrivals
 from app.inbox.sqlite_arrivals import SqliteArrivals
-from app.inbox.tally import Tally
+from app.inbox.tally import OTHER_LINES, OVERFLOW, Key, Line, Tally
 
 COMMIT_DEADLINE_SECONDS = 2.5
 """From when a delivery was read, for all that is to be stored of it: the answer must be out within 3 s."""
@@ -33,7 +33,8 @@ class Inbox:
     engine: Engine
     settings: Settings
     clock: Clock
-    tally: Tally = field(default_factory=Tally)
+    tally: Tally[Key] = field(default_factory=partial(Tally, OVERFLOW))
+    lines: Tally[Line] = field(default_factory=partial(Tally, OTHER_LINES))
     latencies: Latencies = field(default_factory=Latencies)
     paces: Paces = field(default_factory=Paces)
     lost_leases: OnceASecond = field(default_factory=OnceASecond)

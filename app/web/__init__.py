@@ -13,10 +13,12 @@ from app.extensions import csrf
 from app.web import (
     audit,
     auth,
+    bounds,
     captures,
     events,
     forms,
     health,
+    lines,
     overview,
     parts,
     prefix,
@@ -84,6 +86,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     problems.init_app(app)
     auth.init_app(app)
     wrong_paths.init_app(app)
+    lines.init_app(app)
+    bounds.init_app(app)
     app.before_request(problems.start_request)
     if settings.require_https:
         app.before_request(problems.refuse_plain_http)

@@ -26,6 +26,7 @@ from app.protocol.captured import Captured, without_credentials
 from app.protocol.envelope import Event
 from app.protocol.errors import InvalidSignature, StaleTimestamp, UnusablePayload
 from app.protocol.signatures import verify
+from app.web.lines import has_own_line
 from app.web.problems import PROBLEM, RETRY_AFTER_SECONDS, UNEXPECTED_ERROR, problem_text
 from app.web.storing import storing
 
@@ -68,6 +69,7 @@ class Answer(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+REJECTED = "rejected"
 UNAUTHORIZED = Answer(401, problem_text(401, "Unauthorized", "The delivery could not be authenticated."), PROBLEM)
 """The same for every cause."""
 UNAVAILABLE = Answer(
@@ -107,7 +109,7 @@ def note_rejection(
     """
     ends_at = time.monotonic() + COMMIT_DEADLINE_SECONDS if ends_at is None else ends_at
     _in_time(lambda: record_rejection(inbox, reason, request_id, detail), size=0, ends_at=ends_at)
-    _log(inbox, "rejected", request_id, started, reason=reason)
+    _log(inbox, REJECTED, request_id, started, reason=reason)
 
 
 def _vouched(inbox: Inbox, incoming: Incoming) -> bytes:
@@ -164,7 +166,7 @@ def _keep_stale(inbox: Inbox, incoming: Incoming, stale: StaleTimestamp) -> Answ
     kept = _keep(incoming, lambda: quarantine_stale(inbox, event, delivery))
     if kept is None:
         return _not_stored(inbox, incoming)
-    _log(inbox, "rejected", incoming.request_id, incoming.started, kept, reason=stale.reason)
+    _log(inbox, REJECTED, incoming.request_id, incoming.started, kept, reason=stale.reason)
     return UNAUTHORIZED
 
 
@@ -243,5 +245,7 @@ def _log(
     seconds = time.monotonic() - started
     if inbox.settings.metrics_token:  # or nobody could read them
         metrics.count_delivery(result, reason, seconds)
+    if result == REJECTED and not has_own_line(inbox, "delivery", processing_result=result, reason=reason):
+        return  # anybody can have it written
     event_id, event_type = (receipt.event_id, receipt.event_type) if receipt else (None, None)
     log_delivery(result, event_id, event_type, request_id=request_id, duration_ms=round(seconds * 1000), reason=reason)

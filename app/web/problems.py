@@ -113,5 +113,7 @@ def _unexpected_error(error: Exception) -> Response:
 
 def _is_read_by_a_person() -> bool:
     """Browsers prefer HTML to everything else. Senders and scripts say nothing, or that they take anything."""
+    if request.path.startswith(MACHINES):
+        return False
     accepted = request.accept_mimetypes
-    return not request.path.startswith(MACHINES) and accepted["text/html"] > accepted["application/json"]
+    return accepted["text/html"] > accepted["application/json"]

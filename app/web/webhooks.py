@@ -41,6 +41,7 @@ def receive() -> Response:
 @blueprint.errorhandler(HTTPException)
 def refuse_unread(error: HTTPException) -> Response:
     """A delivery that is refused before anything of it is read leaves a trace like every other one (§6.4)."""
+    request.environ[LOGGED] = True
     note_rejection(present_inbox(), problems.request_id(), g.started, UNREAD.get(error.code or 0, "unreadable_body"))
     return problems.http_error(error)
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.inbox.tally import ROWS_A_MINUTE, Key, Tally
+from app.inbox.tally import OVERFLOW, ROWS_A_MINUTE, Key, Tally
 
 NOW = datetime(2026, 11, 24, 8, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
@@ -13,7 +13,7 @@ KEY = Key("duplicate", "evt_1", "payment.success")
 
 @pytest.fixture
 def flooded():
-    tally = Tally()
+    tally = Tally(OVERFLOW)
     for _ in range(ROWS_A_MINUTE + 7):
         tally.admits(KEY, NOW)
     return tally
