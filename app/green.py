@@ -1,7 +1,10 @@
 """What gevent changes, in one place: under it, a call that blocks would keep every other request waiting."""
 
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock, Semaphore
 from typing import TypeVar, cast
 
 T = TypeVar("T")
@@ -23,6 +26,39 @@ def beside(call: Callable[[], T]) -> T:
     if error is not None:
         raise error
     return cast(T, result)
+
+
+class Crowded(Exception):
+    """Too many calls wait already."""
+
+
+class Lane:
+    """Calls that take long, beside everything else and one after the other. Few may wait, the rest are turned away.
+
+    One caller gets no more than half of the places, so that nobody keeps all others out.
+    """
+
+    def __init__(self, *, places: int) -> None:
+        self._places = places
+        self._taken: Counter[str] = Counter()
+        self._lock, self._turn = Lock(), Semaphore()
+
+    def result(self, call: Callable[[], T], *, caller: str) -> T:
+        """What the call returns or raises. Raises Crowded, at once, where no place is left."""
+        with self._place(caller), self._turn:
+            return beside(call)
+
+    @contextmanager
+    def _place(self, caller: str) -> Iterator[None]:
+        with self._lock:
+            if self._taken.total() >= self._places or self._taken[caller] >= self._places // 2:
+                raise Crowded
+            self._taken[caller] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken -= Counter({caller: 1})
 
 
 def _caught(call: Callable[[], T]) -> tuple[T | None, BaseException | None]:

@@ -7,6 +7,7 @@ A try to sign in comes from an address of its own, so that tests say who shares 
 import json
 import random
 import re
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,11 +16,13 @@ import sqlalchemy as sa
 
 from app import create_app
 from app.config import load_settings
+from app.green import Crowded
 from app.inbox import accounts
 from app.inbox.models import AuditEntry, SignInFailures, User
 from app.web import ACCESS
 from tests.conftest import PASSWORD
 from tests.databases import both_databases
+from tests.processes import PATIENCE_SECONDS
 
 ROLES = ("anonymous", "viewer", "operator")
 ALLOWED = {
@@ -120,7 +123,7 @@ def test_every_refusal_has_the_same_answer(siti, add_user, cli, knock, fail):
     assert ({response.status_code for response in refused}, len(pages)) == ({401}, 1)
 
 
-def test_every_refusal_takes_the_same_time(add_user, cli, knock, fail):
+def test_every_refusal_takes_the_same_time_and_one_by_a_limit_takes_next_to_none(add_user, cli, knock, fail):
     cli("users", "add", "siti", "--password", PASSWORD)
     cli("users", "add", "gone", "--password", PASSWORD)
     cli("users", "disable", "gone")
@@ -132,8 +135,9 @@ def test_every_refusal_takes_the_same_time(add_user, cli, knock, fail):
         return time.thread_time() - before
 
     wrong = min(work_for(password="wrong") for _ in range(3))
-    others = [{"name": "nobody"}, {"name": "gone"}, {"name": "\0"}, {"address": "192.0.2.9"}]
+    others = [{"name": "nobody"}, {"name": "gone"}, {"name": "\0"}]
     assert all(wrong / 4 < min(work_for(**other) for _ in range(3)) < wrong * 4 for other in others)
+    assert min(work_for(address="192.0.2.9") for _ in range(3)) < wrong / 4
 
 
 # How many tries
@@ -161,6 +165,50 @@ def test_one_address_alone_cannot_lock_an_operator_out(siti, knock, fail):
     fail(accounts.TRIES_OF_NAME + 1, address="192.0.2.1")
 
     assert is_in(knock(address="192.0.2.2"))
+
+
+@both_databases
+def test_people_who_share_an_address_are_not_locked_out_with_the_name_that_a_stranger_tries(siti, cli, knock, fail):
+    cli("users", "add", "ahmad", "--password", PASSWORD)
+    fail(20, name="siti", address="192.0.2.1")
+
+    assert not is_in(knock("siti", address="192.0.2.1"))
+    assert is_in(knock("ahmad", address="192.0.2.1"))
+
+
+@both_databases
+def test_an_address_that_tries_many_names_is_closed_for_two_minutes(siti, knock, clock):
+    for number in range(accounts.TRIES_OF_ADDRESS):
+        knock(f"stranger {number}", "wrong", "192.0.2.1")
+
+    closed = knock(address="192.0.2.1")
+    clock.advance(seconds=121)
+
+    assert (is_in(closed), is_in(knock(address="192.0.2.1"))) == (False, True)
+
+
+def test_where_too_many_passwords_are_compared_the_next_is_turned_away_and_deliveries_are_not(
+    siti, knock, inbox, deliver
+):
+    done, crowded = threading.Event(), threading.Event()
+
+    def compare(caller):
+        try:
+            inbox.comparisons.result(done.wait, caller=caller)
+        except Crowded:
+            crowded.set()
+
+    strangers = [threading.Thread(target=compare, args=(f"stranger {number}",)) for number in range(17)]
+    for stranger in strangers:
+        stranger.start()
+    assert crowded.wait(PATIENCE_SECONDS)  # so all places are taken
+    turned_away, delivered = knock().response, deliver().status
+    done.set()
+    for stranger in strangers:
+        stranger.join()
+
+    assert (turned_away.status_code, turned_away.headers["Retry-After"], delivered) == (503, "5", 200)
+    assert is_in(knock())
 
 
 @both_databases
@@ -241,7 +289,7 @@ def test_counts_are_deleted_when_their_window_is_over(siti, fail, clock, session
     clock.advance(minutes=16)
     fail(1)
 
-    assert (before, len(session.scalars(sa.select(SignInFailures)).all())) == (7, 3)
+    assert (before, len(session.scalars(sa.select(SignInFailures)).all())) == (10, 4)
 
 
 @both_databases
@@ -252,7 +300,20 @@ def test_a_flood_of_refusals_becomes_one_audit_row_with_a_count(siti, knock, fai
     knock()
 
     rows = trail("sign_in")
-    assert [row[0] for row in rows] == ["failed"] * 10 + ["limited"] * 20 + ["failed", "signed in"]
+    assert [row[0] for row in rows] == ["failed"] * 10 + ["limited"] * 10 + ["limited", "signed in"]
+    assert rows[-2] == ("limited", None, "summed", 14)
+
+
+@both_databases
+def test_a_flood_from_many_addresses_becomes_one_audit_row_with_a_count(siti, knock, fail, clock, trail):
+    for host in range(34):
+        fail(1, name=f"stranger {host}", address=f"198.51.100.{host}")
+    clock.advance(minutes=16)
+
+    knock()
+
+    rows = trail("sign_in")
+    assert [row[0] for row in rows] == ["failed"] * 31 + ["signed in"]
     assert rows[-2] == ("failed", None, "summed", 4)
 
 

@@ -3,13 +3,18 @@
 Sessions: each carries its user's `generation`. Whatever must end sessions counts it up: a new password, another
 role, a disabled user, "sign out everywhere". To add such an act: call `_change()`.
 
-Tries: within fifteen minutes of its first refused try, an address has 10 and an account name has 50, whether or not
-the name exists. What an address does beyond its 10 no longer counts against the name, so that nobody can lock an
-operator out from one address: it takes five. 50 tries in fifteen minutes are no threat to twelve characters. An IPv6
-address counts as its /64 network, which is what one customer gets. `users passwd` and `users enable` forget a name's
-count. Stored are keyed digests and nothing that a stranger typed. Every decision is made under one lock, the row of
-everyone's refusals, after the slow comparison: tries at the same time, in whichever process, are counted one by one.
-That row also keeps floods out of the audit log: beyond 30 refusals in a window the rest become one row with a count.
+Tries: within fifteen minutes of the first refused try, an account name has 10 from one address and 50 from all of them,
+whether or not the name exists. What is refused beyond the 10 no longer counts against the name, so that nobody can lock
+an operator out from one address: it takes five. 50 tries in fifteen minutes are no threat to twelve characters. An
+address has 30 tries in two minutes, whatever the names: many people may share it behind a proxy, and a stranger among
+them must not keep them out for long. An IPv6 address counts as its /64 network, which is what one customer gets.
+`users passwd` and `users enable` forget a name's count. Stored are keyed digests and nothing that a stranger typed.
+
+A password is compared slowly by design. So the limits are looked at first, and what is beyond them costs no comparison.
+The comparisons run beside the event loop, one at a time. Where too many wait, whoever comes is turned away. Every
+decision is made after the comparison, under one lock, the row of everyone's refusals: tries at the same time, in
+whichever process, are counted one by one. That row also keeps floods out of the audit log: beyond 30 refusals in a
+window the rest become one row with a count. So do those beyond 10 a minute that are refused by a limit.
 """
 
 from collections.abc import Sequence
@@ -17,7 +22,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -25,13 +30,14 @@ from sqlalchemy.orm import Session
 from werkzeug.security import check_password_hash, generate_password_hash
 
 from app.database import reading, writing
-from app.inbox.audit import record
+from app.inbox.audit import record, write_sums
 from app.inbox.context import Inbox
 from app.inbox.models import SignInFailures, User
+from app.inbox.tally import Key
 from app.privacy.sealing import body_digest
 
-TRIES_OF_ADDRESS = 10
 TRIES_OF_NAME = 50
+TRIES_OF_ADDRESS = 30
 WINDOW = timedelta(minutes=15)
 AUDITED_REFUSALS = 30
 SHORTEST_PASSWORD = 12
@@ -39,29 +45,44 @@ LONGEST_NAME = 100
 _EVERYONE = "everyone"
 
 
+class _Limit(NamedTuple):
+    """How many refused tries a source has, and within which time."""
+
+    tries: int
+    window: timedelta
+
+
+class _Sources(NamedTuple):
+    """Whose tries are counted, as digests, in the order of `_LIMITS`."""
+
+    name_at_address: str
+    name: str
+    address: str
+
+
+_LIMITS = (_Limit(10, WINDOW), _Limit(TRIES_OF_NAME, WINDOW), _Limit(TRIES_OF_ADDRESS, timedelta(minutes=2)))
+
+
 class AccountError(Exception):
     """What was asked for can't be done; the message says why."""
 
 
 def sign_in(inbox: Inbox, name: str, password: str, *, address: str, request_id: str) -> User | None:
-    """The user whose password this is. The slow comparison holds no lock, and takes as long for nobody."""
+    """The user whose password this is. The slow comparison holds no lock, and takes as long for nobody.
+
+    Raises Crowded where too many comparisons wait.
+    """
+    sources = _sources(inbox, address, name)
+    if _is_limited(inbox, sources):
+        if inbox.tally.admits(Key("limited", action="sign_in"), inbox.clock.now()):
+            _decide(inbox, sources, _active_user(inbox, name), right=False, request_id=request_id)
+        return None
     known = _active_user(inbox, name)
-    right = check_password_hash(known.password_hash if known else _nobodys_hash(), password)
-    with writing(inbox.engine) as session:
-        everyone = _everyones_failures(session, inbox)
-        of_address, of_name = (_failures(session, inbox, source) for source in _sources(inbox, address, name))
-        limited = of_address.failures >= TRIES_OF_ADDRESS or of_name.failures >= TRIES_OF_NAME
-        if known is not None and right and not limited and (user := _unchanged(session, known)) is not None:
-            record(session, inbox, "sign_in", "signed in", actor=user.name, request_id=request_id)
-            return user
-        if of_address.failures < TRIES_OF_ADDRESS:
-            of_name.failures += 1
-        of_address.failures += 1
-        everyone.failures += 1
-        if everyone.failures <= AUDITED_REFUSALS:
-            detail = f"user {known.id}" if known else None
-            record(session, inbox, "sign_in", "limited" if limited else "failed", request_id=request_id, detail=detail)
-    return None
+    hashed = known.password_hash if known else None
+    right = inbox.comparisons.result(
+        lambda: check_password_hash(hashed or _nobodys_hash(), password), caller=sources.address
+    )
+    return _decide(inbox, sources, known, right=right, request_id=request_id)
 
 
 def sign_out(inbox: Inbox, user_id: int, *, everywhere: bool, request_id: str) -> None:
@@ -149,9 +170,42 @@ def _unchanged(session: Session, known: User) -> User | None:
     return session.scalar(sa.select(User).where(*same))
 
 
+def _is_limited(inbox: Inbox, sources: _Sources) -> bool:
+    """Whether the tries of a source are used up. It only looks, so it costs no write."""
+    counts = zip(sources, _LIMITS, strict=True)
+    used_up = [(SignInFailures.source == source) & (SignInFailures.failures >= limit.tries) for source, limit in counts]
+    with reading(inbox.engine) as session:
+        limited = sa.exists().where(SignInFailures.ends_at > inbox.now(), sa.or_(*used_up))
+        return bool(session.scalar(sa.select(limited)))
+
+
+def _decide(inbox: Inbox, sources: _Sources, known: User | None, *, right: bool, request_id: str) -> User | None:
+    """Let the user in, or count the refusal."""
+    with inbox.tally.finished_sums(inbox.clock.now()) as sums, writing(inbox.engine) as session:
+        write_sums(session, inbox, sums)
+        everyone = _everyones_failures(session, inbox)
+        counts = [
+            _failures(session, inbox, source, limit.window) for source, limit in zip(sources, _LIMITS, strict=True)
+        ]
+        limited = [count.failures >= limit.tries for count, limit in zip(counts, _LIMITS, strict=True)]
+        if known is not None and right and not any(limited) and (user := _unchanged(session, known)) is not None:
+            record(session, inbox, "sign_in", "signed in", actor=user.name, request_id=request_id)
+            return user
+        at_address, of_name, of_address = counts
+        of_name.failures += not (limited[0] or limited[2])
+        at_address.failures += 1
+        of_address.failures += 1
+        everyone.failures += 1
+        if everyone.failures <= AUDITED_REFUSALS:
+            detail = f"user {known.id}" if known else None
+            result = "limited" if any(limited) else "failed"
+            record(session, inbox, "sign_in", result, request_id=request_id, detail=detail)
+    return None
+
+
 def _everyones_failures(session: Session, inbox: Inbox) -> SignInFailures:
     """The lock, held until the transaction ends. Windows that are over are summed up and forgotten."""
-    everyone = _failures(session, inbox, _EVERYONE)
+    everyone = _failures(session, inbox, _EVERYONE, WINDOW)
     now = session.execute(sa.select(inbox.now())).scalar_one()
     if everyone.ends_at <= now:
         if (unwritten := everyone.failures - AUDITED_REFUSALS) > 0:
@@ -162,22 +216,26 @@ def _everyones_failures(session: Session, inbox: Inbox) -> SignInFailures:
     return everyone
 
 
-def _failures(session: Session, inbox: Inbox, source: str) -> SignInFailures:
+def _failures(session: Session, inbox: Inbox, source: str, window: timedelta) -> SignInFailures:
     """The count of a source, made if need be, and locked."""
-    row = {"source": source, "failures": 0, "ends_at": inbox.now(plus=WINDOW.total_seconds())}
+    row = {"source": source, "failures": 0, "ends_at": inbox.now(plus=window.total_seconds())}
     same = {"failures": SignInFailures.failures}
     insert = _insert(inbox)(SignInFailures).values(row).on_conflict_do_update(index_elements=["source"], set_=same)
     counted: SignInFailures = session.scalars(insert.returning(SignInFailures)).one()
     return counted
 
 
-def _sources(inbox: Inbox, address: str, name: str) -> tuple[str, str]:
+def _sources(inbox: Inbox, address: str, name: str) -> _Sources:
     network = address
     with suppress(ValueError):
         parsed = ip_address(address)
         if isinstance(parsed, IPv6Address):
             network = str(parsed.ipv4_mapped or ip_network(f"{parsed}/64", strict=False))
-    return _digest(inbox, "address", network), _digest(inbox, "name", name)
+    return _Sources(
+        _digest(inbox, "name at address", f"{network} {name}"),
+        _digest(inbox, "name", name),
+        _digest(inbox, "address", network),
+    )
 
 
 def _digest(inbox: Inbox, kind: str, text: str) -> str:

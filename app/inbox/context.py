@@ -11,6 +11,7 @@ from sqlalchemy.engine import Engine
 from app.clock import Clock
 from app.config import Settings
 from app.database import database_now, is_pooled
+from app.green import Lane
 from app.inbox.arrivals import Arrival
 from app.inbox.environment import Guard
 from app.inbox.group_commit import GroupCommit, Store
@@ -39,6 +40,7 @@ class Inbox:
     paces: Paces = field(default_factory=Paces)
     lost_leases: OnceASecond = field(default_factory=OnceASecond)
     observed: Observed = field(default_factory=Observed)
+    comparisons: Lane = field(default_factory=partial(Lane, places=16))  # of passwords
     random: Random = field(default_factory=Random)
     stopwatch: Callable[[], float] = time.monotonic  # seconds; what a worker measures its own pace with
 

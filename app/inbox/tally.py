@@ -1,4 +1,4 @@
-"""Keeps floods out of the audit log and the log: beyond a small rate, what repeats is counted and written once a minute.
+"""Keeps floods out of the audit log and the log: what repeats is written a few times a minute, and beyond that counted.
 
 Anybody can send rejected requests, a sender gone wild can repeat one event for ever, and a handler can put its events
 off for ever. The first few of a kind in each minute get a row or line of their own; the rest are counted here, in

@@ -15,6 +15,7 @@ from flask_login import UserMixin, current_user, login_required, login_user
 from werkzeug.wrappers import Response
 
 from app.extensions import login
+from app.green import Crowded
 from app.inbox import accounts
 from app.inbox.models import User
 from app.web import problems
@@ -54,13 +55,17 @@ def operator_required(view: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @blueprint.route("/sign-in", methods=["GET", "POST"])
-def sign_in() -> Response | str | tuple[str, int]:
+def sign_in() -> Response | str | tuple[str, int] | tuple[str, int, dict[str, str]]:
     """One answer for an unknown name, a wrong password, a disabled user and too many tries."""
     if request.method == "GET":
         return show_sign_in()
     name, password = request.form.get("name", ""), request.form.get("password", "")
     origin = {"address": request.remote_addr or "", "request_id": problems.request_id()}
-    user = accounts.sign_in(present_inbox(), name, password, **origin)
+    try:
+        user = accounts.sign_in(present_inbox(), name, password, **origin)
+    except Crowded:
+        busy = "Too many people are signing in at this moment. Please try again in a few seconds."
+        return show_sign_in(refusal=busy), 503, {"Retry-After": problems.RETRY_AFTER_SECONDS}
     if user is None:
         return show_sign_in(refusal="That name and password do not belong together, or there were too many tries."), 401
     session.clear()  # a session from before the sign-in must not live on
