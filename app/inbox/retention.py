@@ -173,7 +173,9 @@ def _mask(session: Session, inbox: Inbox, rows: list[int]) -> set[int]:
 
 
 def _delete_audit(session: Session, inbox: Inbox) -> Batch:
-    old = AuditEntry.at < inbox.now(plus=-inbox.settings.audit_retention_days * DAY)
+    """A row that its writer dated back is as old as the database says: it would refuse to delete it any earlier."""
+    horizon = inbox.now(plus=-inbox.settings.audit_retention_days * DAY)
+    old = (AuditEntry.at < horizon) & (sa.func.coalesce(AuditEntry.recorded_at, AuditEntry.at) < horizon)
     return _delete(session, AuditEntry.id, sa.select(AuditEntry.id).where(old).order_by(AuditEntry.at, AuditEntry.id))
 
 

@@ -20,6 +20,7 @@ ACTIONS = (
 )  # fmt: skip
 COLUMNS = [
     "event_id", "at", "event_type", "result", "action", "occurrences", "actor", "request_id", "duration_ms", "detail",
+    "recorded_at",
 ]  # fmt: skip
 
 blueprint = Blueprint("audit", __name__, url_prefix="/audit")
