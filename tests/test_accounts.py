@@ -346,6 +346,25 @@ def test_signing_out_ends_this_session_and_everywhere_ends_all(siti, knock, csrf
     assert [row[:2] for row in trail("sign_out")] == [("signed out", "siti"), ("signed out everywhere", "siti")]
 
 
+@both_databases
+def test_a_copy_of_the_cookie_is_worth_nothing_once_its_user_has_signed_out(app, siti, knock, csrf_token, clock):
+    client = knock()
+    cookie = client.get_cookie("session").value
+    thief = app.test_client()
+    thief.set_cookie("session", cookie)
+    before = is_in(thief)
+
+    client.post("/sign-out", data=form_token(client, csrf_token))
+    after = []
+    for hours in (0, 11, 2):
+        clock.advance(hours=hours)
+        knock(client=client).post("/sign-out", data=form_token(client, csrf_token))  # what has ended is tidied up
+        thief.set_cookie("session", cookie)  # an answer took it away
+        after.append(is_in(thief))
+
+    assert (before, after) == (True, [False] * 3)
+
+
 def test_a_signed_in_user_finds_the_button_that_signs_out_everywhere(siti, knock):
     page = knock().get("/sign-in").text
 

@@ -1,7 +1,8 @@
 """Who may sign in, which sessions hold, and how many tries a stranger has.
 
-Sessions: each carries its user's `generation`. Whatever must end sessions counts it up: a new password, another
-role, a disabled user, "sign out everywhere". To add such an act: call `_change()`.
+Sessions: each carries an ID of its own and its user's `generation`. Signing out ends the session with that ID, so a
+copy of its cookie is worth nothing. Whatever must end all sessions of a user counts the generation up: a new password,
+another role, a disabled user, "sign out everywhere". To add such an act: call `_change()`.
 
 Tries: within fifteen minutes of the first refused try, an account name has 10 from one address and 50 from all of them,
 whether or not the name exists. What is refused beyond the 10 no longer counts against the name, so that nobody can lock
@@ -32,7 +33,7 @@ from werkzeug.security import check_password_hash, generate_password_hash
 from app.database import reading, writing
 from app.inbox.audit import record, write_sums
 from app.inbox.context import Inbox
-from app.inbox.models import SignInFailures, User
+from app.inbox.models import EndedSession, SignInFailures, User
 from app.inbox.tally import Key
 from app.privacy.sealing import body_digest
 
@@ -40,6 +41,7 @@ TRIES_OF_NAME = 50
 TRIES_OF_ADDRESS = 30
 WINDOW = timedelta(minutes=15)
 AUDITED_REFUSALS = 30
+SESSION_SECONDS = 12 * 3600
 SHORTEST_PASSWORD = 12
 LONGEST_NAME = 100
 _EVERYONE = "everyone"
@@ -85,20 +87,24 @@ def sign_in(inbox: Inbox, name: str, password: str, *, address: str, request_id:
     return _decide(inbox, sources, known, right=right, request_id=request_id)
 
 
-def sign_out(inbox: Inbox, user_id: int, *, everywhere: bool, request_id: str) -> None:
-    """Note that the user signs out; everywhere: end every session of theirs."""
+def sign_out(inbox: Inbox, user_id: int, session_id: str, *, everywhere: bool, request_id: str) -> None:
+    """End this session of the user; everywhere: end every session of theirs."""
     with writing(inbox.engine) as session:
         user = session.get_one(User, user_id)
         if everywhere:
             session.execute(sa.update(User).where(User.id == user_id).values(generation=User.generation + 1))
+        session.execute(sa.delete(EndedSession).where(EndedSession.ends_at < inbox.now()))
+        ended = {"session_id": session_id, "ends_at": inbox.now(plus=SESSION_SECONDS)}
+        session.execute(_insert(inbox)(EndedSession).values(ended).on_conflict_do_nothing())
         result = "signed out everywhere" if everywhere else "signed out"
         record(session, inbox, "sign_out", result, actor=user.name, request_id=request_id)
 
 
-def signed_in_user(inbox: Inbox, user_id: int, *, generation: int | None) -> User | None:
+def signed_in_user(inbox: Inbox, user_id: int, session_id: str, *, generation: int | None) -> User | None:
     """The user of a session, if the session still holds."""
     with reading(inbox.engine) as session:
-        holds = User.active, User.generation == generation
+        ended = sa.exists().where(EndedSession.session_id == session_id)
+        holds = User.active, User.generation == generation, ~ended
         return session.scalar(sa.select(User).where(User.id == user_id, *holds))
 
 

@@ -1,10 +1,12 @@
 """Who is looking: sign-in, sign-out, and the two roles. A viewer may look, an operator may act.
 
 A session lasts twelve hours from its sign-in, a working day, whether it is used or not, and ends with the browser.
-It ends earlier, at once and wherever it is, when its user's generation moves on: app/inbox/accounts.py says when.
+It ends earlier, at once and wherever its cookie was copied to, when its user signs out, or when the user's generation
+moves on: app/inbox/accounts.py says when.
 Another role would be one more property of `SignedIn` and a guard like `operator_required`.
 """
 
+import secrets
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
@@ -22,8 +24,6 @@ from app.web import problems
 from app.web.present import present_inbox
 
 blueprint = Blueprint("auth", __name__)
-
-SESSION_SECONDS = 12 * 3600
 
 
 class SignedIn(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
@@ -70,7 +70,8 @@ def sign_in() -> Response | str | tuple[str, int] | tuple[str, int, dict[str, st
         return show_sign_in(refusal="That name and password do not belong together, or there were too many tries."), 401
     session.clear()  # a session from before the sign-in must not live on
     login_user(SignedIn(user))
-    session.update(generation=user.generation, signed_in_at=present_inbox().clock.now().timestamp())
+    signed_in_at = present_inbox().clock.now().timestamp()
+    session.update(id=secrets.token_urlsafe(16), generation=user.generation, signed_in_at=signed_in_at)
     return redirect(_own_path(request.args.get("next", "")) or url_for("events.index"))
 
 
@@ -83,20 +84,23 @@ def show_sign_in(refusal: str | None = None) -> str:
 @login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
 def sign_out() -> Response:
     """End this session; with `everywhere`, every session of the user."""
-    everywhere = "everywhere" in request.form
-    accounts.sign_out(present_inbox(), int(current_user.id), everywhere=everywhere, request_id=problems.request_id())
+    accounts.sign_out(
+        present_inbox(),
+        int(current_user.id),
+        session["id"],
+        everywhere="everywhere" in request.form,
+        request_id=problems.request_id(),
+    )
     session.clear()
     return redirect(url_for("auth.sign_in"), 303)
 
 
 def _load(user_id: str) -> SignedIn | None:
     inbox = present_inbox()
-    if (
-        g.get("reader_stays_unknown")
-        or inbox.clock.now().timestamp() - session.get("signed_in_at", 0) >= SESSION_SECONDS
-    ):
+    session_id, age = session.get("id"), inbox.clock.now().timestamp() - session.get("signed_in_at", 0)
+    if g.get("reader_stays_unknown") or session_id is None or age >= accounts.SESSION_SECONDS:
         return None
-    user = accounts.signed_in_user(inbox, int(user_id), generation=session.get("generation"))
+    user = accounts.signed_in_user(inbox, int(user_id), session_id, generation=session.get("generation"))
     return SignedIn(user) if user else None
 
 
