@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -255,18 +256,8 @@ def csrf_token() -> Callable[[Any], str]:
 
 @pytest.fixture
 def add_user(inbox: Inbox) -> Callable[..., str]:
-    """Add a user with the password that all have here; the name.
-
-    Their hash is quick to compare: one as slow as `users add` makes costs a tenth of a second at each sign-in.
-    """
-
-    def add(name: str, role: str = "operator") -> str:
-        row = {"name": name, "password_hash": _QUICK_HASH, "role": role, "created_at": inbox.now()}
-        with writing(inbox.engine) as session:
-            session.execute(sa.insert(User).values(row))
-        return name
-
-    return add
+    """Add a user with the password that all have here; the name."""
+    return partial(insert_user, inbox)
 
 
 @pytest.fixture
@@ -299,6 +290,17 @@ def _forget_handlers_of_the_test() -> Iterator[None]:
 def _alarm_is_off() -> Iterator[None]:
     yield
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def insert_user(inbox: Inbox, name: str, role: str = "operator") -> str:
+    """Add a user with the password that all have here; the name.
+
+    Their hash is quick to compare: one as slow as `users add` makes costs a tenth of a second at each sign-in.
+    """
+    row = {"name": name, "password_hash": _QUICK_HASH, "role": role, "created_at": inbox.now()}
+    with writing(inbox.engine) as session:
+        session.execute(sa.insert(User).values(row))
+    return name
 
 
 @contextmanager

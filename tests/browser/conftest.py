@@ -7,6 +7,7 @@ violation of the Content-Security-Policy, something that is missing, a request t
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,9 +18,10 @@ from tests.browser.chromium import find_chromium, running_chromium
 from tests.browser.looks import DESKTOP, Look
 from tests.browser.people import sign_in
 from tests.browser.world import World, world
+from tests.processes import PATIENCE_SECONDS
 
 collect_ignore_glob = [] if find_chromium() else ["test_*.py"]
-PATIENCE = 10_000
+PATIENCE = PATIENCE_SECONDS * 1000
 REPORT_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", event => {
   console.error("violates the policy:", event.violatedDirective, event.blockedURI);
@@ -27,6 +29,15 @@ document.addEventListener("securitypolicyviolation", event => {
 """
 
 expect.set_options(timeout=PATIENCE)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """These tests come first and in a row, in their random order: else the browser would start anew between others.
+
+    Of several processes, pytest-xdist lets the first begin with most of them.
+    """
+    items.sort(key=lambda item: Path(__file__).parent not in item.path.parents)
 
 
 @pytest.fixture(scope="package")

@@ -4,7 +4,8 @@ import re
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.world import PASSWORD, USERS
+from tests.browser.world import USERS
+from tests.conftest import PASSWORD
 
 
 def sign_in(page: Page, role: str = "operator", password: str = PASSWORD) -> None:

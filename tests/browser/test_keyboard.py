@@ -5,7 +5,8 @@ from playwright.sync_api import expect
 
 from tests.browser.looks import in_all_colours, in_every_browser
 from tests.browser.people import expect_path, state_of
-from tests.browser.world import PASSWORD, USERS
+from tests.browser.world import USERS
+from tests.conftest import PASSWORD
 
 FOCUS = """() => {
   const focused = document.activeElement, style = getComputedStyle(focused), box = focused.getBoundingClientRect();

@@ -33,10 +33,9 @@ from app.sandbox.samples import TYPES, sample
 from app.sandbox.sender import Answer, Sender
 from tests.browser.nginx import running_nginx
 from tests.certificates import self_signed
-from tests.conftest import ENVIRONMENT
+from tests.conftest import ENVIRONMENT, insert_user
 from tests.processes import ROOT, Receiver, eventually, listens, running
 
-PASSWORD = "correct horse battery"
 USERS = {"operator": "siti", "viewer": "devi"}
 STORY = "POL-204518"
 """The policy with a story: bought, issued, claimed on, cancelled, and one event that came late."""
@@ -165,7 +164,7 @@ def world(folder: Path, *, with_a_day: bool = True) -> Iterator[World]:
     with app.app_context():
         upgrade(str(ROOT / "migrations"))
     for role, name in USERS.items():
-        app.test_cli_runner().invoke(args=["users", "add", name, "--role", role, "--password", PASSWORD])
+        insert_user(app.extensions["inbox"], name, role)
     if with_a_day:
         _live_a_day(app)
     with running(environment, EMBEDDED_WORKER="0") as receiver, ExitStack() as stack:
