@@ -405,6 +405,11 @@ def cause_of(error: BaseException) -> str:
     return _as_code(error)
 
 
+def is_databases(error: BaseException) -> bool:
+    """Whether the database or its driver raised it."""
+    return isinstance(error, sa.exc.DBAPIError | psycopg.Error | sqlite3.Error)
+
+
 def _driver_cause(error: psycopg.Error | sqlite3.Error) -> str:
     code = _error_code(error)
     reason = next((reason for start, reason in _REASONS.items() if code.startswith(start)), None)

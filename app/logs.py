@@ -1,7 +1,8 @@
 """Log lines: JSON on standard output, one per delivery and attempt, with nothing personal in them (§9.1, §9.3).
 
-Everything passes `_mask`, the libraries' own lines and tracebacks too. Values under `REFERENCE_KEYS` are exempt
-from the detectors: an event ID of sixteen digits is not a card.
+Everything passes `_mask`, the libraries' own lines too. Values under `REFERENCE_KEYS` are exempt from the detectors: an
+event ID of sixteen digits is not a card. Of an error a line has its type and frames, never its words, which quote data
+(app/privacy/errors.py).
 
 Logging never raises and never waits. A line that standard output does not take at once, because it is full, closed or
 read by nobody, is dropped; the next line that is written says how many were. The receiver must outlive its log.
@@ -18,6 +19,7 @@ import structlog
 from structlog.types import EventDict, WrappedLogger
 
 from app.outlet import Outlet
+from app.privacy.errors import summary, trace
 from app.privacy.masking import mask_text
 from app.remembered import remembered
 
@@ -35,7 +37,7 @@ def configure_logging(environment: str, level: str = "INFO") -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _badge,
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(lambda info: trace(info[1])),
         _mask,
     ]
     render = structlog.processors.JSONRenderer(serializer=_json)
@@ -72,7 +74,7 @@ def log_delivery(
 def log_attempt(
     result: str, event_id: str, event_type: str, *, attempt: int, duration_ms: int, exception: str | None = None
 ) -> None:
-    """The line of one attempt (§9.2). The exception's text is masked already."""
+    """The line of one attempt (§9.2). `exception` holds no words of the error that were not masked."""
     more = f'"attempt": {attempt}, "duration_ms": {duration_ms}'
     if exception:
         more += f', "exception": {_text(exception)}'
@@ -154,6 +156,8 @@ class _Stdout(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line. Raises nothing."""
         try:
+            if isinstance(record.args, tuple):  # what a library quotes of an error is its words
+                record.args = tuple(map(_without_words, record.args))
             line = self.format(record)
         except Exception as error:
             line = _unwritable(error)
@@ -176,5 +180,10 @@ def _badge(_logger: WrappedLogger, _name: str, line: EventDict) -> EventDict:
 def _mask(_logger: WrappedLogger, _name: str, line: EventDict) -> EventDict:
     for key, value in line.items():
         if key not in REFERENCE_KEYS and not key.startswith("_") and not isinstance(value, int | float | None):
-            line[key] = mask_text(value if isinstance(value, str) else repr(value))
+            shown = _without_words(value)
+            line[key] = mask_text(shown if isinstance(shown, str) else repr(shown))
     return line
+
+
+def _without_words(value: Any) -> Any:
+    return summary(value) if isinstance(value, BaseException) else value

@@ -3,7 +3,8 @@
 A handler is registered by decorating it; `discover()` imports the partner's folder so that the decorators
 run. Exact types win over patterns, and a longer pattern wins over a shorter one; two handlers for one type
 or pattern stop the start, because which of them ran would be chance. `@describes("policy")` lets the pages show the
-partner's own present state of a policy, transaction or claim beside its events.
+partner's own present state of a policy, transaction or claim beside its events. `@shows_message` lets people see the
+words of an error; all others are shown by their type and place (app/privacy/errors.py).
 """
 
 import importlib
@@ -29,7 +30,10 @@ SHORTEST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1, 7 * 24 * 3600
 
 
 class PermanentFailure(Exception):
-    """Raised by a handler for an event that no further attempt can save: it becomes dead at once."""
+    """Raised by a handler for an event that no further attempt can save: it becomes dead at once.
+
+    Its message is shown, masked.
+    """
 
 
 class RetryLater(Exception):
@@ -52,6 +56,25 @@ class RetryLater(Exception):
 
 class DuplicateHandler(Exception):
     """Two handlers claim the same event type."""
+
+
+E = TypeVar("E", bound=type[BaseException])
+_spoken: set[type[BaseException]] = {PermanentFailure, RetryLater}
+
+
+def shows_message(error: E) -> E:
+    """Let people see what errors of this type say, masked, and of the types derived from it.
+
+    For a type whose words never quote the payload. Of every other error people see its type and where it was raised.
+    Decorate your own type with it, or call it with a library's: `shows_message(BankClosed)`.
+    """
+    _spoken.add(error)
+    return error
+
+
+def spoken_errors() -> tuple[type[BaseException], ...]:
+    """The types whose words people may see."""
+    return tuple(_spoken)
 
 
 def handles(*patterns: str) -> Callable[[H], H]:

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from app.inbox.models import AuditEntry, Observation, StoredEvent
-from app.registry import handles
+from app.registry import PermanentFailure, handles
 from app.web.export import defused
 from tests.databases import both_databases
 
@@ -192,12 +192,12 @@ def test_an_optional_field_that_no_database_keeps_is_left_out_and_noted(sender, 
 def test_an_error_of_a_handler_that_holds_such_text_is_kept_escaped(deliver, work, stored, signed_in, app, unfit):
     @handles("test.quoting")
     def quote(event, session):
-        raise RuntimeError(f"strange: {unfit}!")
+        raise PermanentFailure(f"strange: {unfit}!")
 
     deliver("test.quoting", event_id="evt_1")
     work()
 
-    assert stored("evt_1").last_error == f"RuntimeError: strange: {json.dumps(unfit)[1:-1]}!"
+    assert stored("evt_1").last_error.startswith(f"PermanentFailure: strange: {json.dumps(unfit)[1:-1]}! (at tests/")
     assert signed_in().get(f"/support/events/{stored('evt_1').id}").status_code == 200
 
 
@@ -239,14 +239,14 @@ def test_an_error_that_no_database_keeps_as_it_is_is_settled_and_shows_no_name(
 ):
     @handles("test.quoting")
     def quote(event, session):
-        raise RuntimeError(f"no policy for {event.payload['data']['customer']}")
+        raise PermanentFailure(f"no policy for {event.payload['data']['customer']}")
 
     sender.deliver(payload("test.quoting", event_id="evt_1", data={"customer": "Siti \ud800\0 Ahmad"}))
 
     work()
 
     event = stored("evt_1")
-    assert (event.state, event.attempts) == ("pending", 1)
-    assert event.last_error.startswith("RuntimeError: no policy for [text")
+    assert (event.state, event.attempts) == ("dead", 1)
+    assert event.last_error.startswith("PermanentFailure: no policy for [text")
     assert "Siti" not in event.last_error
     assert signed_in().get(f"/events/{event.id}").status_code == 200

@@ -172,4 +172,4 @@ def test_a_handler_that_asks_for_too_long_fails_like_any_other(put_off, deliver,
     work()
 
     assert (stored("evt_1").state, stored("evt_1").attempts) == ("pending", 1)
-    assert stored("evt_1").last_error.startswith("ValueError: RetryLater takes")
+    assert stored("evt_1").last_error.startswith("ValueError at tests/test_retry_later.py:")

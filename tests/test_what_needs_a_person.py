@@ -20,6 +20,8 @@ from app.inbox.rollup import INTERVAL, roll_up_if_due
 from app.registry import PermanentFailure, RetryLater, handles
 from bench.fill import fill
 from tests.databases import both_databases
+ERROR = "ConnectionError at tests/test_what_needs_a_person.py"
+"""How the error of a handler of this file begins; its line follows."""
 
 
 @pytest.fixture
@@ -232,10 +234,10 @@ def test_a_failing_event_is_shown_with_its_error_before_it_dies(
     found = [client.get(address).text for address in ("/events", "/events?failing=yes", "/events?failing=yes&q=evt_1")]
 
     assert all('<span class="flag">failing</span>' in page for page in found)
-    assert all("ConnectionError: the bank is down" in page for page in found)
+    assert all(ERROR in page and "bank" not in page for page in found)
     assert ["evt_2" in page for page in found] == [True, False, False]
     assert '<strong><a href="/events?failing=yes">1</a></strong> failing' in overview()
-    assert check()[1]["failing"]["error"] == "ConnectionError: the bank is down"
+    assert check()[1]["failing"]["error"].startswith(ERROR)
     assert check()[0] == 0
 
 
@@ -248,11 +250,11 @@ def test_a_failing_event_is_in_the_exports_with_its_error(failing, signed_in, de
     as_json = json.loads(client.get("/events/export.json").text)
     as_csv = list(csv.DictReader(io.StringIO(client.get("/events/export.csv?failing=yes").text)))
 
-    assert {row["event_id"]: row["last_error"] for row in as_json} == {
-        "evt_1": "ConnectionError: the bank is down",
-        "evt_2": None,
+    assert {row["event_id"]: (row["last_error"] or "").partition(":")[0] for row in as_json} == {
+        "evt_1": ERROR,
+        "evt_2": "",
     }
-    assert [(row["event_id"], row["last_error"]) for row in as_csv] == [("evt_1", "ConnectionError: the bank is down")]
+    assert [(row["event_id"], row["last_error"].partition(":")[0]) for row in as_csv] == [("evt_1", ERROR)]
     assert as_csv[0]["failing_since"]
 
 
@@ -268,9 +270,9 @@ def test_the_command_line_lists_and_shows_what_is_failing(failing, app, deliver,
 
     assert len(listed) == 2
     assert len(alone) == 1
-    assert alone[0].endswith("evt_1  failing: ConnectionError: the bank is down")
-    assert as_json[0]["last_error"] == "ConnectionError: the bank is down"
-    assert "last_error: ConnectionError: the bank is down" in run("show", "evt_1")
+    assert f"evt_1  failing: {ERROR}" in alone[0]
+    assert as_json[0]["last_error"].startswith(ERROR)
+    assert any(line.startswith(f"last_error: {ERROR}") for line in run("show", "evt_1"))
 
 
 def test_metrics_count_what_is_failing_and_what_is_put_off(environment, request):
@@ -348,7 +350,7 @@ def test_a_hand_back_keeps_the_error_and_a_replay_clears_it(failing, deliver, wo
     replay(inbox, kept.id, actor="test")
     replayed = stored("evt_1")
 
-    assert (kept.last_error, kept.failing_since is None) == ("ConnectionError: the bank is down", False)
+    assert (kept.last_error.partition(":")[0], kept.failing_since is None) == (ERROR, False)
     assert (replayed.last_error, replayed.failing_since) == (None, None)
 
 

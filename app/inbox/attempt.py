@@ -4,33 +4,36 @@ Everything happens in a transaction that somebody else began, behind a savepoint
 What a failure means for the event (try again, later, or dead) is decided here, and the states stand in lifecycle.py.
 """
 
-import traceback
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
+from app.database import cause_of, is_databases
 from app.inbox.claims import Claim
 from app.inbox.context import Inbox
-from app.inbox.handler_session import HandlerSession
+from app.inbox.handler_session import HandlerMisuse, HandlerSession, SwallowedError
 from app.inbox.lifecycle import NOT_YET, State, backoff
 from app.inbox.masked import masked_text
 from app.inbox.time_limit import HandlerTimeout, TimeLimit
 from app.logs import log_attempt
-from app.privacy.masking import hidden_values, mask_text
+from app.privacy.errors import message, summary, trace
+from app.privacy.masking import hidden_values
 from app.privacy.sealing import CannotUnseal, unseal
 from app.protocol.envelope import Event
 from app.protocol.errors import UnusablePayload
-from app.registry import PermanentFailure, RetryLater, handler_for
+from app.registry import PermanentFailure, RetryLater, handler_for, spoken_errors
 
 HOPELESS = (PermanentFailure, CannotUnseal, UnusablePayload)
+OURS = (HandlerMisuse, SwallowedError, HandlerTimeout, CannotUnseal, UnusablePayload)
+"""Errors whose words are ours, and quote nothing."""
 RETRY_LATER = "retry later"
 """The result of an attempt whose handler raised RetryLater."""
 log = structlog.get_logger()
 
 
 class Failure(NamedTuple):
-    """Why an attempt failed, as people may see it: masked."""
+    """Why an attempt failed, as people may see it."""
 
     error: str
     traceback: str
@@ -82,11 +85,10 @@ def run(inbox: Inbox, session: HandlerSession, claim: Claim, limit: TimeLimit) -
 
 def failed(inbox: Inbox, claim: Claim, error: BaseException, *, since: float | None = None) -> Outcome:
     """What the error means for the event."""
-    masked, hidden = None, set[str]()
+    masked, payload = None, dict[str, Any]()
     with suppress(CannotUnseal, UnusablePayload):
         event, body = _open(inbox, claim)
-        hidden = hidden_values(dict(event.payload))  # a name looks like any other word
-        masked = _masked(inbox, claim, event, body)
+        payload, masked = dict(event.payload), _masked(inbox, claim, event, body)
     result, state, retry_in = "failed", State.PENDING, None
     if isinstance(error, RetryLater):
         result, retry_in = RETRY_LATER, error.seconds
@@ -94,7 +96,7 @@ def failed(inbox: Inbox, claim: Claim, error: BaseException, *, since: float | N
         result, state = "dead", State.DEAD
     else:
         retry_in = backoff(claim.attempt, inbox.random)
-    duration, failure = 0 if since is None else _since(inbox, since), _described(error, hidden)
+    duration, failure = 0 if since is None else _since(inbox, since), _described(error, payload)
     return Outcome(claim, result, state, duration, None, masked, failure, retry_in, result != RETRY_LATER)
 
 
@@ -114,12 +116,16 @@ def _since(inbox: Inbox, started: float) -> int:
     return round((inbox.stopwatch() - started) * 1000)
 
 
-def _described(error: BaseException, hidden: set[str]) -> Failure:
-    name = NOT_YET if isinstance(error, RetryLater) else type(error).__name__
-    try:
-        text = "the handler reached its time limit" if isinstance(error, HandlerTimeout) else str(error)
-        lines = "".join(traceback.format_exception(error))
-    except Exception:  # an error of the partner's, whose own words fail
-        text, lines = "", name
-    text = f"{name}: {text}" if text else name
-    return Failure(mask_text(text, hidden=hidden)[:2000], mask_text(lines, hidden=hidden)[-20_000:])
+def _described(error: BaseException, payload: dict[str, Any]) -> Failure:
+    """A name in a message looks like any other word: so its words are compared with the payload's own."""
+    spoken = (*OURS, *spoken_errors())
+    line = summary(error, spoken=spoken, code=_code, hidden=lambda: hidden_values(payload))
+    if isinstance(error, RetryLater):
+        words = message(error, hidden=lambda: hidden_values(payload))
+        line = f"{NOT_YET}: {words}" if words else NOT_YET
+    return Failure(line, trace(error, code=_code))
+
+
+def _code(error: BaseException) -> str | None:
+    """A reason code, and the database's own."""
+    return cause_of(error) if is_databases(error) else None

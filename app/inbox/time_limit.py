@@ -18,6 +18,9 @@ INTERRUPTION_SECONDS = 1.0
 class HandlerTimeout(BaseException):
     """The attempt reached its time limit."""
 
+    def __str__(self) -> str:
+        return "the handler reached its time limit"
+
 
 class HandBack(BaseException):
     """The worker has to stop: the attempt is undone and costs nothing."""

@@ -15,6 +15,13 @@ def escaped(text: str) -> str:
     return _UNFIT.sub(lambda found: f"\\u{ord(found[0]):04x}", text) if _UNFIT.search(text) else text
 
 
+def one_line(text: str) -> str:
+    """The text as one line that a terminal prints as it stands: no control character, no sign that nobody can see."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in "  ".join(text.splitlines()))
+
+
 def escaped_json(value: Any) -> Any:
     """A JSON value with every text in it escaped, keys too."""
     if isinstance(value, str):
