@@ -20,6 +20,7 @@ from app.inbox.rollup import INTERVAL, roll_up_if_due
 from app.registry import PermanentFailure, RetryLater, handles
 from bench.fill import fill
 from tests.databases import both_databases
+
 ERROR = "ConnectionError at tests/test_what_needs_a_person.py"
 """How the error of a handler of this file begins; its line follows."""
 
