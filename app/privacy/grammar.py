@@ -11,6 +11,7 @@ a prefix of yours be seen, add the prefix to `REFERENCE_PREFIXES`. Then run `fla
 import re
 
 from app.privacy.detectors import finds
+from app.remembered import remembered
 
 LONGEST_REFERENCE = 200
 LONGEST_KEY = 64
@@ -40,13 +41,22 @@ CODE_WORDS = _words(
 )
 NAME_WORDS = _words(
     """
-    abdul abdullah ahmad aisyah amirah arjun azlan azman bin binte binti bte chan cheah cheong chong chua daud devi
-    fadzil faizal farah fatimah goh hafiz hajah haji halim hamid hamzah haris hashim hassan hussein ibrahim idris
-    ismail jamal kamal karim kaur khadijah khalid koh kumar lau lee leong lim loh mahmud maria mariam mat mei ming
-    mohamad mohamed mohammad mohammed mohd muhamad muhammad mustafa muthu nair ng noor nor nur nurhaliza nurul omar
-    ong osman othman pereira pillai rahim rahman raj raju ramasamy ramli rashid ravi razak rosli rosmah salleh
-    samad samy sharifah sidek singh siti subramaniam sulaiman suresh syed tan tay teh teo teoh thomas toh wan wei
-    wong yap yeoh yong yusof yusoff zainab zainal zulkifli
+    abdul abdullah abu adam ahmad aiman ain aina aisyah ali alia aminah amir amirah anis anita anwar arjun asmah
+    ayu aziz azizah azlan azman bala balan binte binti bte chan chandran cheah cheng cheong chew chin ching chong
+    chow chua danial daud devaraj devi dewi diana fadzil faizal farah fatimah fatin fauzi fazilah gan ganesan
+    ganesh goh gopal hafiz hafizah hajah haji halim hamid hamzah hanif haris hashim haslina hasnah hassan ho hong
+    hussein ibrahim idris irfan ismail izzati jamal jamilah jaya jayanthi jing kamal karim kaur kavitha kevin
+    khadijah khalid khoo koh kok kong kumar lai lakshmi latifah lau lee leela leong letchumi liew lim ling loh
+    mageswari mahathir mahmud mani manoharan maria mariam masitah mat megat mei michelle ming mizan mohamad mohamed
+    mohammad mohammed mohan mohd mokhtar muhamad muhammad munusamy murugan mustafa muthu nabila nadia nair nasir
+    natasha nazri ng ngan nik noor nor norazlina normah nur nuraini nurfarah nurhaliza nurhidayah nurin nursyafiqah
+    nurul omar ong osman othman pereira peter pillai priya puteri putri qistina rahim rahmah rahman rahmat raj
+    rajan rajesh raju raman ramasamy ramesh ramli rani rashid ravi razak rohani roslan rosli rosmah rosnah rozita
+    ruslan sabri safiah saiful salleh salmah samad samsudin samy sarah saravanan sathia selvam selvaraj shafiq shah
+    shamsul shanti sharif sharifah sheikh sidek singh siti siva sivakumar soh soo subra subramaniam sufian sulaiman
+    suraya suresh suriani syafiq syahirah syed tan tay tee teh tengku teo teoh thanabalan thomas tiong toh uma ummi
+    vijay vikneswaran wafa wahid wan wei wong xin yahaya yahya yap yasmin yee yeoh ying yong yusof yusoff yusuf
+    zaharah zahid zainab zainal zaiton zakaria zaki zarina zulkifli zuraidah
     """
 )
 """Common names, and the words that stand within names. A list can't be complete: it is the last of the checks."""
@@ -63,7 +73,10 @@ _UUID = r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"
 _ULID = r"[0-7][0-9A-HJKMNP-TV-Z]{25}"
 _HEX = r"(?=[0-9]{0,11}[A-Fa-f])(?=(?:[0-9]*[A-Fa-f]){4})[0-9A-Fa-f]{32}(?:[0-9A-Fa-f]{32})?"
 _GENERATED = re.compile(rf"(?:[A-Za-z]{{1,10}}[_-])?(?:{_UUID}|{_ULID}|{_HEX})")
+_SERIAL = re.compile(r"([A-Za-z]{1,4})[_-][0-9]{1,8}")
+_WORDS = re.compile(r"[A-Za-z]+(?:[._ -][A-Za-z]+)*")
 _TOKEN = re.compile(r"[A-Za-z0-9]+(?:(?:[._:/-]|--|__|::)[A-Za-z0-9]+)*")
+_PHRASE = re.compile(r"[A-Za-z]+(?: [A-Za-z]+){0,3}")
 _SEPARATORS = re.compile(r"[._:/-]+")
 _LETTERS = re.compile(r"[A-Za-z]+")
 _CAPITALISED = re.compile(r"[A-Z][a-z]+|[A-Z]+(?![a-z])|[a-z]+")
@@ -77,6 +90,11 @@ _MOMENT = re.compile(
     re.I,
 )
 _EPOCH = re.compile(r"1[0-9]{9}(?:[0-9]{3}|[0-9]{6}|[0-9]{9})?(?:\.[0-9]{1,9})?")
+_FOREIGN_IDENTITY = re.compile(
+    r"[1-9][0-9]{5}(?:(?:[04][1-9]|[1256][0-9]|[37][01])(?:0[1-9]|1[0-2])[0-9]{6}"
+    r"|(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{4})"
+)
+"""The birth date stands in the middle: of Indonesia, whose women have 40 added to the day, and of China."""
 _DATED = re.compile(r"20[1-3][0-9](?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{0,16}")
 _YEAR_AND_SERIAL = re.compile(r"20[0-9]{2}[-/][0-9]{1,9}")
 _VERSION = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,4}){1,2}")
@@ -88,6 +106,13 @@ _IDENTIFIER = re.compile(r"[$@_]{0,2}[A-Za-z][A-Za-z0-9]*(?:[_.:-]{1,2}[A-Za-z0-
 _LONG_NUMBER = re.compile(r"[0-9]{5}")
 
 
+def is_harmless(text: str) -> bool:
+    """Whether the text is a number, a moment or a reference."""
+    if text[:1].isalpha():
+        return is_reference(text)
+    return is_number(text) or is_moment(text) or is_reference(text)
+
+
 def is_reference(text: str) -> bool:
     """Whether the text looks like an ID, a reference number or a code, and like nothing personal or secret.
 
@@ -95,9 +120,12 @@ def is_reference(text: str) -> bool:
     """
     if not 0 < len(text) <= LONGEST_REFERENCE or not text.isascii():
         return False
+    serial = _SERIAL.fullmatch(text)
+    if serial and _is_prefix(serial[1]):
+        return True  # the commonest, so it is looked at first
     if _GENERATED.fullmatch(text):
         return True
-    return bool(_TOKEN.fullmatch(text)) and _is_code(text) and not finds(text)
+    return _is_code_of_words(text) if _WORDS.fullmatch(text) else _is_other_reference(text)
 
 
 def is_number(text: str) -> bool:
@@ -118,6 +146,22 @@ def is_identifier_key(key: str) -> bool:
     return not (any(map(_names_somebody, words)) or (key.isupper() and _is_document(key)) or finds(key))
 
 
+@remembered
+def _is_prefix(word: str) -> bool:
+    """Whether the number behind this word is a serial number, and no plate or passport."""
+    return word.lower() in REFERENCE_PREFIXES
+
+
+def _is_other_reference(text: str) -> bool:
+    if " " in text:  # a phrase such as `In Progress`: each of its words is known
+        return _PHRASE.fullmatch(text) is not None and all(word in CODE_WORDS for word in text.lower().split(" "))
+    return bool(_TOKEN.fullmatch(text)) and _is_code(text) and not finds(text)
+
+
+_is_code_of_words = remembered(_is_other_reference)
+"""Types, statuses, products and currencies are few."""
+
+
 def _is_code(text: str) -> bool:
     parts = _SEPARATORS.split(text)
     if text.replace("-", "").replace(".", "").replace("/", "").isdigit():
@@ -132,7 +176,9 @@ def _is_numeric_reference(text: str) -> bool:
         return True
     if not text.isdigit() or _AREA_AND_NUMBER.fullmatch(text):
         return False
-    return len(text) < 10 or 15 <= len(text) <= 20 or bool(_DATED.fullmatch(text))
+    if _DATED.fullmatch(text):
+        return True
+    return len(text) < 10 or (15 <= len(text) <= 20 and not _FOREIGN_IDENTITY.fullmatch(text))
 
 
 def _is_code_part(part: str) -> bool:

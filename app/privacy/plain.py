@@ -9,9 +9,6 @@ import unicodedata
 from html import unescape
 from urllib.parse import unquote
 
-_DISGUISED = re.compile(
-    r"[^\t\n\r -\x7e]|%[0-9A-Fa-f]{2}|&(?:#[0-9xX]|[A-Za-z]{2,31};)|\\[ux]|[\[({<]\s{0,3}(?:at|dot)\s{0,3}[\])}>]", re.I
-)
 _MOST_LAYERS = 4
 """So often is a text decoded that was encoded again and again."""
 _PERCENT = re.compile(r"%(?:25)+(?=[0-9A-Fa-f]{2})")
@@ -23,6 +20,8 @@ _DOT = re.compile(r"\s{0,3}[\[({<]\s{0,3}dot\s{0,3}[\])}>]\s{0,3}", re.I)
 _KEPT_CONTROLS = "\t\n\r"
 _INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0\u2800"
 """Of no category that says so: fillers and the empty Braille cell."""
+_PHRASE = "\ufdfa"
+"""One character that stands for eighteen."""
 _DASHES = "\u2212\u2043\u02d7\u30fc\u2796"
 _DOTS = "\u3002\u00b7\u2022\u2219\u22c5\u30fb"
 _SLASHES = "\u2215\u2044\u29f8"
@@ -32,12 +31,17 @@ _COLONS = "\u2236\ua789\u02d0"
 def plain(text: str) -> str:
     """The text with each digit, dash, space and dot in its ASCII form, decoded, and without what nobody can see."""
     for _ in range(_MOST_LAYERS):
-        if not _DISGUISED.search(text):
+        if _is_plain(text):
             break
-        before, text = text, _decoded(unicodedata.normalize("NFKC", text).translate(_AS_READ))
+        before, text = text, _decoded(unicodedata.normalize("NFKC", text.replace(_PHRASE, "")).translate(_AS_READ))
         if text == before:
             break
     return text
+
+
+def _is_plain(text: str) -> bool:
+    """A quick look: most texts are."""
+    return text.isascii() and text.isprintable() and not any(mark in text for mark in "%&\\([{<")
 
 
 def _decoded(text: str) -> str:
