@@ -33,7 +33,7 @@ class Crowded(Exception):
 
 
 class Lane:
-    """Calls that take long, beside everything else and one after the other. Few may wait, the rest are turned away.
+    """Work that takes long, one piece after the other. Few may wait, the rest are turned away.
 
     One caller gets no more than half of the places, so that nobody keeps all others out.
     """
@@ -44,18 +44,20 @@ class Lane:
         self._lock, self._turn = Lock(), Semaphore()
 
     def result(self, call: Callable[[], T], *, caller: str) -> T:
-        """What the call returns or raises. Raises Crowded, at once, where no place is left."""
-        with self._place(caller), self._turn:
+        """What the call returns or raises; it runs beside everything else. Raises Crowded."""
+        with self.turn(caller):
             return beside(call)
 
     @contextmanager
-    def _place(self, caller: str) -> Iterator[None]:
+    def turn(self, caller: str) -> Iterator[None]:
+        """Wait for a turn, and have it for the block. Raises Crowded, at once, where no place is left."""
         with self._lock:
             if self._taken.total() >= self._places or self._taken[caller] >= self._places // 2:
                 raise Crowded
             self._taken[caller] += 1
         try:
-            yield
+            with self._turn:
+                yield
         finally:
             with self._lock:
                 self._taken -= Counter({caller: 1})

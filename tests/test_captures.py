@@ -5,7 +5,16 @@ import json
 import pytest
 import sqlalchemy as sa
 
-from app.inbox.captures import MOST_PER_ADDRESS, RING, CaptureRefused, kept, open_capture, open_window, present_window
+from app.inbox.captures import (
+    MOST_PER_ADDRESS,
+    RING,
+    CaptureRefused,
+    kept,
+    left_out,
+    open_capture,
+    open_window,
+    present_window,
+)
 from app.inbox.models import AuditEntry, CapturedDelivery, StoredEvent
 from app.inbox.retention import purge
 from app.protocol.schemes import SCHEMES
@@ -84,6 +93,44 @@ def test_one_address_cannot_fill_the_ring(open_for, stranger, inbox):
     stranger("203.0.113.8")
 
     assert len(kept(inbox)) == MOST_PER_ADDRESS + 1
+
+
+@both_databases
+def test_a_new_window_starts_afresh_for_every_address(open_for, stranger, inbox):
+    for _ in range(2):
+        open_for()
+        for _ in range(MOST_PER_ADDRESS + 1):
+            stranger()
+
+    assert len(kept(inbox)) == 2 * MOST_PER_ADDRESS
+
+
+@both_databases
+@pytest.mark.usefixtures("early_in_a_minute")
+def test_what_an_address_sends_beyond_its_share_is_counted_and_the_page_says_so(
+    open_for, stranger, inbox, clock, signed_in
+):
+    open_for()
+    for _ in range(MOST_PER_ADDRESS + 40):
+        stranger()
+    clock.advance(minutes=1)
+    stranger()
+    page, said = signed_in().get("/captures").text, left_out(inbox)
+    open_for()
+
+    assert (said, left_out(inbox)) == (41, 0)
+    assert "41 deliveries were left out since capturing began" in page
+
+
+def test_the_doctor_says_that_deliveries_were_left_out(open_for, stranger, app, monkeypatch, environment):
+    monkeypatch.setenv("SENANG_WEBHOOK_SECRETS", environment["SENANG_WEBHOOK_SECRETS"])
+    open_for()
+    for _ in range(MOST_PER_ADDRESS + 1):
+        stranger()
+
+    said = app.test_cli_runner().invoke(args=["senang", "doctor", "--captured"]).stderr
+
+    assert "1 of an address that had its share of 5 were left out" in said
 
 
 def test_only_the_newest_are_kept(open_for, stranger, inbox):

@@ -16,6 +16,7 @@ from app.cli.context import present_inbox
 from app.inbox import captures
 from app.privacy.sealing import CannotUnseal
 from app.protocol.captured import Captured
+from app.protocol.moments import written
 from app.sandbox.doctor import Diagnosis, diagnose
 from app.sandbox.doctor.reading import NotACapture, read_capture
 
@@ -92,6 +93,12 @@ def _latest_capture() -> Captured:
     rows = captures.kept(inbox)
     if not rows:
         raise click.ClickException("Nothing was captured yet. Start with: flask --app wsgi senang capture")
+    if left_out := captures.left_out(inbox):
+        click.echo(
+            f"The latest capture is of {written(rows[0].captured_at)} UTC. {left_out} of an address that had its "
+            f"share of {captures.MOST_PER_ADDRESS} were left out. To capture more: flask --app wsgi senang capture",
+            err=True,
+        )
     try:
         return captures.open_capture(inbox, rows[0])
     except CannotUnseal as error:

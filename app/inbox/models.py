@@ -206,7 +206,10 @@ class BulkReplay(Base):
 
 
 class CaptureWindow(Base):
-    """Whether deliveries that fail verification are kept for the doctor: until when, and how many more. One row."""
+    """Whether deliveries that fail verification are kept for the doctor: until when, and how many more. One row.
+
+    Its number is that of the first delivery that it can keep.
+    """
 
     __tablename__ = "capture_window"
 

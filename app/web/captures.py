@@ -4,15 +4,15 @@ from flask import Blueprint, abort, flash, redirect, render_template, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
+from app.green import Crowded
 from app.inbox import captures
 from app.inbox.shown import shown_part
 from app.protocol.schemes import weakness
-from app.sandbox.doctor import diagnose
 from app.web.auth import operator_required
+from app.web.diagnoses import diagnosis_beside
 from app.web.present import present_inbox
 
 MINUTES = 10
-DIAGNOSIS_SECONDS = 5.0
 
 blueprint = Blueprint("captures", __name__, url_prefix="/captures")
 
@@ -26,6 +26,9 @@ def index() -> str:
         "captures.html",
         rows=captures.kept(inbox),
         window=captures.present_window(inbox),
+        left_out=captures.left_out(inbox),
+        most_per_address=captures.MOST_PER_ADDRESS,
+        most=captures.RING,
         minutes=MINUTES,
         weakness=weakness(inbox.settings.scheme),
     )
@@ -38,7 +41,10 @@ def show(capture_id: int) -> str:
     inbox = present_inbox()
     row = next((row for row in captures.kept(inbox) if row.id == capture_id), None) or abort(404)
     captured = shown_part("capture", lambda: captures.open_capture(inbox, row)) or abort(410)
-    diagnosis = diagnose(captured, inbox.settings.webhook_secrets, seconds=DIAGNOSIS_SECONDS)
+    try:
+        diagnosis = diagnosis_beside(captured, inbox.settings.webhook_secrets, asked_by=current_user.name)
+    except Crowded:
+        abort(503, "Other diagnoses are running. Try again in a few seconds.")
     return render_template("capture.html", row=row, diagnosis=diagnosis)
 
 

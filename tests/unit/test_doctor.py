@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import random
+import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -311,3 +312,39 @@ def test_whatever_a_file_holds_only_the_typed_error_comes_out(text):
     for prefix in (b"", b"POST / HTTP/1.1\n", b"curl -d "):
         with suppress(NotACapture):
             diagnose(read_capture(prefix + text), [SECRET])
+
+
+def full_of_hashes(number):
+    """A body of which many values look like a signature."""
+    return json.dumps({f"h{index:04}": hashlib.sha256(b"%d" % index).hexdigest() for index in range(number)}).encode()
+
+
+def test_a_body_full_of_what_looks_like_a_signature_takes_no_longer_than_it_may():
+    captured = Captured(ADDRESS, NOISE, full_of_hashes(1500))
+
+    begun = time.process_time()
+    diagnosis = diagnose(captured, [SECRET], seconds=0.5)
+
+    assert time.process_time() - begun < 10  # it was 34 s
+    assert any("not every combination" in warning for warning in diagnosis.warnings)
+
+
+def test_the_work_for_values_that_look_like_a_signature_is_bounded():
+    found = {
+        number: diagnose(Captured(ADDRESS, NOISE, full_of_hashes(number)), [SECRET], seconds=3600)
+        for number in (50, 100)
+    }
+
+    assert found[50].combinations == found[100].combinations
+    assert any("likeliest" in warning for warning in found[100].warnings)
+    assert len(str(found[100].reasons)) < 1500
+
+
+def test_a_signature_is_found_among_a_thousand_values_that_look_like_one():
+    fields = json.loads(full_of_hashes(1000))
+    content = "&".join(f"{name}={value}" for name, value in sorted(fields.items())).encode()
+    fields["signature"] = hmac.new(SECRET.encode(), content, "sha256").hexdigest()
+
+    diagnosis = diagnose(Captured(ADDRESS, NOISE, json.dumps(fields).encode()), [SECRET])
+
+    assert (diagnosis.verdict, diagnosis.settings["SENANG_SIGNATURE_BODY_FIELD"]) == ("found", "signature")

@@ -18,8 +18,10 @@ from app.protocol.signatures import encode_digest
 from app.sandbox.doctor.causes import USUAL, prove
 from app.sandbox.doctor.payload_fields import REQUIRED, fields_setting, guess_fields, still_unusable
 from app.sandbox.doctor.search import Find, search, settings_for
-from app.sandbox.doctor.space import places
+from app.sandbox.doctor.space import MOST_PLACES, places
 
+MOST_NAMED = 12
+"""Of the places that looked like a signature."""
 TOLERANCE = timedelta(minutes=5)
 ASK = (
     "Ask Senang.io (customercare@senang.io): 1. Are our webhooks signed (§4.1 says may)? 2. In which header or field? "
@@ -55,7 +57,8 @@ def diagnose(
     A body of ordinary size takes a fraction of a second; for giant ones `seconds` is when to give up.
     """
     until = time.monotonic() + seconds
-    if not places(captured):
+    found = places(captured)
+    if not found:
         diagnosis = Diagnosis("unsigned", "This delivery carries no signature: nothing in it has the shape of one.")
         diagnosis.warnings.append(f"Without a signature nobody knows who sent it, so it is refused (§4.2). {ASK}")
     else:
@@ -66,6 +69,8 @@ def diagnose(
         diagnosis.combinations = result.tried
         if not result.complete:
             diagnosis.warnings.append("The body is so large that not every combination was tried.")
+        if len(found) >= MOST_PLACES:
+            diagnosis.warnings.append(f"Of what looks like a signature, the {MOST_PLACES} likeliest were looked at.")
     _read_payload(captured, diagnosis)
     return diagnosis
 
@@ -95,7 +100,8 @@ def _not_found(captured: Captured, secrets: Sequence[str], others: Sequence[str]
         return diagnosis
     diagnosis = Diagnosis("not_found", "No scheme and secret that were tried make this signature.")
     looked_at = sorted({f"header {p.header}" if p.header else f"field {p.body_field}" for p in places(captured)})
-    diagnosis.reasons.append(f"Looked like a signature: {', '.join(looked_at)}.")
+    more = f", and {len(looked_at) - MOST_NAMED} more" if len(looked_at) > MOST_NAMED else ""
+    diagnosis.reasons.append(f"Looked like a signature: {', '.join(looked_at[:MOST_NAMED])}{more}.")
     diagnosis.reasons += [f"{number}. {cause}" for number, cause in enumerate(USUAL, 1)]
     diagnosis.warnings.append(ASK)
     return diagnosis

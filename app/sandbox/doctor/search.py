@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from app.protocol.captured import Captured
 from app.protocol.errors import InvalidScheme, InvalidSignature, UnusableSecret
@@ -114,23 +115,28 @@ def settings_for(captured: Captured, find: Find, secret: str) -> dict[str, str]:
 
 
 def _attempts(captured: Captured, *, simple: bool) -> Iterator[tuple[_Attempt, bytes]]:
-    """The body alone first, then with more parts: simple schemes are the likely ones."""
-    forms = {place: payloads(captured.body, place)[: 1 if simple else None] for place in places(captured)}
+    """The body alone first, then with more parts: simple schemes are the likely ones.
+
+    Each is made when it is asked for, so that whoever asks can look at the time in between.
+    """
+    found = places(captured)
     for extra in SIMPLE if simple else EXTRAS:
-        for place, some in forms.items():
-            yield from _with_parts(captured, place, some, extra)
+        for place in found:
+            yield from _with_parts(captured, place, extra, simple=simple)
 
 
 def _with_parts(
-    captured: Captured, place: Place, forms: Sequence[Payload], extra: tuple[str, ...]
+    captured: Captured, place: Place, extra: tuple[str, ...], *, simple: bool
 ) -> Iterator[tuple[_Attempt, bytes]]:
     some_stamps = stamps(captured, place) if "stamp" in extra else [_NO_STAMP]
     some_ids = message_ids(captured, place) if "id" in extra else [("", "")]
     some_addresses = addresses(captured) if "url" in extra else [""]
+    if not (some_stamps and some_ids and some_addresses):
+        return
     names = {"stamp": "{timestamp}", "id": "{id}", "url": "{url}"}
-    for form in forms:
+    for form in islice(payloads(captured.body, place), 1 if simple else None):
         if form.placeholder == "{fields}" and len(extra) > 1:
-            continue
+            return  # so are all that follow
         for template in templates((*(names[part] for part in extra), form.placeholder), place.tag):
             before, _, after = template.partition(form.placeholder)
             for stamp in some_stamps:

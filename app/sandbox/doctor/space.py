@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import permutations
+from functools import lru_cache
+from itertools import islice, permutations
 from urllib.parse import urlsplit
 
 from app.protocol.captured import Captured
 from app.protocol.errors import UnusablePayload, UnusableSecret
-from app.protocol.fields import fields_of, read_unproved, signed_text
+from app.protocol.fields import Fields, fields_of, read_unproved, signed_text
 from app.protocol.json_body import leaves, parse_object
 from app.protocol.schemes import SCHEMES, TIMESTAMP_FORMATS, decode_secret
 
@@ -23,6 +24,11 @@ JOINERS = (".", ":", "", ",", "|", "\n", ";", "-", "_", "&", " ")
 VALUE_SEPARATORS = ("", "=", ":")
 FIELD_SEPARATORS = ("|", "&", ",", "", "\n", ";", ".")
 MOST_IDS = 12
+MOST_PLACES = 48
+"""A body can be full of values that look like a signature. The likely ones are tried."""
+MOST_LEAVES = 20_000
+LONGEST_SIGNATURE = 2_000
+_SIGNATURE_NAME = re.compile(r"(?i)sig|hmac|digest|hash|mac|auth|checksum")
 _ALGORITHMS = {20: "sha1", 32: "sha256", 64: "sha512"}
 _TAGGED = re.compile(r"([A-Za-z][A-Za-z0-9_.-]{0,23})([=,: ])(.+)")
 _ORDINARY = re.compile(
@@ -79,19 +85,23 @@ class Payload:
 
 
 def places(captured: Captured) -> list[Place]:
-    """Everything that has the shape of a signature, in the headers first, then in the body."""
+    """What has the shape of a signature, in the headers first, then in the body; names that say so come first."""
     found = []
     for name, value in captured.headers:
         if name.lower() not in ("authorization", "cookie"):
             found += [Place(name, "", *reading) for reading in _readings(value)]
+    for path, value in sorted(_texts(captured.body), key=lambda text: not _SIGNATURE_NAME.search(text[0])):
+        found += [Place("", path, *reading) for reading in _readings(value)]
+    return list(dict.fromkeys(found))[:MOST_PLACES]
+
+
+def _texts(body: bytes) -> list[tuple[str, str]]:
+    """The texts of the body that are not too long for a signature, with their paths."""
     try:
-        inside = list(leaves(parse_object(captured.body)))
+        inside = islice(leaves(parse_object(body)), MOST_LEAVES)
+        return [(path, value) for path, value in inside if isinstance(value, str) and len(value) <= LONGEST_SIGNATURE]
     except UnusablePayload:
-        inside = []
-    for path, value in inside:
-        if isinstance(value, str):
-            found += [Place("", path, *reading) for reading in _readings(value)]
-    return list(dict.fromkeys(found))
+        return []
 
 
 def stamps(captured: Captured, place: Place) -> list[Stamp]:
@@ -140,16 +150,26 @@ def keys(secret: str) -> list[Key]:
     return [key for key in found.values() if key.key]
 
 
-def payloads(body: bytes, place: Place) -> list[Payload]:
+def payloads(body: bytes, place: Place) -> Iterator[Payload]:
     """The body as it came, unless it holds its own signature; then its sorted fields."""
-    found = [] if place.body_field else [Payload("{body}", "", "|", body)]
+    if not place.body_field:
+        yield Payload("{body}", "", "|", body)
     with suppress(UnusablePayload):
-        fields = fields_of(read_unproved(body), len(body), without=place.body_field)
         for field_separator in FIELD_SEPARATORS:
             for value_separator in VALUE_SEPARATORS:
-                content = signed_text(fields, value_separator, field_separator).encode(errors="surrogatepass")
-                found.append(Payload("{fields}", value_separator, field_separator, content))
-    return found
+                content = _signed_fields(body, value_separator, field_separator, place.body_field)
+                yield Payload("{fields}", value_separator, field_separator, content)
+
+
+# The same for every header that could be the signature.
+@lru_cache(maxsize=64)
+def _signed_fields(body: bytes, value_separator: str, field_separator: str, without: str) -> bytes:
+    return signed_text(_fields(body, without), value_separator, field_separator).encode(errors="surrogatepass")
+
+
+@lru_cache(maxsize=4)
+def _fields(body: bytes, without: str) -> Fields:
+    return fields_of(read_unproved(body), len(body), without=without)
 
 
 def templates(parts: tuple[str, ...], tag: str) -> Iterator[str]:
@@ -165,6 +185,8 @@ def templates(parts: tuple[str, ...], tag: str) -> Iterator[str]:
 
 def _readings(value: str) -> Iterator[tuple[str, str, str, str, bytes]]:
     """Entry separator, tag, tag separator, encoding and digest of every way to read the text as a signature."""
+    if len(value) > LONGEST_SIGNATURE:
+        return
     for separator in ("", ",", " ", ";"):
         entries = _entries(value, separator)
         if separator and len(entries) < 2:
