@@ -24,6 +24,7 @@ length of all paths. To render another kind of value, add it to `_text()`.
 
 import json
 import re
+from functools import cached_property
 from typing import Any
 
 from app.protocol.errors import InvalidSignature, UnusablePayload
@@ -31,6 +32,8 @@ from app.protocol.json_body import MOST_DEPTH, parse_object
 
 MOST_VALUES = 10_000
 """Objects, lists and single values in a body."""
+MOST_SIGNS = 5 * MOST_VALUES
+"""A value has a key, two brackets or two quotes, and a comma. Whatever has more is no JSON."""
 PATHS_PER_BYTE = 4
 ROOM_FOR_PATHS = 65_536
 """All paths together may have so many characters, and PATHS_PER_BYTE more for each byte of the body: a long key is
@@ -39,59 +42,63 @@ repeated in the path of everything below it."""
 HEAVY = frozenset({"too_many_values", "too_deep", "paths_too_long"})
 """Why a body is refused that may well be JSON: looking at it would cost too much."""
 
-Fields = list[tuple[str, str]]
+Field = tuple[str, str]
+"""The dotted path of a value, and its text."""
 
-_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-_BRACKETS = re.compile(rb"[\[{\]}]")
+_SIGNS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{\]},]', re.DOTALL)
+"""What a body is made of: whole texts, brackets and commas."""
 _NOTHING: Any = object()
 
 
-def read_unproved(body: bytes) -> dict[str, Any]:
-    """The object that the bytes are, numbers as they were written. Raises UnusablePayload.
+class SignedFields:
+    """The fields of a body that nobody has proved authentic yet. It is read when it is asked, and only once.
 
-    What would cost much to look at is refused before it is parsed.
+    `without` is the path of the signature in the body, or empty. Whatever asks for the fields raises UnusablePayload
+    when the bytes are no object, or when looking at them would cost too much.
     """
-    _refuse_heavy(body)
-    return parse_object(body, literal_numbers=True)
 
+    def __init__(self, body: bytes, *, without: str) -> None:
+        self._body, self._without = body, without
 
-def fields_of(payload: dict[str, Any], size: int, *, without: str) -> Fields:
-    """The signed path and text of each value, sorted. `without` is the path of the signature in the body, or empty.
+    @cached_property
+    def payload(self) -> dict[str, Any]:
+        """The object that the bytes are, numbers as they were written."""
+        _refuse_heavy(self._body)
+        return parse_object(self._body, literal_numbers=True)
 
-    `size` is the number of bytes that the payload had. Raises UnusablePayload when the paths are too long.
-    """
-    found: Fields = []
-    _gather(payload, "", found, ROOM_FOR_PATHS + PATHS_PER_BYTE * size)
-    return sorted(field for field in found if not without or field[0] != without)
+    @cached_property
+    def all(self) -> list[Field]:
+        """Every field that is signed, sorted."""
+        found: list[Field] = []
+        _gather(self.payload, "", found, ROOM_FOR_PATHS + PATHS_PER_BYTE * len(self._body))
+        found.sort()
+        return [field for field in found if field[0] != self._without] if self._without else found
 
+    def text(self, value_separator: str, field_separator: str) -> bytes:
+        """What stands for `{fields}`."""
+        return field_separator.join(_pieces(self.all, value_separator)).encode(errors="surrogatepass")
 
-def signed_text(fields: Fields, value_separator: str, field_separator: str) -> str:
-    """What stands for `{fields}`."""
-    return field_separator.join(_pieces(fields, value_separator))
-
-
-def vouched_body(
-    payload: dict[str, Any], fields: Fields, value_separator: str, field_separator: str, *, without: str
-) -> bytes:
-    """The body that the signed text tells. Raises InvalidSignature when that is not what was delivered."""
-    if not _reads_back(fields, value_separator, field_separator):
-        raise _ambiguous()
-    told = _told(payload, "", without)
-    return json.dumps({} if told is _NOTHING else told, sort_keys=True).encode()
+    def vouched_body(self, value_separator: str, field_separator: str) -> bytes:
+        """The body that the signed text tells. Raises InvalidSignature when that is not what was delivered."""
+        if not _reads_back(self.all, value_separator, field_separator):
+            raise _ambiguous()
+        told = _told(self.payload, "", self._without)
+        return json.dumps({} if told is _NOTHING else told, sort_keys=True).encode()
 
 
 def _refuse_heavy(body: bytes) -> None:
     """Count brackets and commas. Only where there are many does it matter which of them stand in strings."""
     if _opened(body) <= MOST_DEPTH and _values(body) <= MOST_VALUES:
         return
-    bare = _STRINGS.sub(b"", body)
-    if _values(bare) > MOST_VALUES:
-        raise UnusablePayload({"body": ["too_many_values"]})
-    depth = 0
-    for bracket in _BRACKETS.finditer(bare):
-        depth += 1 if bracket[0] in b"[{" else -1
+    values, depth = 0, 0
+    for signs, found in enumerate(_SIGNS.finditer(body)):
+        sign = body[found.start()]
+        values += sign in b",[{"
+        depth += (sign in b"[{") - (sign in b"]}")
         if depth > MOST_DEPTH:
             raise UnusablePayload({"body": ["too_deep"]})
+        if values > MOST_VALUES or signs > MOST_SIGNS:
+            raise UnusablePayload({"body": ["too_many_values"]})
 
 
 def _opened(text: bytes) -> int:
@@ -102,7 +109,7 @@ def _values(text: bytes) -> int:
     return _opened(text) + text.count(b",")
 
 
-def _gather(value: Any, path: str, found: Fields, room: int) -> int:
+def _gather(value: Any, path: str, found: list[Field], room: int) -> int:
     """Add the fields of the value; items of a list are numbered from 0. Returns how much room for paths is left."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
     if inner is None:
@@ -123,11 +130,11 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _pieces(fields: Fields, value_separator: str) -> list[str]:
+def _pieces(fields: list[Field], value_separator: str) -> list[str]:
     return [f"{path}{value_separator}{text}" for path, text in fields]
 
 
-def _reads_back(fields: Fields, value_separator: str, field_separator: str) -> bool:
+def _reads_back(fields: list[Field], value_separator: str, field_separator: str) -> bool:
     """Whether the cuts of the signed text give these fields."""
     pieces = _pieces(fields, value_separator)
     if pieces and field_separator and field_separator.join(pieces).split(field_separator) != pieces:

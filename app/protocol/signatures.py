@@ -11,10 +11,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from app.protocol.errors import InvalidSignature, StaleTimestamp, UnusablePayload
-from app.protocol.fields import HEAVY, Fields, fields_of, read_unproved, signed_text, vouched_body
+from app.protocol.fields import HEAVY, SignedFields
 from app.protocol.json_body import at, parse_object, to_json
 from app.protocol.moments import written
 from app.protocol.schemes import TIMESTAMP_FORMATS, SignatureScheme
@@ -47,9 +46,7 @@ def sign(body: bytes, *, scheme: SignatureScheme, key: bytes, message_id: str, t
     Raises UnusablePayload when the scheme reads or writes a field that the body can't have.
     """
     moment = _timestamp_text(scheme, timestamp)
-    covered = body
-    if scheme.signs_fields:
-        covered = _fields_text(scheme, _fields(scheme, parse_object(body, literal_numbers=True), body))
+    covered = _covered(scheme, body, SignedFields(body, without=scheme.body_field))
     text = encode_digest(scheme.encoding, _digest(scheme, key, _content(scheme, message_id, moment, covered)))
     entry = f"{scheme.tag}{scheme.tag_separator}{text}" if scheme.tag else text
     if scheme.timestamp_tag:
@@ -74,25 +71,21 @@ def verify(
     Raises InvalidSignature, or StaleTimestamp when all but the timestamp is right.
     """
     lowered = {name.lower(): value for name, value in headers.items()}
-    covered, payload, fields = body, dict[str, Any](), Fields()
+    fields = SignedFields(body, without=scheme.body_field)  # asked for last: it costs most
     try:
-        if scheme.signs_fields:
-            payload, fields = _read_fields(scheme, body)
-            covered = _fields_text(scheme, fields)
-        entries = _entries(scheme, _signature_text(scheme, lowered, payload))
+        entries = _entries(scheme, _signature_text(scheme, lowered, fields))
         message_id = _message_id(scheme, lowered)
         moment, timestamp = _timestamp(scheme, lowered, entries)
         signatures = _signatures(scheme, entries)
-        content = _content(scheme, message_id, moment, covered)
-    except InvalidSignature:
+        content = _content(scheme, message_id, moment, _covered(scheme, body, fields))
+    except (InvalidSignature, UnusablePayload) as error:
         _matching_key(scheme, keys, body, [b""])  # the same work for every cause: the time must not tell it
-        raise
+        raise _refusal(scheme, error) from None
     key_index = _matching_key(scheme, keys, content, signatures)
     if key_index is None:
         raise InvalidSignature("wrong_signature")
     if scheme.signs_fields:
-        separators = scheme.value_separator, scheme.field_separator
-        body = vouched_body(payload, fields, *separators, without=scheme.body_field)
+        body = fields.vouched_body(scheme.value_separator, scheme.field_separator)
     if timestamp is not None and abs(now - timestamp) > tolerance:
         raise StaleTimestamp("timestamp_too_old" if timestamp < now else "timestamp_too_new", body)
     return Verified(body, message_id or None, timestamp, key_index)
@@ -118,28 +111,23 @@ def _content(scheme: SignatureScheme, message_id: str, timestamp: str, covered: 
     return b"".join(parts)
 
 
-def _read_fields(scheme: SignatureScheme, body: bytes) -> tuple[dict[str, Any], Fields]:
-    try:
-        payload = read_unproved(body)
-        return payload, _fields(scheme, payload, body)
-    except UnusablePayload as error:
-        reason = error.errors["body"][0]
-        other = "missing_signature" if scheme.body_field else "malformed_body"
-        raise InvalidSignature(reason if reason in HEAVY else other) from None
+def _covered(scheme: SignatureScheme, body: bytes, fields: SignedFields) -> bytes:
+    """What stands for `{body}` or `{fields}`."""
+    return fields.text(scheme.value_separator, scheme.field_separator) if scheme.signs_fields else body
 
 
-def _fields(scheme: SignatureScheme, payload: dict[str, Any], body: bytes) -> Fields:
-    return fields_of(payload, len(body), without=scheme.body_field)
+def _refusal(scheme: SignatureScheme, error: InvalidSignature | UnusablePayload) -> InvalidSignature:
+    if isinstance(error, InvalidSignature):
+        return error
+    reason = error.errors["body"][0]
+    other = "missing_signature" if scheme.body_field else "malformed_body"
+    return InvalidSignature(reason if reason in HEAVY else other)
 
 
-def _fields_text(scheme: SignatureScheme, fields: Fields) -> bytes:
-    return signed_text(fields, scheme.value_separator, scheme.field_separator).encode(errors="surrogatepass")
-
-
-def _signature_text(scheme: SignatureScheme, headers: Mapping[str, str], payload: dict[str, Any]) -> str:
+def _signature_text(scheme: SignatureScheme, headers: Mapping[str, str], fields: SignedFields) -> str:
     if scheme.header:
         return headers.get(scheme.header.lower(), "")
-    found = at(payload, scheme.body_field)
+    found = at(fields.payload, scheme.body_field)
     return found if isinstance(found, str) else ""
 
 

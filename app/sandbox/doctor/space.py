@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from app.protocol.captured import Captured
 from app.protocol.errors import UnusablePayload, UnusableSecret
-from app.protocol.fields import Fields, fields_of, read_unproved, signed_text
+from app.protocol.fields import SignedFields
 from app.protocol.json_body import leaves, parse_object
 from app.protocol.schemes import SCHEMES, TIMESTAMP_FORMATS, decode_secret
 
@@ -157,19 +157,19 @@ def payloads(body: bytes, place: Place) -> Iterator[Payload]:
     with suppress(UnusablePayload):
         for field_separator in FIELD_SEPARATORS:
             for value_separator in VALUE_SEPARATORS:
-                content = _signed_fields(body, value_separator, field_separator, place.body_field)
+                content = _signed_text(body, value_separator, field_separator, place.body_field)
                 yield Payload("{fields}", value_separator, field_separator, content)
 
 
 # The same for every header that could be the signature.
 @lru_cache(maxsize=64)
-def _signed_fields(body: bytes, value_separator: str, field_separator: str, without: str) -> bytes:
-    return signed_text(_fields(body, without), value_separator, field_separator).encode(errors="surrogatepass")
+def _signed_text(body: bytes, value_separator: str, field_separator: str, without: str) -> bytes:
+    return _fields(body, without).text(value_separator, field_separator)
 
 
 @lru_cache(maxsize=4)
-def _fields(body: bytes, without: str) -> Fields:
-    return fields_of(read_unproved(body), len(body), without=without)
+def _fields(body: bytes, without: str) -> SignedFields:
+    return SignedFields(body, without=without)
 
 
 def templates(parts: tuple[str, ...], tag: str) -> Iterator[str]:
