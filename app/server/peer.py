@@ -21,7 +21,7 @@ from gunicorn.http.unreader import Unreader
 
 REQUEST_SECONDS = 10.0
 SEND_SECONDS = 10.0
-LINGER_SECONDS = 2.0
+LINGER_SECONDS = 5.0
 PIECE = 8 * 1024
 MOST_AT_ONCE = 64 * 1024
 MOST_READ_AWAY = 16 * 1024 * 1024

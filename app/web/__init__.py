@@ -3,6 +3,8 @@
 To add a route: register it here and say in `ACCESS` who may use it; a test fails until both are done.
 """
 
+from urllib.parse import urlsplit
+
 from flask import Flask, Request, Response, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from secure import ContentSecurityPolicy, ReferrerPolicy, Secure, StrictTransportSecurity, XFrameOptions
@@ -110,7 +112,15 @@ def init_app(app: Flask, settings: Settings) -> None:
             response.headers.extend(page.headers)
         response.headers.extend({name: value for name, value in every if name not in response.headers})
         response.headers["X-Request-ID"] = problems.request_id()
+        if response.location:
+            response.location = _on_this_host(response.location)
         return response
+
+
+def _on_this_host(address: str) -> str:
+    """The path of a redirect alone. Werkzeug's own redirects name the host that the client claims to have asked for."""
+    target = urlsplit(address)
+    return target._replace(scheme="", netloc="", path="/" + target.path.lstrip("/")).geturl()
 
 
 class _PageSessions(SecureCookieSessionInterface):

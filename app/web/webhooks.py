@@ -4,7 +4,6 @@ Nobody fills this process's memory by sending slowly: of the bodies that are sti
 held. Small ones don't count, so that large ones are in nobody's way but each other's.
 """
 
-from contextlib import suppress
 from threading import Lock
 from typing import Any
 
@@ -21,7 +20,6 @@ from app.web.present import present_inbox
 PATH = WEBHOOK_PATH
 SMALL_BODY = 64 * 1024
 MOST_HELD = 64 * 1024 * 1024
-MOST_READ_AWAY = 16 * 1024 * 1024
 UNREAD = {403: "plain_http", 413: "too_large", 503: "overloaded"}
 """Reason codes of what is refused before it is read; anything else is `unreadable_body`."""
 
@@ -49,6 +47,8 @@ def refuse_unread(error: HTTPException) -> Response:
 def bounded_body(environ: dict[str, Any], limit: int) -> bytes:
     """The raw bytes. Reads one byte past the limit: a chunked body doesn't tell its length.
 
+    What is refused is left unread: the server closes the connection in a way that lets the sender see its answer.
+
     Without a length, reading ends only where the server says that it ends; else it would wait for ever. Raises
     RequestEntityTooLarge or BadRequest.
     """
@@ -56,12 +56,10 @@ def bounded_body(environ: dict[str, Any], limit: int) -> bytes:
     if length is None:
         length = limit + 1 if environ.get("wsgi.input_terminated") else 0
     elif length > limit:
-        _read_away(environ, min(length, MOST_READ_AWAY))
         raise RequestEntityTooLarge
     try:
         body = _read(environ["wsgi.input"], length)
     except _TooManyHeld as error:
-        _read_away(environ, min(length, MOST_READ_AWAY))
         raise ServiceUnavailable(retry_after=int(problems.RETRY_AFTER_SECONDS)) from error
     except Exception as error:  # whatever the server's reader thinks of a broken chunk or a lost connection
         raise BadRequest("The body could not be read to its end.") from error
@@ -103,10 +101,3 @@ def _read(source: Any, length: int) -> bytes:
     finally:
         _held.change(-counted)
     return bytes(body)
-
-
-def _read_away(environ: dict[str, Any], length: int) -> None:
-    """A connection that is closed with unread bytes in it is reset, and the sender never sees its 413."""
-    with suppress(Exception):
-        while length > 0 and (chunk := environ["wsgi.input"].read(min(length, 65_536))):
-            length -= len(chunk)
