@@ -29,7 +29,7 @@ class Worker(Protocol):
     """What a connection needs to know of the worker that serves it."""
 
     alive: bool
-    cfg: Any
+    keep_alive_seconds: float
     log: Any
 
     def count_request(self) -> None:
@@ -64,7 +64,7 @@ class Connection:
 
     def _serve_next(self) -> bool:
         """Whether another request may follow. Raises StopIteration when the peer has sent its last one."""
-        self._peer.expect_request(self.worker.cfg.keepalive)
+        self._peer.expect_request(self.worker.keep_alive_seconds)
         try:
             request = Request(self._peer)
         except ParseException as error:

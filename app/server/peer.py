@@ -23,6 +23,8 @@ REQUEST_SECONDS = 10.0
 SEND_SECONDS = 10.0
 LINGER_SECONDS = 5.0
 PIECE = 8 * 1024
+SMALL_PIECE = 1024
+"""Where many short things may stand in one: gunicorn copies what is left of a piece for each of them."""
 MOST_AT_ONCE = 64 * 1024
 MOST_READ_AWAY = 16 * 1024 * 1024
 TURN_SECONDS = 0.001
@@ -40,6 +42,7 @@ class Peer(Unreader):  # type: ignore[misc]  # gunicorn is not typed
         self._waits_until = math.inf  # while it is waited for
         self._is_late = False
         self._received = 0
+        self.piece = PIECE  # how much is taken at once where nobody knows how much there is
         self._turn = -1
 
     @property
@@ -51,13 +54,14 @@ class Peer(Unreader):  # type: ignore[misc]  # gunicorn is not typed
         """The next request has to begin within so many seconds. Its first bytes may be here already."""
         self.idle_since = time.monotonic()
         self._sends_until = self.idle_since + seconds
+        self.piece = PIECE
         if self.buf.getbuffer():
             self._request_begins()
             self._give_way()
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         """What it sends next; nothing when it sends no more. Raises TimeoutError when it takes too long."""
-        piece = self._receive(min(max(size_hint or 0, PIECE), MOST_AT_ONCE))
+        piece = self._receive(min(max(size_hint or 0, self.piece), MOST_AT_ONCE))
         self._request_begins()
         return piece
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 from gunicorn.http import body, errors, message
 
 from app.remembered import remembered
-from app.server.peer import Peer
+from app.server.peer import SMALL_PIECE, Peer
 
 MOST_HEAD_BYTES = 32 * 1024
 MOST_FRAMING_BYTES = 16 * 1024
@@ -40,7 +40,7 @@ RULES = SimpleNamespace(
 )
 """gunicorn's settings for its parser. Those of the command line don't count: none of them makes it stricter."""
 
-_LENGTH = re.compile(rf"0*[0-9]{{1,{MOST_LENGTH_DIGITS}}}")
+_LENGTH = re.compile(rf"[0-9]{{1,{MOST_LENGTH_DIGITS}}}")
 _HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 _VERSIONS = {(1, 0): "HTTP/1.0", (1, 1): "HTTP/1.1"}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -77,11 +77,11 @@ class Request(message.Request):  # type: ignore[misc]  # gunicorn is not typed
             raise errors.LimitRequestHeaders("too many header fields")
 
     def set_body_reader(self) -> None:
-        """The head is read."""
+        """The head is read: where does the body end?"""
         self.fields = _fields(self.headers)
         self._check()
-        super().set_body_reader()
-        reader = _Chunks(self, self.unreader) if self._is_chunked else _Whole(self.unreader, self.body.reader.length)
+        is_chunked = "HTTP_TRANSFER_ENCODING" in self.fields
+        reader = _Chunks(self, self.unreader) if is_chunked else _Whole(self.unreader, self._length())
         self.body = Body(reader, self.unreader if self._expected_100_continue else None)
 
     def environ(self, base: dict[str, Any], address: Any) -> dict[str, Any]:
@@ -105,21 +105,24 @@ class Request(message.Request):  # type: ignore[misc]  # gunicorn is not typed
         named = {option.strip(" \t") for option in options.lower().split(",")}
         return "close" in named or (self.version == (1, 0) and "keep-alive" not in named)
 
-    @property
-    def _is_chunked(self) -> bool:
-        return "HTTP_TRANSFER_ENCODING" in self.fields
-
     def _check(self) -> None:
         if self.version not in _VERSIONS:
             raise errors.InvalidHTTPVersion(self.version)
         if self.method == "CONNECT" or self.uri == "*" or "#" in self.uri:
             raise errors.InvalidRequestLine("no resource of this server")
-        if self.fields.get("HTTP_TRANSFER_ENCODING", "chunked").lower() != "chunked":
+        coding = self.fields.get("HTTP_TRANSFER_ENCODING")
+        if coding is not None and (coding.lower() != "chunked" or self.version == (1, 0)):
             raise errors.UnsupportedTransferCoding("not chunked alone")
-        length = self.fields.get("CONTENT_LENGTH")
-        if length is not None and not _LENGTH.fullmatch(length):
+        if coding is not None and "CONTENT_LENGTH" in self.fields:
             raise errors.InvalidHeader("CONTENT-LENGTH")
         self._check_host()
+
+    def _length(self) -> int:
+        """Of the body. Several fields of this name are a list by now, which is no number."""
+        length = self.fields.get("CONTENT_LENGTH", "0")
+        if not _LENGTH.fullmatch(length):
+            raise errors.InvalidHeader("CONTENT-LENGTH")
+        return int(length)
 
     def _check_host(self) -> None:
         """Exactly one, which a whole address in the request line does not contradict (RFC 9112, 3.2)."""
@@ -141,6 +144,13 @@ class Body(body.Body):  # type: ignore[misc]
     def __init__(self, reader: Any, expects: Peer | None) -> None:
         super().__init__(reader)
         self._expects = expects  # who sends it only when it is told to
+
+    def read(self, size: int | None = None) -> bytes:
+        """So many bytes, or all that are left. Most read a whole body at once, which takes no detour."""
+        if size is not None and size == self.reader.left() and not self.buf.tell():
+            return self._read_reader(size)
+        read: bytes = super().read(size)
+        return read
 
     def may_be_skipped(self) -> bool:
         """Whether the next request can be found: nothing of this one is left, or little that is on its way."""
@@ -188,6 +198,7 @@ class _Chunks(body.ChunkedReader):  # type: ignore[misc]
         super().__init__(request, peer)
         self.limit_trailer_section = MOST_FRAMING_BYTES
         self._peer, self._begun, self._promised = peer, peer.taken, 0
+        peer.piece = SMALL_PIECE
 
     def left(self) -> int | None:
         """0 at the end; before it nobody knows."""

@@ -69,6 +69,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
 
     server_class = Server
     alive: bool
+    keep_alive_seconds: float
     _looking: gevent.Greenlet | None = None
 
     def patch(self) -> None:
@@ -89,6 +90,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
 
     def run(self) -> None:
         """Serve, and look after the peers. What goes wrong in a greenlet is logged as everything else is."""
+        self.keep_alive_seconds = self.cfg.keepalive
         Connection.worker = self
         gevent.get_hub().print_exception = _log_exception
         self._looking = self._look_on()
