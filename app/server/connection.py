@@ -17,6 +17,7 @@ from gunicorn.http.errors import ParseException
 from app.logs import LOGGED
 from app.server.answer import Answer
 from app.server.peer import Peer
+from app.server.refusals import refusals
 from app.server.request import BrokenBody, Request
 
 FULL = 0.8
@@ -108,10 +109,10 @@ class Connection:
         return self._end("500 Internal Server Error", answer)
 
     def _refuse(self, error: BaseException, answer: Answer | None = None) -> bool:
-        """No address and nothing of what was sent gets into the log (§9.3). One that is gone gets no answer."""
+        """What was sent is no request. A peer that is gone gets no answer."""
         if isinstance(error, OSError):
             raise error
-        log.warning("invalid_request", reason=type(error).__name__)
+        refusals.note(type(error).__name__)
         return self._end("400 Bad Request", answer)
 
     def _end(self, status: str, answer: Answer | None) -> bool:

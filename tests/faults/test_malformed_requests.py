@@ -25,6 +25,7 @@ MALFORMED = {
     "bare line feeds": b"GET /stranger HTTP/1.1\nHost: x\n\n",
     "too many headers": HEAD + b"".join(b"h%d: x\r\n" % number for number in range(9000)) + b"\r\n",
 }
+FLOOD = 200
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,15 @@ def test_what_is_no_proper_request_is_a_400_and_is_not_quoted_in_the_log(receive
     assert receiver.answers("/healthz")
     assert_only_json_lines(receiver.log)
     assert "stranger" not in receiver.log.read_text()
+
+
+def test_a_flood_of_what_is_no_request_does_not_fill_the_log(receiver):
+    for _ in range(FLOOD):
+        exchange(receiver, b"stranger\r\n\r\n")
+
+    refused = [line for line in map(json.loads, receiver.log.read_text().splitlines()) if line.get("reason")]
+    assert len(refused) < FLOOD / 4
+    assert {line["event"] for line in refused} == {"invalid_request"}
 
 
 def test_peers_that_hang_up_leave_no_traceback(receiver):

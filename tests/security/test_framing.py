@@ -1,6 +1,5 @@
 """What stands around the bodies is bounded, and whoever sends without end keeps nobody else waiting (§3.2)."""
 
-import shutil
 import socket
 import threading
 from contextlib import contextmanager, suppress
@@ -31,20 +30,19 @@ PIPELINED = 20_000
 
 
 @pytest.fixture(scope="module")
-def receiver(tmp_path_factory, sqlite_template):
-    folder = tmp_path_factory.mktemp("framing")
-    shutil.copy(sqlite_template, folder / "receiver.db")
-    settings = ENVIRONMENT | {"DATABASE_URL": f"sqlite:///{folder / 'receiver.db'}", "EMBEDDED_WORKER": "0"}
+def receiver(shared_database):
+    settings = ENVIRONMENT | {"DATABASE_URL": shared_database, "EMBEDDED_WORKER": "0"}
     with running(settings) as receiver:
         receiver.web()
         yield receiver
 
 
 @pytest.fixture(scope="module")
-def echo(tmp_path_factory):
+def echo(shared_database):
     """The same server before an application that answers at once, and waits for nothing."""
-    database = f"sqlite:///{tmp_path_factory.mktemp('echo') / 'unused.db'}"
-    with running(ENVIRONMENT | {"DATABASE_URL": database, "EMBEDDED_WORKER": "0", "LOG_LEVEL": "ERROR"}) as receiver:
+    with running(
+        ENVIRONMENT | {"DATABASE_URL": shared_database, "EMBEDDED_WORKER": "0", "LOG_LEVEL": "ERROR"}
+    ) as receiver:
         process = receiver.start("-m", "gunicorn", "tests.security.echo:app")
         eventually(lambda: process.poll() is not None or receiver.answers("/"))
         yield receiver

@@ -17,10 +17,9 @@ LENGTH = re.compile(rb"(?i)content-length: *(\d+)")
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory):
+def port(shared_database):
     """Of a receiver that answers with what it has seen."""
-    database = f"sqlite:///{tmp_path_factory.mktemp('smuggling') / 'unused.db'}"
-    with running(ENVIRONMENT | {"DATABASE_URL": database, "EMBEDDED_WORKER": "0"}) as receiver:
+    with running(ENVIRONMENT | {"DATABASE_URL": shared_database, "EMBEDDED_WORKER": "0"}) as receiver:
         process = receiver.start("-m", "gunicorn", "tests.security.echo:app")
         eventually(lambda: process.poll() is not None or receiver.answers("/"))
         yield receiver.port
