@@ -32,6 +32,7 @@ start.configured()
 configure_logging(settings.environment, settings.log_level)
 if not said.get("DATABASE_URL"):
     structlog.get_logger().info("database_by_default", database=DEFAULT_DATABASE)
+start.say_doubts(settings)
 bind = f"0.0.0.0:{said['PORT']}" if said.get("PORT") else "127.0.0.1:8000"  # a platform sets PORT
 # SQLite has one writer: a second web process would only wait for it.
 workers = int(said.get("WEB_CONCURRENCY") or (1 if settings.database_url.startswith("sqlite") else 2))

@@ -1,7 +1,9 @@
 """Every setting, once, with its comment. To add one: a field here, a line in README.md and in .env.example.
 
 `load_settings()` reads the environment, lists all mistakes at once by name (never by value) and refuses
-combinations that are unsafe. An entry point that catches `ConfigurationError` exits with 78 (EX_CONFIG).
+combinations that are unsafe. What may well be a mistake, and would hurt a first try if it were refused, is a doubt:
+`live` refuses it, and in a sandbox the start says it. An entry point that catches `ConfigurationError` exits with 78
+(EX_CONFIG).
 """
 
 import os
@@ -25,12 +27,17 @@ from app.database_url import UnusableUrl, normalise_url
 from app.privacy.sealing import SealingKey, UnusableKey, parse_keys
 from app.protocol.envelope import DEFAULT_FIELDS, Event, changing_from, fields_from, parse_event, zone_from
 from app.protocol.errors import InvalidScheme, UnusableSecret
+from app.protocol.placeholders import is_guessable, is_published, is_unfilled
 from app.protocol.schemes import SignatureScheme, key_bytes, scheme_from, weakness
 
 EXIT_CONFIGURATION = 78
 OLDEST_SQLITE = (3, 36, 0)  # RETURNING came with 3.35, whose first releases did it wrong
 WEBHOOK_PATH = "/webhooks/senang"
-LIKENESS = 0.65  # of a name that we don't know to one that we know
+LIKENESS = 0.65  # of a name that we don't know to one that we know, where both begin with SENANG_
+LIKENESS_OF_OTHERS = 0.88  # where neither does: the environment is full of other people's names
+LEAST_LIVE_KEY_BYTES = 16
+LEAST_TOKEN_LENGTH = 16
+LEAST_SESSION_SECRET_LENGTH = 32
 OWN_PATHS = frozenset(
     {
         "webhooks", "healthz", "readyz", "metrics", "sign-in", "sign-out", "events", "replays", "subjects", "audit",
@@ -40,12 +47,17 @@ OWN_PATHS = frozenset(
 """What the paths of our routes begin with."""
 DEFAULT_DATABASE = "sqlite:///instance/receiver.db"
 AUDIT_HORIZON_DAYS = 365  # the database itself refuses to delete audit rows younger than this
+READ_BY_COMMANDS = ("SENANG_OTHER_SECRETS", "RELAY_SECRET")
 PLATFORMS = ("DYNO", "RENDER", "FLY_APP_NAME", "RAILWAY_ENVIRONMENT")
 SCHEME_AXES = tuple(field.name for field in fields(SignatureScheme) if field.name != "name")
 
 
 class UnusablePath(Exception):
     """A path prefix that can't be served; the message says why, and never quotes it."""
+
+
+class UnusableToken(Exception):
+    """A bearer token that nobody could send; the message says why, and never quotes it."""
 
 
 class ConfigurationError(Exception):
@@ -90,6 +102,7 @@ class Settings:
     payload_retention_days: int  # PAYLOAD_RETENTION_DAYS: then sealed payloads are erased
     masked_retention_days: int  # MASKED_RETENTION_DAYS: then masked payloads are erased
     audit_retention_days: int  # AUDIT_RETENTION_DAYS: then audit rows are deleted
+    doubts: tuple[str, ...]  # no setting: what a start has to say of the others, a sentence each, without a value
 
     @property
     def webhook_path(self) -> str:
@@ -122,13 +135,16 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     env = _Environment(source)
     values = _read(env, on_platform=any(name in source for name in PLATFORMS))
     _check_server(env)
-    env.note_misspelt("SENANG_")
+    doubts = env.note_misspelt("SENANG_")
     mistakes = env.mistakes()
     if not mistakes:
         mistakes = _unsafe(values, source)
+        doubts += _weak(values, source)
+    if values["environment"] == "live":
+        mistakes, doubts = mistakes + doubts, []
     if mistakes:
         raise ConfigurationError(mistakes)
-    return Settings(**values)
+    return Settings(**values, doubts=(*doubts, *env.unknown("SENANG_")))
 
 
 class _Environment(Env):
@@ -137,7 +153,7 @@ class _Environment(Env):
     def __init__(self, source: Mapping[str, str]) -> None:
         super().__init__(eager=False, expand_vars=False)
         self._source = source
-        self._asked = {"SENANG_OTHER_SECRETS"}  # which the doctor reads
+        self._asked = set(READ_BY_COMMANDS)
 
     def _get_value(self, env_key: str, default: Any) -> Any:
         self._asked.add(env_key)
@@ -151,7 +167,7 @@ class _Environment(Env):
             return None
         try:
             return parse(raw)
-        except (InvalidScheme, UnusableSecret, UnusableKey, UnusableUrl, UnusablePath) as error:
+        except (InvalidScheme, UnusableSecret, UnusableKey, UnusableUrl, UnusablePath, UnusableToken) as error:
             self._errors[name].append(f"cannot be used: {error}")
             return None
 
@@ -159,13 +175,33 @@ class _Environment(Env):
         """One more mistake, a sentence without a value."""
         self._errors[name].append(mistake)
 
-    def note_misspelt(self, prefix: str) -> None:
-        """Note what looks like a setting and is none. A name that is like none of ours is the partner's own."""
+    def note_misspelt(self, prefix: str) -> list[str]:
+        """Note what has our prefix, looks like a setting and is none. Returns the doubts about other names."""
         ours = [name.removeprefix(prefix) for name in sorted(self._asked) if name.startswith(prefix)]
+        others = [name for name in sorted(self._asked) if not name.startswith(prefix) and name != "PORT"]
+        doubts = []
         for name in sorted(self._source.keys() - self._asked):
-            theirs = name.removeprefix(prefix)
-            if theirs != name and (nearest := get_close_matches(theirs, ours, n=1, cutoff=LIKENESS)):
-                self.note(name, f"is no setting. Is {prefix}{nearest[0]} meant?")
+            if name.startswith(prefix):
+                if nearest := get_close_matches(name.removeprefix(prefix), ours, n=1, cutoff=LIKENESS):
+                    self.note(name, f"is no setting. Is {prefix}{nearest[0]} meant?")
+                continue
+            nearest = get_close_matches(name, others, n=1, cutoff=LIKENESS_OF_OTHERS)
+            if nearest and f"_{nearest[0]}_" not in f"_{name}_":  # DATABASE_URL_2 is somebody's own
+                doubts.append(f"{name}: is no setting. Is {nearest[0]} meant?")
+        return doubts
+
+    def unknown(self, prefix: str) -> list[str]:
+        """A sentence for each name that has our prefix and is no setting. It may be the partner's own."""
+        known = sorted(self._asked.difference(READ_BY_COMMANDS))
+        ours = [name.removeprefix(prefix).split("_") for name in known if name.startswith(prefix)]
+        found = []
+        for name in sorted(self._source.keys() - self._asked):
+            theirs = name.removeprefix(prefix).split("_")
+            if name.startswith(prefix):
+                meant = next((it for it in ours if _is_part_of(theirs, it)), None)
+                hint = f" Is {prefix}{'_'.join(meant)} meant?" if meant else ""
+                found.append(f"{name}: is no setting of the receiver, which leaves it alone.{hint}")
+        return found
 
     def mistakes(self) -> list[str]:
         """A sentence for each setting that is missing or wrong."""
@@ -190,9 +226,9 @@ def _read(env: _Environment, *, on_platform: bool) -> dict[str, Any]:
             "SENANG_CHANGING_FIELDS", lambda text: changing_from(text, payload_fields or DEFAULT_FIELDS), ""
         ),
         "partner_id": env.str("SENANG_PARTNER_ID", ""),
-        "payload_keys": env.parsed("PAYLOAD_KEYS", parse_keys),
+        "payload_keys": env.parsed("PAYLOAD_KEYS", _payload_keys),
         "secret_key": env.parsed("SECRET_KEY", _session_secret),
-        "metrics_token": env.str("METRICS_TOKEN", ""),
+        "metrics_token": env.parsed("METRICS_TOKEN", _bearer_token, ""),
         "trusted_proxies": _whole(env, "TRUSTED_PROXIES", int(on_platform), 0, 10),
         "script_name": env.parsed("SCRIPT_NAME", _path_prefix, ""),
         "require_https": env.bool("REQUIRE_HTTPS", on_platform or environment == "live"),
@@ -229,7 +265,9 @@ def _postgresql(text: str) -> str:
 
 
 def _check_server(env: _Environment) -> None:
-    """What gunicorn.conf.py reads by itself, before it has to fail there."""
+    """What is read elsewhere, by gunicorn.conf.py or Flask, before it has to fail there."""
+    for name in ("TLS_CERTFILE", "TLS_KEYFILE", "FLASK_DEBUG"):
+        env.str(name, "")
     env.int("PORT", None, validate=Range(0, 65535))
     env.int("WEB_CONCURRENCY", None, validate=Range(1, 256))
 
@@ -261,9 +299,53 @@ def _path_prefix(text: str) -> str:
 
 
 def _session_secret(text: str) -> str:
-    if len(text) < 32 or len(set(text)) < 8:
+    if is_unfilled(text):
+        raise UnusableSecret("placeholder")
+    if len(text) < LEAST_SESSION_SECRET_LENGTH or len(set(text)) < 8:
         raise UnusableSecret("too_short")
     return text
+
+
+def _bearer_token(text: str) -> str:
+    if text and not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", text):
+        raise UnusableToken("a bearer token has letters, digits and -._~+/ only, and = at its end (RFC 6750).")
+    if is_unfilled(text):
+        raise UnusableToken("placeholder")
+    return text
+
+
+def _payload_keys(text: str) -> tuple[SealingKey, ...]:
+    if any(map(is_unfilled, text.split(","))):
+        raise UnusableKey("placeholder")
+    return parse_keys(text)
+
+
+def _is_part_of(theirs: list[str], ours: list[str]) -> bool:
+    """Whether the words are how ours begin or end: ENV for ENVIRONMENT, SECRET for WEBHOOK_SECRETS."""
+    return any(
+        len(part) == len(theirs) and all(b.startswith(a) for a, b in zip(theirs, part, strict=True))
+        for part in (ours[: len(theirs)], ours[-len(theirs) :])
+    )
+
+
+def _weak(values: Mapping[str, Any], source: Mapping[str, str]) -> list[str]:
+    """Secrets that work, and that somebody could guess or look up. A sentence for each setting that has one."""
+    readable = "everybody can read or guess it. `flask --app wsgi init` makes fresh secrets."
+    found = []
+    if any(map(is_published, values["webhook_secrets"])):
+        found.append("SENANG_WEBHOOK_SECRETS: everybody can read or guess one of them. Use what Senang.io gave you.")
+    elif min(map(len, values["signature_keys"])) < LEAST_LIVE_KEY_BYTES:
+        found.append(f"SENANG_WEBHOOK_SECRETS: a key of less than {LEAST_LIVE_KEY_BYTES} bytes can be guessed.")
+    if any(map(is_guessable, source["PAYLOAD_KEYS"].split(","))):
+        found.append(f"PAYLOAD_KEYS: {readable}")
+    if is_guessable(values["secret_key"]):
+        found.append(f"SECRET_KEY: {readable}")
+    if token := values["metrics_token"]:
+        if len(token) < LEAST_TOKEN_LENGTH:
+            found.append(f"METRICS_TOKEN: less than {LEAST_TOKEN_LENGTH} characters can be guessed.")
+        elif is_guessable(token):
+            found.append("METRICS_TOKEN: everybody can read or guess it.")
+    return found
 
 
 def _unsafe(values: Mapping[str, Any], source: Mapping[str, str]) -> list[str]:

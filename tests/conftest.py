@@ -7,10 +7,12 @@ test needs. Every test that asks for `app` runs on SQLite; with `@both_databases
 import re
 import shutil
 import signal
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from secrets import token_bytes, token_hex
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -47,6 +49,13 @@ ENVIRONMENT = {
 }
 PASSWORD = "correct horse battery"
 _QUICK_HASH = generate_password_hash(PASSWORD, method="pbkdf2:sha256:1")
+LIVE = {
+    "SENANG_ENVIRONMENT": "live",
+    "SENANG_WEBHOOK_SECRETS": f"whsec_{b64encode(token_bytes(32)).decode()}",
+    "PAYLOAD_KEYS": token_hex(32),
+    "SECRET_KEY": token_hex(32),
+}
+"""What makes the environment of a test a live one: `live` refuses the secrets above, which everybody can read."""
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from app.inbox.captures import (
 from app.inbox.models import AuditEntry, CapturedDelivery, StoredEvent
 from app.inbox.retention import purge
 from app.protocol.schemes import SCHEMES
+from tests.conftest import LIVE
 from tests.databases import both_databases
 
 SLACK = SCHEMES["slack"]
@@ -163,7 +164,7 @@ def test_what_was_captured_is_sealed_in_the_database(open_for, stranger, session
 
 
 def test_live_is_never_captured(environment, request):
-    environment |= {"SENANG_ENVIRONMENT": "live"}
+    environment |= LIVE
     inbox = request.getfixturevalue("inbox")
 
     with pytest.raises(CaptureRefused):

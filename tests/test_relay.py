@@ -20,6 +20,7 @@ from app.inbox.relay import Waiting, take_body
 from app.privacy.sealing import unseal
 from app.sandbox.loopback import held_port
 from tests import inherited
+from tests.conftest import LIVE
 from tests.databases import both_databases, on_postgresql
 from tests.processes import ROOT, eventually
 from tests.served import served
@@ -248,7 +249,7 @@ def test_a_live_receiver_relays_nothing_and_a_sandbox_none_of_its_live_rows(
     laptop.start()
 
     relay("--from", "evt_1")
-    live = assemble(environment | {"SENANG_ENVIRONMENT": "live", "REQUIRE_HTTPS": "1"})
+    live = assemble(environment | LIVE | {"REQUIRE_HTTPS": "1"})
     refused = relay("--from", "start", app=live)
 
     assert (refused.exit_code, refused.stderr) == (

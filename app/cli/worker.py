@@ -39,6 +39,7 @@ from app.inbox.rollup import roll_up_if_due
 from app.inbox.time_limit import HandBack, HandlerTimeout, TimeLimit
 from app.inbox.wakeup import Listener
 from app.inbox.work import BatchInterrupted, process_next
+from app.server.start import say_doubts
 
 log = structlog.get_logger()
 
@@ -74,6 +75,8 @@ _fork = multiprocessing.get_context("fork")
 def worker(processes: int | None, drain: bool, patience: float, parent: int | None) -> None:
     """Run the handlers of events that are due."""
     inbox = present_inbox()
+    if parent is None:  # else gunicorn has said it
+        say_doubts(inbox.settings)
     with contextlib.suppress(SQLAlchemyError):  # a database that is away now may come
         refuse_environment(inbox)
     drain_patience = patience if drain else None

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from app.protocol.errors import InvalidScheme, UnusableSecret
+from app.protocol.placeholders import is_unfilled
 
 ALGORITHMS = ("sha256", "sha512", "sha1")
 ENCODINGS = ("hex", "hex-upper", "base64", "base64-unpadded", "base64url", "base64url-unpadded")
@@ -33,15 +34,6 @@ _CHOICES = {
 ALIASES = {"none": "", "space": " ", "newline": "\n"}
 """How a setting spells what an environment variable can't hold."""
 
-_PLACEHOLDERS = (
-    "changeme",
-    "change-me",
-    "your-secret",
-    "yoursecret",
-    "placeholder",
-    "example",
-    "secret-here",
-)
 _PARTS = re.compile(r"(\{[a-z]+\})")
 _IN_NAMES = re.compile(r"[A-Za-z0-9_.-]+")
 _GLUED = [
@@ -199,7 +191,7 @@ def key_bytes(scheme: SignatureScheme, secret: str) -> bytes:
         raise UnusableSecret("surrounded_by_white_space")
     if secret.startswith("whpk_"):
         raise UnusableSecret("public_key")
-    if any(word in secret.lower() for word in _PLACEHOLDERS):
+    if is_unfilled(secret):
         raise UnusableSecret("placeholder")
     key = decode_secret(scheme.secret_encoding, secret.removeprefix(scheme.secret_prefix))
     if len(key) < scheme.minimum_key_bytes:

@@ -6,6 +6,7 @@ To refuse another one, add it to `mistake()`.
 import sys
 from typing import Any
 
+import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import EXIT_CONFIGURATION, Settings
@@ -47,6 +48,13 @@ def database_mistake(settings: Settings) -> str | None:
         return None
     finally:
         engine.dispose()
+
+
+def say_doubts(settings: Settings) -> None:
+    """What may well be a mistake in the settings, once for each start."""
+    for doubt in settings.doubts:
+        setting, _, sentence = doubt.partition(": ")
+        structlog.get_logger().warning("doubtful_setting", setting=setting, doubt=sentence)
 
 
 def refuse(sentence: str, exit_code: int = EXIT_CONFIGURATION) -> None:

@@ -14,6 +14,7 @@ from app.inbox.models import AuditEntry, StoredEvent
 from app.inbox.time_limit import TimeLimit
 from app.inbox.work import process_next
 from app.sandbox.sender import Sender, post_over_http
+from tests.conftest import LIVE
 from tests.databases import both_databases, on_own_postgresql
 from tests.processes import PATIENCE_SECONDS, eventually, running
 
@@ -117,7 +118,7 @@ def test_trigger_sends_every_type_from_another_process_and_each_is_processed(env
 @pytest.fixture
 def live(environment, database):
     """The same database under `live`."""
-    settings = environment | {"DATABASE_URL": database, "SENANG_ENVIRONMENT": "live"}
+    settings = environment | LIVE | {"DATABASE_URL": database}
     app = create_app(load_settings(settings), Clock())
     yield app
     app.extensions["inbox"].close()
@@ -126,6 +127,8 @@ def live(environment, database):
 @pytest.fixture
 def deliver_live(live, sender, payload):
     """Deliver to `live`, by HTTPS."""
+    settings = live.extensions["inbox"].settings
+    sender = Sender(sender.url, settings.scheme, settings.signature_keys[0], sender.clock)
 
     def send(body=None, **changes):
         signed = sender.signed(body or json.dumps(payload(**changes)).encode())
@@ -184,7 +187,7 @@ def test_no_command_of_live_acts_on_a_database_that_holds_sandbox_events(deliver
 @clause("8.3")
 def test_gunicorn_refuses_to_start_live_on_a_database_that_holds_sandbox_events(deliver, environment, database):
     deliver()
-    settings = environment | {"DATABASE_URL": database, "SENANG_ENVIRONMENT": "live"}
+    settings = environment | LIVE | {"DATABASE_URL": database}
 
     with running(settings, EMBEDDED_WORKER="0") as receiver:
         web = receiver.web()
@@ -194,7 +197,7 @@ def test_gunicorn_refuses_to_start_live_on_a_database_that_holds_sandbox_events(
 
 @clause("8.3")
 def test_gunicorn_starts_live_while_its_database_is_away(environment):
-    away = {"DATABASE_URL": "postgresql://postgres@127.0.0.1:1/nowhere", "SENANG_ENVIRONMENT": "live"}
+    away = LIVE | {"DATABASE_URL": "postgresql://postgres@127.0.0.1:1/nowhere"}
 
     with running(environment | away, EMBEDDED_WORKER="0", WEB_CONCURRENCY="1") as receiver:
         receiver.web()

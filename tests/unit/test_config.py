@@ -1,6 +1,9 @@
 """What stops a start: every mistake at once, by name, never by value."""
 
+import json
 import os
+from base64 import b64encode
+from secrets import token_bytes, token_hex, token_urlsafe
 
 import pytest
 from dotenv import dotenv_values
@@ -8,9 +11,8 @@ from sqlalchemy.engine import make_url
 
 from app.config import ConfigurationError, load_env_file, load_settings
 from tests.certificates import self_signed
-from tests.processes import PATIENCE_SECONDS, ROOT, Receiver, running
-
-LIVE = {"SENANG_ENVIRONMENT": "live"}
+from tests.conftest import LIVE
+from tests.processes import PATIENCE_SECONDS, ROOT, Receiver, eventually, running
 
 
 def mistakes(environ):
@@ -285,3 +287,169 @@ def test_an_address_that_nothing_can_be_reached_at_is_refused_without_its_value(
 @pytest.mark.parametrize("url", ["postgresql://u:x@/d?host=a:1&host=b:2", "postgresql://u:x@/d?host=h1,h2&port=1,2"])
 def test_an_address_of_several_hosts_may_be_used(environment, url):
     assert load_settings(environment | {"DATABASE_URL": url}).database_url
+
+
+GUESSABLE = {
+    "SECRET_KEY": [
+        "0123456789abcdef0123456789abcdef", "my-super-secret-key-for-the-receiver",
+        "Passw0rd-password-PASSWORD-1234567",
+        "qwertyuiopasdfghjklzxcvbnm123456", "abcdefghijklmnopqrstuvwxyz012345", "insecure-9fe1c7b2a4d8e3f6b5a1c2d7",
+    ],
+    "METRICS_TOKEN": [
+        "a", "0123456789abcde", "metrics-password-7", "x" * 40, "abcabcabcabcabcabc", "deadbeefdeadbeef9",
+        "secret-of-prometheus",
+    ],
+    "PAYLOAD_KEYS": [
+        "0123456789abcdef" * 4, "8f1c2b7d4e5a69780123456789abcdef0fedcba98765432113579bdf02468ace",
+        "deadbeefcafef00d" * 4,
+        "c3VwZXJzZWNyZXRwYXNzd29yZHNlY3JldA0123456780=",
+    ],
+    "SENANG_WEBHOOK_SECRETS": [
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_plJ3nmyCDGBKInavdOK15jsl", f"whsec_{'MTIzNDU2' * 5}",
+    ],
+}  # fmt: skip
+"""Secrets that work, and that everybody can read or guess."""
+UNFILLED = {
+    "SECRET_KEY": [
+        "please-change-me-please-change-me-1", "CHANGE_THIS_TO_SOMETHING_RANDOM_12",
+        "your-secret-key-goes-here-0123456789",
+        "<replace with your own secret key 1>", "example-example-example-0123456789",
+        "placeholder0123456789abcdefghijkl",
+    ],
+    "METRICS_TOKEN": [
+        "changeme-changeme-9", "your-token-0123456789", "token-here-0123456789", "a token", '"quoted-0123456789"',
+    ],
+    "PAYLOAD_KEYS": ["changemeChangeme0123456789abcdefABCDEFghij0=", "your-payload-key-here"],
+    "SENANG_WEBHOOK_SECRETS": [
+        "whsec_changemechangemechangemechangeme", "whsec_yourSecretHere0123456789abcdefghij",
+    ],
+}  # fmt: skip
+"""What asks to be replaced."""
+
+
+@pytest.fixture
+def live(environment):
+    """Settings with which `live` starts."""
+    return environment | LIVE | {"DATABASE_URL": "sqlite:////srv/receiver.db"}
+
+
+def named(found):
+    return [sentence.split(":")[0] for sentence in found]
+
+
+def test_live_refuses_what_everybody_can_read_or_guess_by_name_and_a_sandbox_says_it(environment, live):
+    sandbox = {**live, "SENANG_ENVIRONMENT": "sandbox"}
+    assert load_settings(live).doubts == load_settings(sandbox).doubts == ()
+
+    for name, values in GUESSABLE.items():
+        for value in values:
+            found, doubts = mistakes(live | {name: value}), load_settings(sandbox | {name: value}).doubts
+
+            assert (named(found), named(doubts)) == ([name], [name]), value
+            assert value == "a" or value not in found[0]
+
+
+def test_what_asks_to_be_replaced_is_refused_everywhere(environment):
+    taken = []
+    for name, values in UNFILLED.items():
+        for value in values:
+            try:
+                load_settings(environment | {name: value})
+                taken.append(value)
+            except ConfigurationError as error:
+                assert named(error.mistakes) == [name], value  # noqa: PT017 - one test walks all cases
+
+    assert taken == []
+
+
+def test_live_refuses_a_signature_key_that_can_be_guessed_whatever_its_encoding(live, environment):
+    short = {"SENANG_SIGNATURE_MINIMUM_KEY_BYTES": "1"}
+    for scheme, encoding, secret in (
+        ("github", "utf-8", "a1b2c3"),
+        ("github", "utf-8", "a1b2c3d4e5f6g7h"),
+        ("github", "hex", "a1b2c3d4e5f60718293a4b5c6d7e8f"),
+        ("stripe", "base64", "obLD1OX2Bxgp"),
+        ("standard-webhooks", "", "whsec_obLD1OX2Bxgp"),
+    ):
+        changes = short | {
+            "SENANG_SIGNATURE_SCHEME": scheme,
+            "SENANG_SIGNATURE_SECRET_ENCODING": encoding,
+            "SENANG_WEBHOOK_SECRETS": secret,
+        }
+        assert named(mistakes(live | changes)) == ["SENANG_WEBHOOK_SECRETS"], secret
+        assert named(load_settings(environment | LIVE | changes | {"SENANG_ENVIRONMENT": "sandbox"}).doubts) == [
+            "SENANG_WEBHOOK_SECRETS"
+        ]
+
+
+def test_fresh_secrets_are_never_taken_for_guessable_ones(live):
+    for _ in range(300):
+        fresh = {"METRICS_TOKEN": token_urlsafe(24), "PAYLOAD_KEYS": token_hex(32), "SECRET_KEY": token_urlsafe(32)}
+        assert load_settings(live | fresh | {"SENANG_WEBHOOK_SECRETS": f"whsec_{b64encode(token_bytes(32)).decode()}"})
+
+
+def test_a_secret_may_be_called_so_by_whoever_issues_it(live):
+    assert load_settings(live | {"SENANG_SIGNATURE_SCHEME": "github", "SENANG_WEBHOOK_SECRETS": "secret_live_9aQx7Lr2"})
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("METRIC_TOKEN", "METRICS_TOKEN"),
+        ("PAYLOAD_KEY", "PAYLOAD_KEYS"),
+        ("DATABSE_URL", "DATABASE_URL"),
+        ("TLS_CERT_FILE", "TLS_CERTFILE"),
+        ("REQUIRE_HTTP", "REQUIRE_HTTPS"),
+        ("MAX_ATTEMPT", "MAX_ATTEMPTS"),
+        ("AUDIT_RETENTION_DAY", "AUDIT_RETENTION_DAYS"),
+        ("TRUSTED_PROXYS", "TRUSTED_PROXIES"),
+        ("WEB_CONCURENCY", "WEB_CONCURRENCY"),
+        ("FLASK_DEBUGG", "FLASK_DEBUG"),
+    ],
+)
+def test_a_name_that_is_nearly_a_setting_is_refused_in_live_and_said_in_a_sandbox(live, name, meant):
+    said = [f"{name}: is no setting. Is {meant} meant?"]
+
+    assert mistakes(live | {name: "x"}) == said
+    assert list(load_settings({**live, "SENANG_ENVIRONMENT": "sandbox", name: "x"}).doubts) == said
+
+
+def test_names_of_other_programs_raise_no_doubt(live):
+    theirs = (
+        "PATH", "HOME", "PORTS", "PGDATABASE", "DATABASE_PUBLIC_URL", "DATABASE_PRIVATE_URL", "DATABASE_URL_2",
+        "SECRET_KEY_BASE",
+        "TEST_DATABASE_URL", "DJANGO_SECRET_KEY", "AWS_SECRET_ACCESS_KEY", "HEROKU_APP_NAME", "FLASK_APP", "FLASK_ENV",
+        "GUNICORN_CMD_ARGS", "PROMETHEUS_MULTIPROC_DIR", "PYTHON_DOTENV_DISABLED", "RELAY_SECRET", "WORKER_ID", "TZ",
+    )  # fmt: skip
+
+    assert load_settings(live | dict.fromkeys(theirs, "x")).doubts == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("SENANG_SECRET", " Is SENANG_WEBHOOK_SECRETS meant?"),
+        ("SENANG_ENV", " Is SENANG_ENVIRONMENT meant?"),
+        ("SENANG_TOLERANCE", " Is SENANG_TIMESTAMP_TOLERANCE meant?"),
+        ("SENANG_SCHEME", " Is SENANG_SIGNATURE_SCHEME meant?"),
+        ("SENANG_API_KEY", ""),
+    ],
+)
+def test_a_name_of_ours_that_is_no_setting_is_said_and_may_be_the_partners_own(live, name, hint):
+    said = (f"{name}: is no setting of the receiver, which leaves it alone.{hint}",)
+
+    assert load_settings(live | {name: "x"}).doubts == said
+
+
+def test_a_start_says_its_doubts_once_and_without_a_value(environment, tmp_path):
+    with running(environment, METRICS_TOKEN="hunter2", SENANG_TENANT="hunter3") as receiver:
+        receiver.log = tmp_path / "log"
+        receiver.web()
+        eventually(lambda: "worker_started" in receiver.log.read_text() or receiver.answers("/readyz"))
+
+    said = [line for line in receiver.log.read_text().splitlines() if "doubtful_setting" in line]
+    assert sorted(json.loads(line)["setting"] for line in said) == [
+        "METRICS_TOKEN", "PAYLOAD_KEYS", "SECRET_KEY", "SENANG_TENANT", "SENANG_WEBHOOK_SECRETS",
+    ]  # fmt: skip
+    assert sum("less than 16 characters" in line for line in said) == 1
+    assert "hunter" not in receiver.log.read_text()

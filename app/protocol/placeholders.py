@@ -1,0 +1,38 @@
+"""Which secrets are none: texts that stand where a secret belongs, and secrets that everybody can read or guess.
+
+To add one: a wording that asks to be replaced into `_UNFILLED`, a secret that somebody has published into `_PUBLISHED`,
+what people type when they need just anything into `_TYPED`.
+"""
+
+import re
+
+_UNFILLED = re.compile(
+    r"change[\W_]*(me|this)|replace[\W_]*(me|this|with)|your[\W_]*(secret|key|token|password)"
+    r"|(secret|key|token|password)[\W_]*here|placeholder|example",
+    re.IGNORECASE,
+)
+_TYPED = re.compile(
+    r"secret|passwor[dt]|letmein|default|insecure|qwert|asdfgh|abcdefgh|01234567|12345678|deadbeef", re.IGNORECASE
+)
+_PUBLISHED = {
+    "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # Standard Webhooks, and our own tests
+    "whsec_plJ3nmyCDGBKInavdOK15jsl",  # Svix
+    "8f742231b10e8888abcd99yyyzzz85a5",  # Slack
+    "It's a Secret to Everybody",  # GitHub
+}
+
+
+def is_unfilled(secret: str) -> bool:
+    """Whether the text asks to be replaced."""
+    return _UNFILLED.search(secret) is not None
+
+
+def is_published(secret: str) -> bool:
+    """Whether the secret stands in somebody's documentation, is one text again and again, or asks to be replaced."""
+    repeated = secret in (secret + secret)[1:-1]
+    return secret in _PUBLISHED or repeated or is_unfilled(secret)
+
+
+def is_guessable(secret: str) -> bool:
+    """The same, or it looks typed. Only for secrets that their owner chooses: who issues others may call them so."""
+    return is_published(secret) or _TYPED.search(secret) is not None
