@@ -20,7 +20,8 @@ from app.server.embedded import embedded_worker
 OWN_COUNTS = "senang-metrics-"
 """How a folder's name begins that was made here for the web workers' counts."""
 
-load_env_file(Path(__file__).resolve().parent / ".env")
+ENV_FILE = Path(__file__).resolve().parent / ".env"
+load_env_file(ENV_FILE)
 try:
     settings = load_settings()
 except ConfigurationError as error:
@@ -33,6 +34,7 @@ configure_logging(settings.environment, settings.log_level)
 if not said.get("DATABASE_URL"):
     structlog.get_logger().info("database_by_default", database=DEFAULT_DATABASE)
 start.say_doubts(settings)
+start.say_open_files({".env": ENV_FILE, "TLS_KEYFILE": said.get("TLS_KEYFILE")})
 bind = f"0.0.0.0:{said['PORT']}" if said.get("PORT") else "127.0.0.1:8000"  # a platform sets PORT
 # SQLite has one writer: a second web process would only wait for it.
 workers = int(said.get("WEB_CONCURRENCY") or (1 if settings.database_url.startswith("sqlite") else 2))

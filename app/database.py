@@ -30,6 +30,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from app.database_url import ROOT as ROOT
 from app.pipelined import PipelinedConnection
+from app.private_files import private_database
 
 LOCK_TIMEOUT_SECONDS = 2.0
 LOCK_RETRY_SECONDS = 0.005
@@ -180,6 +181,7 @@ def make_engine(url: str) -> Engine:
     """An engine that keeps our promises. They hang on this engine alone: a partner's own engines stay as they are."""
     engine = sa.create_engine(**_options(url))
     if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "do_connect", _keep_private)
         sa.event.listen(engine, "connect", _set_up_file)
         sa.event.listen(engine, "begin", _begin_sqlite)
         sa.event.listen(engine, "reset", _end_transaction)
@@ -195,7 +197,6 @@ def make_engine(url: str) -> Engine:
 def _options(url: str) -> dict[str, Any]:
     """What `create_engine` is told for this URL. Error messages never quote values."""
     if make_url(url).get_backend_name() == "sqlite":
-        Path(make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)
         return {
             "url": url,
             "hide_parameters": True,
@@ -232,6 +233,10 @@ def _options(url: str) -> dict[str, Any]:
 
 def _connect(_dialect: Dialect, _record: Any, arguments: Any, options: Any) -> PipelinedConnection:
     return PipelinedConnection.connect(*arguments, **options)
+
+
+def _keep_private(_dialect: Dialect, _record: Any, arguments: Any, _options: Any) -> None:
+    private_database(Path(arguments[0]))
 
 
 def _set_up_file(connection: Any, _record: Any) -> None:

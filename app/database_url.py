@@ -1,4 +1,4 @@
-"""What `DATABASE_URL` may say, and what is made of it. A leaf.
+"""What `DATABASE_URL` may say, and what is made of it.
 
 Platforms and other people's tools write such addresses in many ways. Each either works or is refused with a sentence
 that names what is wrong, and never a value: what looks like a port or an option may be the tail of a password. To add
@@ -12,7 +12,11 @@ from psycopg import pq
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from app.private_files import make_private, private_folder
+
 ROOT = Path(__file__).resolve().parent.parent
+OWN_FOLDER = ROOT / "instance"
+"""Made for the database by default."""
 _POSTGRESQL = "postgresql+psycopg"
 _SCHEMES = {
     "postgres": _POSTGRESQL,
@@ -83,7 +87,9 @@ def _sqlite(url: URL) -> URL:
         raise UnusableUrl("an address of SQLite's takes no options here.")
     try:
         path = (ROOT / url.database).resolve()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
+        if path.parent == OWN_FOLDER:
+            make_private(path.parent)  # an earlier release left it open
         is_folder = path.is_dir()
     except (OSError, ValueError) as error:
         raise UnusableUrl(f"there can be no such file ({type(error).__name__}).") from None

@@ -1,6 +1,7 @@
 """`init`: a .env with fresh secrets, never over an existing one; and what runs without valid settings."""
 
 import base64
+import os
 import secrets
 import sys
 
@@ -10,6 +11,7 @@ from flask import Flask
 from app.cli.doctor import doctor
 from app.config import EXIT_CONFIGURATION, ConfigurationError
 from app.database import ROOT
+from app.private_files import create_private
 
 
 @click.command()
@@ -25,8 +27,7 @@ def init() -> None:
         f"SECRET_KEY={secrets.token_hex(32)}",
     ]
     try:
-        with target.open("x", encoding="utf-8") as file:
-            target.chmod(0o600)
+        with os.fdopen(create_private(target), "w", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
     except FileExistsError:
         raise click.ClickException(".env exists already and was left as it is.") from None

@@ -4,6 +4,8 @@ To refuse another one, add it to `mistake()`.
 """
 
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -11,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import EXIT_CONFIGURATION, Settings
 from app.database import make_engine, reading
+from app.private_files import is_open_to_others
 
 WORKER_CLASS = "app.server.web_worker.WebWorker"
 GUNICORN_BOOT_ERROR = 3
@@ -55,6 +58,13 @@ def say_doubts(settings: Settings) -> None:
     for doubt in settings.doubts:
         setting, _, sentence = doubt.partition(": ")
         structlog.get_logger().warning("doubtful_setting", setting=setting, doubt=sentence)
+
+
+def say_open_files(files: Mapping[str, str | Path | None]) -> None:
+    """Which files of secrets everybody on this machine may read, by what each is called."""
+    for name, path in files.items():
+        if path and is_open_to_others(Path(path)):
+            structlog.get_logger().warning("readable_by_everybody", file=name, remedy="chmod 600")
 
 
 def refuse(sentence: str, exit_code: int = EXIT_CONFIGURATION) -> None:
