@@ -60,7 +60,7 @@ def throwaway(settings: Settings, postgres: str | None) -> Iterator[Target]:
                 copy.migrate("downgrade", "base")
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class Throwaway(Target):
     """The copy's processes, and a look into its database."""
 

@@ -35,11 +35,14 @@ MOST_COMPARED, LARGEST_COMPARED = 5, 64 * 1024
 
 
 class Delivery(NamedTuple):
-    """One POST whose signature was right."""
+    """One POST whose signature was right. It does not show its body."""
 
     body: bytes
     request_id: str
     duration_ms: int = 0
+
+    def __repr__(self) -> str:
+        return f"Delivery(request_id={self.request_id!r})"
 
 
 class Receipt(NamedTuple):

@@ -12,9 +12,9 @@ from datetime import datetime
 _CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Captured:
-    """A POST. `received_at` is None where nobody noted it."""
+    """A POST. `received_at` is None where nobody noted it. It does not show itself: its body is in clear text."""
 
     url: str
     headers: tuple[tuple[str, str], ...]

@@ -36,9 +36,12 @@ _NO_PATH = re.compile(r"[\s;=\"'|]")
 _EVENT_ID = re.compile(r"[!-~]{1,200}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Event:
-    """One fact that Senang.io tells. `id` is its idempotency key, for work outside the database too."""
+    """One fact that Senang.io tells. `id` is its idempotency key, for work outside the database too.
+
+    It does not show itself in logs and errors: it is in clear text.
+    """
 
     id: str
     type: str

@@ -89,9 +89,9 @@ def _open(request: urllib.request.Request) -> Any:
         return error
 
 
-@dataclass
+@dataclass(repr=False)
 class Sender:
-    """A sender with one secret."""
+    """A sender with one secret, which it does not show."""
 
     url: str
     scheme: SignatureScheme

@@ -24,7 +24,7 @@ USUAL = (
 REWRITTEN = "The body was parsed and written anew on its way to us: whatever stands before us must not touch it."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Proof:
     """A cause that was proven: with this delivery and this secret, the find is right."""
 

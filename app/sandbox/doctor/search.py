@@ -41,7 +41,7 @@ _FOREVER = timedelta(days=36500)
 _NO_STAMP = Stamp("", "", "seconds", "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Find:
     """A scheme under which the delivery is authentic."""
 
@@ -61,7 +61,7 @@ class Search:
     complete: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Attempt:
     """One combination whose digest is to be compared."""
 

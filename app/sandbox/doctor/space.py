@@ -37,7 +37,7 @@ _ORDINARY = re.compile(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Place:
     """A text that could be the signature, and how it would be read."""
 
@@ -65,7 +65,7 @@ class Stamp:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Key:
     """One way to make key bytes of a secret."""
 
@@ -74,7 +74,7 @@ class Key:
     key: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Payload:
     """What of the body is signed: its bytes, or its sorted fields."""
 
