@@ -8,7 +8,7 @@ No connection has a timer of its own: the worker looks now and then who waits fo
 connection. Nothing interrupts the application, so what is being stored is stored.
 
 gevent hands over to others only where somebody has to wait. A peer whose next piece is always there already would keep
-all others waiting, so it gives way after each piece.
+all others waiting, so it gives way: many times as long as it has kept them waiting.
 """
 
 import math
@@ -28,7 +28,10 @@ SMALL_PIECE = 1024
 MOST_AT_ONCE = 64 * 1024
 MOST_READ_AWAY = 16 * 1024 * 1024
 TURN_SECONDS = 0.001
-"""For so long it gives way. With 0 gevent would look at no other socket for up to 5 ms."""
+"""For so long a peer may keep others waiting before it gives way."""
+PAUSE = 32
+"""It gives way so many times as long: sixteen such peers leave half of the time to others."""
+LONGEST_PAUSE_SECONDS = 0.1
 
 
 class Peer(Unreader):  # type: ignore[misc]  # gunicorn is not typed
@@ -43,7 +46,7 @@ class Peer(Unreader):  # type: ignore[misc]  # gunicorn is not typed
         self._is_late = False
         self._received = 0
         self.piece = PIECE  # how much is taken at once where nobody knows how much there is
-        self._turn = -1
+        self._turn, self._turn_began = -1, 0.0  # of the event loop, when we last waited
 
     @property
     def taken(self) -> int:
@@ -105,6 +108,7 @@ class Peer(Unreader):  # type: ignore[misc]  # gunicorn is not typed
         self._waits_until = self._sends_until
         piece: bytes = self._connection.recv(most)
         self._waits_until = math.inf
+        self._has_waited()
         if self._is_late:
             raise TimeoutError
         self._received += len(piece)
@@ -117,8 +121,18 @@ class Peer(Unreader):  # type: ignore[misc]  # gunicorn is not typed
             self._sends_until = time.monotonic() + REQUEST_SECONDS
 
     def _give_way(self) -> None:
-        """Let others have a turn, if nobody had one since this peer's last piece."""
-        loop = gevent.get_hub().loop
-        if loop.iteration == self._turn:
-            gevent.sleep(TURN_SECONDS)
-        self._turn = loop.iteration
+        """Let others have a turn, if nobody had one for a while because of this peer."""
+        if self._has_waited():
+            return
+        used = time.monotonic() - self._turn_began
+        if used > TURN_SECONDS:
+            gevent.sleep(min(used * PAUSE, LONGEST_PAUSE_SECONDS))  # with 0 gevent would not look at other sockets
+            self._has_waited()
+
+    def _has_waited(self) -> bool:
+        """Whether others had a turn since this was last asked. From then on the next one counts."""
+        turn = gevent.get_hub().loop.iteration
+        if turn == self._turn:
+            return False
+        self._turn, self._turn_began = turn, time.monotonic()
+        return True

@@ -16,7 +16,7 @@ from app.remembered import remembered
 from app.server.peer import SMALL_PIECE, Peer
 
 MOST_HEAD_BYTES = 32 * 1024
-MOST_FRAMING_BYTES = 16 * 1024
+MOST_FRAMING_BYTES = 8 * 1024
 """Of sizes, extensions and ends of lines around the chunks of one body: five bytes or more for each chunk."""
 MOST_CHUNK_BYTES = 2**32
 """Routers are known to cut a larger size."""
