@@ -69,6 +69,7 @@ class Connection:
         try:
             request = Request(self._peer)
         except ParseException as error:
+            self._peer.hold_back()
             return self._refuse(error)
         return self._answer(request)
 

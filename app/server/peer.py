@@ -23,8 +23,6 @@ REQUEST_SECONDS = 10.0
 SEND_SECONDS = 10.0
 LINGER_SECONDS = 5.0
 PIECE = 8 * 1024
-SMALL_PIECE = 1024
-"""Where many short things may stand in one: gunicorn copies what is left of a piece for each of them."""
 MOST_AT_ONCE = 64 * 1024
 MOST_READ_AWAY = 16 * 1024 * 1024
 TURN_SECONDS = 0.001
@@ -45,7 +43,6 @@ class Peer(Unreader):  # type: ignore[misc]  # gunicorn is not typed
         self._waits_until = math.inf  # while it is waited for
         self._is_late = False
         self._received = 0
-        self.piece = PIECE  # how much is taken at once where nobody knows how much there is
         self._turn, self._turn_began = -1, 0.0  # of the event loop, when we last waited
 
     @property
@@ -57,14 +54,13 @@ class Peer(Unreader):  # type: ignore[misc]  # gunicorn is not typed
         """The next request has to begin within so many seconds. Its first bytes may be here already."""
         self.idle_since = time.monotonic()
         self._sends_until = self.idle_since + seconds
-        self.piece = PIECE
         if self.buf.getbuffer():
             self._request_begins()
-            self._give_way()
+            self.give_way()
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         """What it sends next; nothing when it sends no more. Raises TimeoutError when it takes too long."""
-        piece = self._receive(min(max(size_hint or 0, self.piece), MOST_AT_ONCE))
+        piece = self._receive(min(max(size_hint or 0, PIECE), MOST_AT_ONCE))
         self._request_begins()
         return piece
 
@@ -88,6 +84,20 @@ class Peer(Unreader):  # type: ignore[misc]  # gunicorn is not typed
         while self._received < most and self._receive(MOST_AT_ONCE):
             pass
 
+    def give_way(self) -> None:
+        """Let others have a turn, if nobody had one for a while because of this peer."""
+        if self._has_waited():
+            return
+        used = time.monotonic() - self._turn_began
+        if used > TURN_SECONDS:
+            gevent.sleep(min(used * PAUSE, LONGEST_PAUSE_SECONDS))  # with 0 gevent would not look at other sockets
+            self._has_waited()
+
+    def hold_back(self) -> None:
+        """Let a peer wait that sent what is no request: it shall not come again at once."""
+        gevent.sleep(LONGEST_PAUSE_SECONDS)
+        self._has_waited()
+
     def drop_if_late(self, now: float) -> None:
         """End the connection if somebody waits for it, in vain."""
         if self._waits_until <= now:
@@ -102,7 +112,7 @@ class Peer(Unreader):  # type: ignore[misc]  # gunicorn is not typed
                 self._connection._sock.shutdown(socket.SHUT_RD)  # gevent's own shutdown() would not read what is there
 
     def _receive(self, most: int) -> bytes:
-        self._give_way()
+        self.give_way()
         if self._sends_until <= time.monotonic():
             raise TimeoutError
         self._waits_until = self._sends_until
@@ -119,15 +129,6 @@ class Peer(Unreader):  # type: ignore[misc]  # gunicorn is not typed
         if self.idle_since is not None:
             self.idle_since = None
             self._sends_until = time.monotonic() + REQUEST_SECONDS
-
-    def _give_way(self) -> None:
-        """Let others have a turn, if nobody had one for a while because of this peer."""
-        if self._has_waited():
-            return
-        used = time.monotonic() - self._turn_began
-        if used > TURN_SECONDS:
-            gevent.sleep(min(used * PAUSE, LONGEST_PAUSE_SECONDS))  # with 0 gevent would not look at other sockets
-            self._has_waited()
 
     def _has_waited(self) -> bool:
         """Whether others had a turn since this was last asked. From then on the next one counts."""

@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 from gunicorn.http import body, errors, message
 
 from app.remembered import remembered
-from app.server.peer import SMALL_PIECE, Peer
+from app.server.peer import Peer
 
 MOST_HEAD_BYTES = 32 * 1024
 MOST_FRAMING_BYTES = 8 * 1024
@@ -82,7 +82,7 @@ class Request(message.Request):  # type: ignore[misc]  # gunicorn is not typed
         self._check()
         is_chunked = "HTTP_TRANSFER_ENCODING" in self.fields
         reader = _Chunks(self, self.unreader) if is_chunked else _Whole(self.unreader, self._length())
-        self.body = Body(reader, self.unreader if self._expected_100_continue else None)
+        self.body = Body(reader, self.unreader, is_expected=self._expected_100_continue)
 
     def environ(self, base: dict[str, Any], address: Any) -> dict[str, Any]:
         """What WSGI calls the environment of this request."""
@@ -141,9 +141,10 @@ class Request(message.Request):  # type: ignore[misc]  # gunicorn is not typed
 class Body(body.Body):  # type: ignore[misc]
     """The body of a request, for `wsgi.input`. Reading it raises BrokenBody."""
 
-    def __init__(self, reader: Any, expects: Peer | None) -> None:
+    def __init__(self, reader: Any, peer: Peer, *, is_expected: bool) -> None:
         super().__init__(reader)
-        self._expects = expects  # who sends it only when it is told to
+        self._peer = peer
+        self._is_expected = is_expected  # it is sent only when we ask for it
 
     def read(self, size: int | None = None) -> bytes:
         """So many bytes, or all that are left. Most read a whole body at once, which takes no detour."""
@@ -157,7 +158,7 @@ class Body(body.Body):  # type: ignore[misc]
         if self.failed:
             return False
         left: int | None = self.reader.left()
-        return left == 0 or (left is not None and left <= SKIPPED_BYTES and self._expects is None)
+        return left == 0 or (left is not None and left <= SKIPPED_BYTES and not self._is_expected)
 
     def skip(self) -> None:
         """Read away what is left."""
@@ -165,12 +166,14 @@ class Body(body.Body):  # type: ignore[misc]
             self._read_reader(SKIPPED_BYTES)
 
     def _read_reader(self, size: int) -> bytes:
-        if self._expects is not None and self.reader.left() != 0:
-            self._expects.sendall(_CONTINUE)
-        self._expects = None
+        if self._is_expected and self.reader.left() != 0:
+            self._peer.sendall(_CONTINUE)
+        self._is_expected = False
         try:
             read: bytes = super()._read_reader(size)
         except Exception as error:
+            if isinstance(error, errors.ParseException):
+                self._peer.hold_back()
             raise BrokenBody(type(error).__name__) from error
         return read
 
@@ -198,7 +201,6 @@ class _Chunks(body.ChunkedReader):  # type: ignore[misc]
         super().__init__(request, peer)
         self.limit_trailer_section = MOST_FRAMING_BYTES
         self._peer, self._begun, self._promised = peer, peer.taken, 0
-        peer.piece = SMALL_PIECE
 
     def left(self) -> int | None:
         """0 at the end; before it nobody knows."""
@@ -206,6 +208,7 @@ class _Chunks(body.ChunkedReader):  # type: ignore[misc]
 
     def parse_chunk_size(self, unreader: Peer, data: bytes | None = None) -> tuple[int, bytes | None]:
         """The size of the next chunk, and what was read behind it."""
+        self._peer.give_way()
         size, rest = super().parse_chunk_size(unreader, data)
         framing = self._peer.taken - len(rest or b"") - self._begun - self._promised
         if framing > MOST_FRAMING_BYTES or size >= MOST_CHUNK_BYTES:

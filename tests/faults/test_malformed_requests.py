@@ -3,6 +3,7 @@
 import json
 import socket
 import struct
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -25,7 +26,7 @@ MALFORMED = {
     "bare line feeds": b"GET /stranger HTTP/1.1\nHost: x\n\n",
     "too many headers": HEAD + b"".join(b"h%d: x\r\n" % number for number in range(9000)) + b"\r\n",
 }
-FLOOD = 200
+FLOOD, AT_ONCE = 200, 16
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +62,11 @@ def test_what_is_no_proper_request_is_a_400_and_is_not_quoted_in_the_log(receive
 
 
 def test_a_flood_of_what_is_no_request_does_not_fill_the_log(receiver):
-    for _ in range(FLOOD):
-        exchange(receiver, b"stranger\r\n\r\n")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(lambda _: exchange(receiver, b"stranger\r\n\r\n"), range(FLOOD)))
 
-    refused = [line for line in map(json.loads, receiver.log.read_text().splitlines()) if line.get("reason")]
-    assert len(refused) < FLOOD / 4
-    assert {line["event"] for line in refused} == {"invalid_request"}
+    events = [json.loads(line)["event"] for line in receiver.log.read_text().splitlines()]
+    assert 0 < events.count("invalid_request") < FLOOD / 4
 
 
 def test_peers_that_hang_up_leave_no_traceback(receiver):

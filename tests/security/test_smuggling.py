@@ -2,6 +2,7 @@
 
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -12,6 +13,7 @@ from tests.security import raw_requests
 from tests.security.raw_requests import MARK, REFUSED
 
 GROUPS = ("REQUEST_LINES", "HOSTS", "FIELDS", "LENGTHS", "CODINGS", "CHUNKS", "CONNECTIONS")
+AT_ONCE = 16
 ANSWER = re.compile(rb"HTTP/1\.1 (\d+) [^\r\n]*((?:\r\n[^\r\n]+)*)\r\n\r\n")
 LENGTH = re.compile(rb"(?i)content-length: *(\d+)")
 
@@ -29,7 +31,9 @@ def port(shared_database):
 def test_each_request_is_seen_as_it_was_meant_or_is_refused(port, group):
     cases = getattr(raw_requests, group)
 
-    seen = {name: judged(exchange(port, sent + MARK)) for name, (sent, _) in cases.items()}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = pool.map(lambda sent: exchange(port, sent + MARK), [sent for sent, _ in cases.values()])
+        seen = dict(zip(cases, map(judged, answers), strict=True))
 
     assert seen == {name: (REFUSED,) if meant is REFUSED else meant for name, (_, meant) in cases.items()}
 
