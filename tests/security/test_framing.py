@@ -100,6 +100,17 @@ def test_what_never_ends_is_refused_before_its_end(receiver, kind):
         assert everything(connection).startswith(b"HTTP/1.1 400 ")
 
 
+def test_an_honest_large_body_in_chunks_is_read(echo):
+    chunk = b"1000\r\n" + b"x" * 4096 + b"\r\n"
+    with connected(echo) as connection:
+        head = b"POST /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(head + chunk * 256 + b"0\r\n\r\n")
+        answered = everything(connection)
+
+    assert answered.startswith(b"HTTP/1.1 200 ")
+    assert answered.endswith(b"POST /a " + b"x" * 4096 * 256)
+
+
 def test_requests_without_a_pause_on_one_connection_keep_no_other_one_waiting(echo):
     with connected(echo) as greedy, connected(echo) as other:
         sending = threading.Thread(target=greedy.sendall, args=(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n" * PIPELINED,))
