@@ -23,7 +23,7 @@ from app.inbox.models import StoredEvent
 from app.inbox.same_body import KEPT, NOBODY_CAN_TELL, says_the_same
 from app.inbox.tally import Key
 from app.inbox.wakeup import notify
-from app.privacy.card_data import drop_authentication_data
+from app.privacy.card_data import cut_authentication_data, drop_authentication_data
 from app.privacy.sealing import body_digest, seal
 from app.protocol.envelope import Event
 from app.protocol.errors import UnusablePayload
@@ -253,7 +253,9 @@ def _stored(inbox: Inbox, delivery: Delivery, payload: Mapping[str, Any] | None)
 
 def _sealed(inbox: Inbox, body: bytes, payload: Mapping[str, Any] | None, seal_id: UUID) -> bytes:
     """The sealed body, without card authentication data (PCI DSS 3.3.1). Its numbers stay as they were written."""
-    if drop_authentication_data(payload)[1]:
+    if payload is None:  # nobody can parse it, and cutting must not make an event of it
+        body = cut_authentication_data(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+    elif drop_authentication_data(payload)[1]:
         body = to_json(drop_authentication_data(parse_object(body, literal_numbers=True))[0]).encode()
     return seal(body, row=seal_id, keys=inbox.settings.payload_keys)
 
