@@ -20,6 +20,7 @@ from app.protocol.errors import InvalidSignature, StaleTimestamp
 from app.protocol.schemes import SCHEMES, scheme_from, weakness
 from app.protocol.signatures import verify
 from app.registry import handles
+from tests.conftest import LIVE
 from tests.databases import both_databases
 
 NOW = datetime(2026, 11, 24, 8, tzinfo=UTC)
@@ -245,7 +246,7 @@ def test_a_scheme_that_can_not_be_unambiguous_stops_the_start_in_live_and_not_in
 
     load_settings(settings)
     with pytest.raises(ConfigurationError) as caught:
-        load_settings(settings | {"SENANG_ENVIRONMENT": "live"})
+        load_settings(settings | LIVE)
 
     assert [mistake.partition(":")[0] for mistake in caught.value.mistakes] == [f"SENANG_SIGNATURE_{named.upper()}"]
 
