@@ -302,7 +302,6 @@ GUESSABLE = {
     "PAYLOAD_KEYS": [
         "0123456789abcdef" * 4, "8f1c2b7d4e5a69780123456789abcdef0fedcba98765432113579bdf02468ace",
         "deadbeefcafef00d" * 4,
-        "c3VwZXJzZWNyZXRwYXNzd29yZHNlY3JldA0123456780=",
     ],
     "SENANG_WEBHOOK_SECRETS": [
         "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_plJ3nmyCDGBKInavdOK15jsl", f"whsec_{'MTIzNDU2' * 5}",
