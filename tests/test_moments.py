@@ -134,10 +134,28 @@ def test_every_moment_can_be_written_in_every_zone_and_read_again(moment, zone):
         "Fri Nov 27 2026 18:00:00 GMT+0800 (Malaysia Time)", "/Date(1795773600000+0800)/",
         1795773600, 1795773600.0, 1795773600000, 1795773600000.0, 1795773600000000, 1795773600000000000,
         "1795773600", "1795773600.000", "1795773600000", "1795773600000000",
+        "Fri Nov 27 10:00:00 UTC 2026", "Fri Nov 27 18:00:00 +0800 2026", "27 November 2026 10:00:00 GMT",
+        "November 27, 2026, 6:00:00 PM +08:00", "Nov 27, 2026 10:00:00\u202fAM UTC", "2026/11/27 10:00:00Z",
+        "2026-11-27 18:00:00.000 +0800 +08 m=+0.000012", "2026-11-27T18:00:00+08:00[Asia/Kuala_Lumpur][u-ca=iso8601]",
     ],
 )  # fmt: skip
 def test_a_moment_is_read_in_each_form_in_which_real_senders_write_it(value):
     assert read_moment(value) == TEN
+
+
+@pytest.mark.parametrize("value", [20261127, "20261127", 20261127.0, "20261127.0", "2026-11-27", [2026, 11, 27]])
+def test_a_date_is_its_midnight_in_the_zone_of_the_setting(value):
+    assert read_moment(value, KUALA_LUMPUR) == TEN - timedelta(hours=18)
+
+
+@pytest.mark.parametrize(("value", "hour"), [("2026-11-27Z", 0), ("2026-11-27+08:00", -8), ("2026-11-27-05:00", 5)])
+def test_a_date_with_a_zone_of_its_own_is_its_midnight_there(value, hour):
+    assert read_moment(value) == TEN + timedelta(hours=hour - 10)
+
+
+@pytest.mark.parametrize(("value", "hour"), [("12:00:00 AM", 0), ("12:30:00 PM", 12), ("1:00 pm", 13)])
+def test_twelve_is_the_first_hour_of_each_half_of_a_day(value, hour):
+    assert read_moment(f"Nov 27, 2026, {value} UTC").hour == hour
 
 
 def test_a_fraction_is_exact_to_the_microsecond():
@@ -150,8 +168,12 @@ def test_a_fraction_is_exact_to_the_microsecond():
 
 @pytest.mark.parametrize(
     "value",
-    ["2026-11-27 18:00:00", "2026-11-27T18:00:00.000", "20261127180000", 20261127180000, "27 Nov 2026 18:00:00"],
-)
+    [
+        "2026-11-27 18:00:00", "2026-11-27T18:00:00.000", "20261127180000", 20261127180000, "27 Nov 2026 18:00:00",
+        "202611271800", 202611271800, 20261127180000.0, "20261127180000.0", "Fri Nov 27 18:00:00 2026",
+        "Nov 27, 2026, 6:00:00 PM", [2026, 11, 27, 18, 0], [2026, 11, 27, 18, 0, 0], [2026, 11, 27, 18, 0, 0, 999],
+    ],
+)  # fmt: skip
 def test_a_moment_without_a_zone_is_read_in_the_zone_of_the_setting_and_never_guessed(value):
     assert read_moment(value, KUALA_LUMPUR) == TEN
     with pytest.raises(NoMoment, match="missing_offset"):
@@ -164,7 +186,10 @@ def test_a_moment_without_a_zone_is_read_in_the_zone_of_the_setting_and_never_gu
         "", "yesterday", "27/11/2026 10:00:00", "2026-13-01T00:00:00Z", "2026-11-27 10:00:00 MYT",
         "0000-00-00 00:00:00",
         "2026-11-27 10:00:00 UTC +0800", "2026-11-27T10:00:00+25:00", "2026-11-27T10:61:00Z", True, 10**30, [],
-        "٢٠٢٦-١١-٢٧T10:00:00Z", "1e9", "\ud800",
+        "٢٠٢٦-١١-٢٧T10:00:00Z", "1e9", "\ud800", [2026], [2026, 11], [2026, 13, 1], [2026, 11, 27, 10, 0, 0, 0, 0],
+        [2026, 11, True], [2026, 11, "27"], [10**400, 1, 1], [-1, 1, 1], [2026, 11, 27, [10], 0], {"seconds": 1},
+        "Nov 27, 2026, 13:00:00 PM UTC", "Nov 27, 2026, 0:00:00 AM UTC", "Novx 27 2026 10:00:00 UTC",
+        "Fri Nov 27 10:00:00 MYT 2026", "11/27/2026 10:00:00 AM UTC", float("inf"), float("-inf"),
     ],
 )  # fmt: skip
 def test_what_has_no_reading_or_two_is_no_moment(value):
@@ -185,8 +210,9 @@ class TestWithoutAZone:
         environment["SENANG_TIMESTAMP_ZONE"] = "Asia/Kuala_Lumpur"
 
     @pytest.mark.usefixtures("with_zone")
-    def test_a_delivery_is_accepted_under_the_setting_and_its_handler_sees_the_moment(self, perform):
-        row = perform("payment.success", timestamp="2026-11-27 18:00:00")
+    @pytest.mark.parametrize("value", ["2026-11-27 18:00:00", [2026, 11, 27, 18, 0]])
+    def test_a_delivery_is_accepted_under_the_setting_and_its_handler_sees_the_moment(self, perform, value):
+        row = perform("payment.success", timestamp=value)
 
         assert row.occurred_at == TEN
 

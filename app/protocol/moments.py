@@ -18,25 +18,39 @@ _UNITS = tuple((_YEAR_10000 * many, Decimal(10**6) / many) for many in (1, 10**3
 """Below which size a number counts in a unit, and the unit's microseconds. In the larger unit it would be off the
 calendar."""
 _YEARS_OF_BARE_DIGITS = range(1900, 2201)
+_BARE_DIGITS = tuple((10 ** (many - 1), 10**many) for many in (8, 12, 14))
+"""Numbers of so many digits may be a date: to the day, the minute or the second."""
 _CYCLE = 400
 """Years after which the calendar repeats itself, with its leap days."""
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTHS = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "december",
+)  # fmt: skip
 _NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?")
 _CLOCK = r"(?P<hour>[0-9]{2})(?::?(?P<minute>[0-9]{2})(?::?(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]{1,20}))?)?)?"
+_CLOCK_IN_WORDS = (
+    r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]{1,20}))?)?"
+    r"(?: ?(?P<half>[ap])m)?"
+)
 _NAME = r"(?: ?\([^()]{1,60}\)| ?\[[^\[\]]{1,60}\])"
 _ZONE = (
     r"(?: ?(?P<zone>z|utc?|gmt|(?:utc|gmt)?(?P<sign>[+-])(?P<hours>[0-9]{1,2})(?::?(?P<minutes>[0-9]{2}))?"
-    rf"(?: [a-z]{{3,5}}| [+-][0-9]{{2,4}})?){_NAME}?)?"  # behind an offset, its zone's name
+    rf"(?: [a-z]{{3,5}}| [+-][0-9]{{2,4}})?)"  # behind an offset, its zone's name
+    rf"{_NAME}{{0,3}}(?: m=[+-][0-9.]{{1,40}})?)?"  # Go writes its monotonic clock, too
 )
+_MONTH = "(?P<name>[a-z]{3,9})"
 _WEEKDAY = r"(?:[a-z]{3,9},? )?"
 _FORMS = tuple(
     re.compile(form, re.IGNORECASE | re.ASCII)
     for form in (
-        rf"(?P<year>[0-9]{{4}})-?(?P<month>[0-9]{{2}})-?(?P<day>[0-9]{{2}})(?:[t ]?{_CLOCK}{_ZONE})?",  # ISO 8601
-        rf"{_WEEKDAY}(?P<day>[0-9]{{1,2}})[ -](?P<name>[a-z]{{3}})[ -](?P<year>[0-9]{{4}}) {_CLOCK}{_ZONE}",  # RFC 2822
-        rf"{_WEEKDAY}(?P<name>[a-z]{{3}}) (?P<day>[0-9]{{1,2}}) (?P<year>[0-9]{{4}}) {_CLOCK}{_ZONE}",  # JavaScript
+        rf"(?P<year>[0-9]{{4}})[-/]?(?P<month>[0-9]{{2}})[-/]?(?P<day>[0-9]{{2}})(?:[t ]?{_CLOCK})?{_ZONE}",  # ISO 8601
+        rf"{_WEEKDAY}(?P<day>[0-9]{{1,2}})[ -]{_MONTH}[ -](?P<year>[0-9]{{4}}) {_CLOCK_IN_WORDS}{_ZONE}",  # RFC 2822
+        rf"{_WEEKDAY}{_MONTH} (?P<day>[0-9]{{1,2}}),? (?P<year>[0-9]{{4}}),? {_CLOCK_IN_WORDS}{_ZONE}",  # JavaScript
+        rf"{_WEEKDAY}{_MONTH} (?P<day>[0-9]{{1,2}}) {_CLOCK_IN_WORDS}{_ZONE} (?P<year>[0-9]{{4}})",  # C, Java, Ruby
     )
 )
+_LIST, _FEWEST_OF_A_LIST = ("year", "month", "day", "hour", "minute", "second", "fraction"), 3
+_NANOSECONDS_DIGITS = 9
 _DOTNET = re.compile(r"/Date\((?P<milliseconds>-?[0-9]{1,15})(?:[+-][0-9]{4})?\)/")
 
 
@@ -52,8 +66,9 @@ def read_moment(value: object, zone: tzinfo | None = None) -> datetime:
     """The moment that a JSON value tells, in UTC. Raises NoMoment.
 
     A text is RFC 3339 or one of its looser relatives, RFC 2822, or a number. A number counts from 1970 on, in the
-    largest unit that keeps it before the year 10000: seconds, milliseconds, microseconds or nanoseconds. Eight or
-    fourteen digits that read as a date are that date. What names no zone is read in `zone`.
+    largest unit that keeps it before the year 10000: seconds, milliseconds, microseconds or nanoseconds. Eight, twelve
+    or fourteen digits that read as a date are that date. A list is what Jackson makes of a local time: year, month,
+    day, hour, minute, second, nanosecond. What names no zone is read in `zone`.
     """
     if isinstance(value, str):
         try:
@@ -62,6 +77,8 @@ def read_moment(value: object, zone: tzinfo | None = None) -> datetime:
         except (ValueError, OverflowError):
             pass
         return _from_text(" ".join(value.split()), zone)
+    if isinstance(value, list):
+        return _from_list(value, zone)
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # NaN is not even itself
         raise NoMoment("not_a_timestamp")
     return _from_number(value, zone)
@@ -111,8 +128,8 @@ def _from_text(text: str, zone: tzinfo | None) -> datetime:
 def _from_number(number: float | Decimal, zone: tzinfo | None) -> datetime:
     exact = number if isinstance(number, int | Decimal) else Decimal(repr(number))
     size = abs(exact)
-    if size == exact and (10**7 <= size < 10**8 or 10**13 <= size < 10**14):
-        found = _FORMS[0].fullmatch(str(number))
+    if any(low <= exact < high for low, high in _BARE_DIGITS) and exact == int(exact):
+        found = _FORMS[0].fullmatch(str(int(exact)))
         if found and int(found["year"]) in _YEARS_OF_BARE_DIGITS:
             try:
                 return _from_parts(found.groupdict(), zone)
@@ -123,6 +140,15 @@ def _from_number(number: float | Decimal, zone: tzinfo | None) -> datetime:
         if size < limit:
             return _since_epoch(exact * microseconds)
     raise NoMoment("not_a_timestamp")
+
+
+def _from_list(numbers: list[object], zone: tzinfo | None) -> datetime:
+    texts = [str(number) for number in numbers if type(number) is int and 0 <= number < 10**9]
+    if len(texts) < len(numbers) or not _FEWEST_OF_A_LIST <= len(texts) <= len(_LIST):
+        raise NoMoment("not_a_timestamp")
+    parts: dict[str, str | None] = {**dict.fromkeys((*_LIST, "zone")), **dict(zip(_LIST, texts, strict=False))}
+    parts["fraction"] = (parts["fraction"] or "").zfill(_NANOSECONDS_DIGITS)
+    return _from_parts(parts, zone)
 
 
 def _since_epoch(microseconds: Decimal) -> datetime:
@@ -149,8 +175,10 @@ def _on_the_calendar(parts: Mapping[str, str | None]) -> datetime:
     """What the clock on the wall shows. A leap second is the next second, and 24:00 the next day. Raises ValueError."""
     year, day = int(parts["year"] or 0), int(parts["day"] or 0)
     name = parts.get("name")
-    month = _MONTHS.index(name.lower()) + 1 if name else int(parts["month"] or 0)
+    month = _month(name.lower()) if name else int(parts["month"] or 0)
     hour, minute, second = (int(parts[unit] or 0) for unit in ("hour", "minute", "second"))
+    if half := parts.get("half"):
+        hour = _of_24(hour, half.lower())
     more = timedelta()
     if (hour, minute, second) == (24, 0, 0):
         hour, more = 0, timedelta(days=1)
@@ -158,6 +186,19 @@ def _on_the_calendar(parts: Mapping[str, str | None]) -> datetime:
         second, more = 59, timedelta(seconds=1)
     microsecond = int((parts["fraction"] or "")[:6].ljust(6, "0"))
     return moved(datetime(year, month, day, hour, minute, second, microsecond), more)  # noqa: DTZ001 - its zone comes next
+
+
+def _month(name: str) -> int:
+    """Raises ValueError."""
+    [number] = [number for number, month in enumerate(_MONTHS, 1) if name in (month, month[:3])]
+    return number
+
+
+def _of_24(hour: int, half: str) -> int:
+    """The hour of a day whose halves are called a and p. Raises ValueError."""
+    if not 1 <= hour <= 12:
+        raise ValueError
+    return hour % 12 + (12 if half == "p" else 0)
 
 
 def _offset(parts: Mapping[str, str | None]) -> tzinfo:
