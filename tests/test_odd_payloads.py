@@ -5,6 +5,7 @@ What was odd is noted with the delivery, and what can't be read is said on the p
 
 import gzip
 import json
+import zlib
 
 import pytest
 import sqlalchemy as sa
@@ -20,6 +21,10 @@ ODD = [
     ({"status": True}, "status not_text"),
     ({"status": "x" * 500}, "status too_long"),
     ({"status": []}, "status not_text"),
+    ({"data": [[]]}, "data not_an_object"),
+    ({"data": [None, {"items": []}]}, "data not_an_object"),
+    ({"policy_id": {"id": None}}, "policy_id not_text"),
+    ({"claim_id": [[], ""]}, "claim_id not_text"),
 ]
 
 
@@ -53,6 +58,24 @@ def test_a_number_with_a_fraction_as_a_reference_is_its_text_for_the_row_and_for
     work()
 
     assert (stored("evt_1").policy_id, stored("evt_1").state) == ("7.10", "processed")
+
+
+@pytest.mark.parametrize("changes", [{"data": [0]}, {"data": [False]}, {"policy_id": {"id": "POL-1"}}])
+def test_a_list_or_an_object_that_says_something_is_never_taken_as_absent(deliver, changes):
+    assert deliver(**changes).json["status"] == "quarantined"
+
+
+def test_a_number_of_more_digits_than_can_be_read_is_said_to_be_one(sender, payload):
+    body = json.dumps(payload() | {"status": 0}).replace('"status": 0', f'"status": {"9" * 5000}')
+
+    assert sender.deliver(body.encode()).json["errors"] == {"body": ["number_too_long"]}
+
+
+@pytest.mark.parametrize("level", [1, 3, 6, 9])
+def test_a_body_that_is_deflated_at_any_level_is_said_to_be(sender, payload, level):
+    body = zlib.compress(json.dumps(payload()).encode(), level)
+
+    assert sender.deliver(body).json["errors"] == {"body": ["deflate"]}
 
 
 @both_databases

@@ -20,7 +20,15 @@ _ADVICE = {
     ),
     "not_a_timestamp": "Its timestamp can't be read. Let SENANG_PAYLOAD_FIELDS point at another field, then replay it.",
     **dict.fromkeys(
-        ("not_json", "not_utf8", "not_an_object", "duplicate_key", "too_deep", "not_a_finite_number"),
+        (
+            "not_json",
+            "not_utf8",
+            "not_an_object",
+            "duplicate_key",
+            "too_deep",
+            "not_a_finite_number",
+            "number_too_long",
+        ),
         "Its body is not one JSON object that can be read in one way only. No setting changes that: ask Senang.io what "
         "it sent.",
     ),

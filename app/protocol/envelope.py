@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from app.protocol.errors import InvalidScheme, UnusablePayload
-from app.protocol.json_body import at, parse_object
+from app.protocol.json_body import at, leaves, parse_object
 from app.protocol.moments import NoMoment, read_moment
 
 DEFAULT_FIELDS: Mapping[str, str] = MappingProxyType(
@@ -157,7 +157,9 @@ def _without_oddities(
 
 def _is_odd(name: str, value: Any) -> bool:
     """Whether nothing is lost by taking this value, which is none for the field, as absent or as its text."""
-    return not value or (name != "data" and not isinstance(value, dict | list))
+    if isinstance(value, dict | list):  # PHP writes `[[]]`, and Java `{"id": null}`, where there is nothing
+        return all(leaf is None or leaf == "" for _, leaf in leaves(value))
+    return not value or name != "data"
 
 
 def _odd_text(name: str, value: Any, body: bytes, mapping: Mapping[str, str]) -> str | None:

@@ -7,15 +7,18 @@ order mark changes nothing of what is read, so it is let pass.
 import json
 import math
 from collections.abc import Collection, Iterator
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from app.protocol.errors import UnusablePayload
 
 MOST_DEPTH = 64
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x78\x9c": "deflate", b"\x78\xda": "deflate"}
-"""How compressed bodies begin. None of them is UTF-8."""
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    **dict.fromkeys((b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"), "deflate"),
+}
+"""How compressed bodies begin. It is looked at in what is no UTF-8."""
 
 
 class Number(str):
@@ -37,8 +40,10 @@ def parse_object(body: bytes, *, literal_numbers: bool = False) -> dict[str, Any
         raise UnusablePayload({"body": [str(error)]}) from None
     except RecursionError:
         raise UnusablePayload({"body": ["too_deep"]}) from None
-    except ValueError:
+    except json.JSONDecodeError:
         raise UnusablePayload({"body": ["not_json"]}) from None
+    except ValueError:  # of thousands of digits: Python reads no such integer
+        raise UnusablePayload({"body": ["number_too_long"]}) from None
     if not isinstance(value, dict):
         raise UnusablePayload({"body": ["not_an_object"]})
     if text.count("{") + text.count("[") > MOST_DEPTH and _depth(value) > MOST_DEPTH:
@@ -148,6 +153,21 @@ def to_json(value: Any) -> str:
 
 def _is_same_number(first: str, second: str) -> bool:
     try:
-        return Decimal(first) == Decimal(second)
-    except InvalidOperation:  # an exponent that nobody can reckon with
+        return _normal(first) == _normal(second)
+    except ValueError:  # an exponent of thousands of digits
         return False
+
+
+def _normal(number: str) -> tuple[bool, str, int]:
+    """Whether it is negative, its digits without the zeros at both ends, and the power of ten behind them.
+
+    Exact at any size of number and exponent. Raises ValueError for an exponent that Python doesn't read.
+    """
+    mantissa, _, exponent = number.lower().partition("e")
+    whole, _, fraction = mantissa.removeprefix("-").partition(".")
+    digits = (whole + fraction).lstrip("0")
+    significant = digits.rstrip("0")
+    if not significant:
+        return False, "", 0
+    power = int(exponent or 0) - len(fraction) + len(digits) - len(significant)
+    return number.startswith("-"), significant, power
