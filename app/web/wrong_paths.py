@@ -20,6 +20,7 @@ LONGEST_PATH = 100
 LONGEST_SHOWN = 200
 ALIKE = 0.75
 """How much of their letters a misspelt path and ours have in common, at least."""
+RIGHT = "webhooks.receive"
 NOT_FOUND = {403, 404, 405}
 """Without HTTPS, no route has the path, or no route has it for POST."""
 _NO_LETTER = re.compile("[^a-z]")
@@ -41,11 +42,11 @@ def looks_like_ours(path: str) -> bool:
 
 
 def _note(response: Response) -> Response:
-    if request.method == "POST" and request.endpoint is None and response.status_code in NOT_FOUND:
+    if request.method == "POST" and request.endpoint != RIGHT:
         inbox = present_inbox()
         path = request.environ["PATH_INFO"].encode("latin-1").decode(errors="replace")  # Flask's has fewer slashes
-        is_near = looks_like_ours(path)
-        if is_near or inbox.settings.scheme.header in request.headers:
+        is_near = request.endpoint is None and response.status_code in NOT_FOUND and looks_like_ours(path)
+        if is_near or inbox.settings.scheme.header in request.headers:  # no page's form has a signature
             shown = quote(request.script_root + path, safe="/~")[:LONGEST_SHOWN] if is_near else None
             note_rejection(inbox, problems.request_id(), g.started, "wrong_path", detail=shown)
     return response
