@@ -133,6 +133,23 @@ def test_a_payload_that_cannot_be_read_costs_its_own_part(signed_in, deliver, ch
     assert "Event ID: evt_1" in support.text
 
 
+@pytest.mark.parametrize("spoilt", ["no UUID", "", 7, b"\x00", "é" * 32])
+def test_a_row_whose_seal_is_spoilt_takes_no_neighbour_with_it(signed_in, deliver, work, stored, inbox, spoilt, cli):
+    deliver(event_id="evt_1")
+    deliver(event_id="evt_2")
+    with inbox.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE events SET seal_id = ? WHERE event_id = 'evt_1'", (spoilt,))
+    work()
+    rows = [stored(name) for name in ("evt_1", "evt_2")]
+    client = signed_in()
+    pages = [client.get(f"/events/{rows[0].id}"), client.get("/events"), client.get("/events/export.json")]
+
+    assert [row.state for row in rows] == ["dead", "processed"]
+    assert "unsealed" in rows[0].last_error or "tampered" in rows[0].last_error
+    assert [page.status_code for page in pages] == [200, 200, 200]
+    assert cli("events", "show", "evt_1").exit_code == 0
+
+
 def test_a_row_of_a_list_that_cannot_be_shown_leaves_its_neighbours(app, signed_in, deliver, stored):
     deliver(event_id="evt_1")
     deliver(event_id="evt_2")

@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Base, BigId, UtcDateTime
+from app.database import Base, BigId, RowUuid, UtcDateTime
 from app.inbox.lifecycle import State
 
 _NO_ID = sa.text("event_id IS NULL")
@@ -75,7 +75,7 @@ class StoredEvent(Base):
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    seal_id: Mapped[UUID] = mapped_column(sa.Uuid)  # never changes: the sealed payload is bound to it
+    seal_id: Mapped[UUID] = mapped_column(RowUuid)  # never changes: the sealed payload is bound to it
     event_id: Mapped[str | None] = mapped_column(sa.String(200))
     claimed_event_id: Mapped[str | None] = mapped_column(sa.String(200))  # a quarantined body's own word
     event_type: Mapped[str | None] = mapped_column(sa.String(200))
@@ -92,7 +92,7 @@ class StoredEvent(Base):
     attempts: Mapped[int] = mapped_column(default=0, server_default="0")
     due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    claim_token: Mapped[UUID | None] = mapped_column(sa.Uuid)
+    claim_token: Mapped[UUID | None] = mapped_column(RowUuid)
     claimed_by: Mapped[str | None] = mapped_column(sa.String(100))
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_error: Mapped[str | None] = mapped_column(sa.Text)  # masked
@@ -228,7 +228,7 @@ class CapturedDelivery(Base):
     captured_at: Mapped[datetime] = mapped_column(UtcDateTime)
     reason: Mapped[str] = mapped_column(sa.String(40))
     source: Mapped[str] = mapped_column(sa.String(100))  # a keyed digest of the sender's address
-    seal_id: Mapped[UUID] = mapped_column(sa.Uuid)
+    seal_id: Mapped[UUID] = mapped_column(RowUuid)
     sealed_request: Mapped[bytes] = mapped_column(sa.LargeBinary)
 
 
