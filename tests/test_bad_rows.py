@@ -282,6 +282,13 @@ def test_a_command_says_that_there_is_no_such_event(cli, command, reference):
     assert (result.exit_code, result.output) == (1, "Error: There is no such event.\n")
 
 
+@pytest.mark.parametrize("option", ["--max-silence-hours", "--max-due-seconds", "--quarantined-hours"])
+def test_a_check_names_a_limit_that_is_no_number(cli, option):
+    result = cli("events", "check", option, "nan")
+
+    assert (result.exit_code, f"Invalid value for '{option}'" in result.output) == (2, True)
+
+
 @pytest.mark.parametrize("start", ["#²", "#99999999999999999999", "#0"])
 def test_a_relay_says_that_there_is_nothing_to_start_from(cli, monkeypatch, start):
     monkeypatch.setenv("RELAY_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")

@@ -17,6 +17,15 @@ from app.inbox.filters import BadFilter
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
+class Amount(click.FloatRange):
+    """A number in a range. NaN is in none, though click lets it pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number."""
+        number = super().convert(value, param, ctx)
+        return number if number == number else self.fail("nan is no number.", param, ctx)
+
+
 class Commands(AppGroup):
     """A group of commands. What can't be done is one line and exit code 1, not a traceback."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from app.cli.context import Commands, acting_inbox, as_json, present_inbox, show
+from app.cli.context import Amount, Commands, acting_inbox, as_json, present_inbox, show
 from app.database import reading
 from app.inbox import queries, retention, rewrite
 from app.inbox import replay as replays
@@ -28,7 +28,7 @@ from app.protocol.moments import written
 
 ACTOR = "command line"
 LIMITS = queries.DEFAULT_LIMITS
-NUMBER, LENGTH = click.IntRange(0, 1_000_000), click.FloatRange(0, 1_000_000)
+NUMBER, LENGTH = click.IntRange(0, 1_000_000), Amount(0, 1_000_000)
 events = Commands("events", help="Look at events, replay them, keep house.")
 
 

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.addressee import Address, key_for, scheme_option
-from app.cli.context import as_json, present_inbox
+from app.cli.context import Amount, as_json, present_inbox
 from app.cli.interrupt import CtrlC
 from app.inbox.context import Inbox
 from app.protocol.errors import UnusablePayload
@@ -58,7 +58,7 @@ class Assignment(click.ParamType[Assigned]):
 @click.option("--raw", type=click.File("rb"), help="Send this file's bytes as they are; - is standard input.")
 @scheme_option
 @click.option("--repeat", default=1, show_default=True, type=click.IntRange(1, 10_000), help="So many fresh events.")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Deliveries per second, by schedule.")
+@click.option("--rate", type=Amount(0, min_open=True), help="Deliveries per second, by schedule.")
 @click.option(
     "--duplicate",
     is_flag=False,
