@@ -30,7 +30,7 @@ except ConfigurationError as error:
 
 said = {name: value.strip() for name, value in os.environ.items()}
 start.configured()
-configure_logging(settings.environment, settings.log_level)
+configure_logging(settings.environment, settings.log_level, settings.showing)
 if not said.get("DATABASE_URL"):
     structlog.get_logger().info("database_by_default", database=DEFAULT_DATABASE)
 start.say_doubts(settings)

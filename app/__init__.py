@@ -25,7 +25,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
     from app.logs import configure_logging
 
     settings = settings or load_settings()
-    configure_logging(settings.environment, settings.log_level)
+    configure_logging(settings.environment, settings.log_level, settings.showing)
     app = Flask(__name__, static_folder="web/static", template_folder="web/templates")
     app.config.update(
         SECRET_KEY=settings.secret_key,

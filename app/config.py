@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta, tzinfo
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from sqlalchemy.engine import make_url
 
 from app.database import through_pooler
 from app.database_url import UnusableUrl, normalise_url
+from app.privacy.columns import Showing
 from app.privacy.sealing import SealingKey, UnusableKey, parse_keys
 from app.protocol.envelope import DEFAULT_FIELDS, Event, changing_from, fields_from, parse_event, zone_from
 from app.protocol.errors import InvalidScheme, UnusableSecret
@@ -108,6 +110,11 @@ class Settings:
     def webhook_path(self) -> str:
         """Where Senang.io delivers, as it is seen from outside."""
         return self.script_name + WEBHOOK_PATH
+
+    @cached_property
+    def showing(self) -> Showing:
+        """How texts that a sender chose are shown to people."""
+        return Showing(self.secret_key)
 
     def read_event(self, body: bytes, received_at: datetime | None = None) -> Event:
         """The event that the bytes describe, read as these settings say. Raises UnusablePayload."""

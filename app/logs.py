@@ -1,7 +1,7 @@
 """Log lines: JSON on standard output, one per delivery and attempt, with nothing personal in them (§9.1, §9.3).
 
-Everything passes `_mask`, the libraries' own lines too. Values under `REFERENCE_KEYS` are exempt from the detectors: an
-event ID of sixteen digits is not a card. Of an error a line has its type and frames, never its words, which quote data
+Everything passes `_mask`, the libraries' own lines too. An event's ID and type are shown as everywhere else
+(app/privacy/columns.py). Of an error a line has its type and frames, never its words, which quote data
 (app/privacy/errors.py).
 
 Logging never raises and never waits. A line that standard output does not take at once, because it is full, closed or
@@ -11,6 +11,7 @@ read by nobody, is dropped; the next line that is written says how many were. Th
 import json
 import logging
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii
 from typing import Any
@@ -21,18 +22,21 @@ from structlog.types import EventDict, WrappedLogger
 from app.outlet import Outlet
 from app.privacy.errors import summary, trace
 from app.privacy.masking import mask_text
-from app.remembered import remembered
 
 _environment = ""  # of the process, on every line (§8.3)
+_showing: Callable[[str], str] = mask_text
 LOGGED = "senang.logged"
 """In the WSGI environment of a request that has a line of its own, so that the server writes no other."""
-REFERENCE_KEYS = frozenset({"event_id", "request_id", "timestamp", "level", "environment"})
+OURS = frozenset({"request_id", "timestamp", "level", "environment"})
+"""Keys of values that are ours."""
+CHOSEN = frozenset({"event_id", "event_type"})
+"""Keys of values that a sender chose."""
 
 
-def configure_logging(environment: str, level: str = "INFO") -> None:
-    """Send our own lines and the standard library's through one chain."""
-    global _environment
-    _environment = environment
+def configure_logging(environment: str, level: str = "INFO", showing: Callable[[str], str] = mask_text) -> None:
+    """Send our own lines and the standard library's through one chain. `showing` is what people see of an event ID."""
+    global _environment, _showing
+    _environment, _showing = environment, showing
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -85,9 +89,9 @@ def _write(event: str, level: int, event_id: str | None, event_type: str | None,
     """A line without the chain above, since there is one for every delivery and attempt: all of it is known."""
     if not logging.getLogger().isEnabledFor(level):
         return
-    shown_type = event_type and _masked_type(event_type)
+    shown_id, shown_type = event_id and _showing(event_id), event_type and _showing(event_type)
     _printer.write(
-        f'{{"event": "{event}", "level": "{_LEVELS[level]}", "event_id": {_text(event_id)},'
+        f'{{"event": "{event}", "level": "{_LEVELS[level]}", "event_id": {_text(shown_id)},'
         f' "event_type": {_text(shown_type)}, "processing_result": {_text(result)}, {more},'
         f' "timestamp": "{datetime.now(UTC).isoformat()}", "environment": "{_environment}"}}'
     )
@@ -99,7 +103,6 @@ def _text(text: str | None) -> str:
 
 
 _LEVELS = {logging.INFO: "info", logging.WARNING: "warning"}
-_masked_type = remembered(mask_text)
 
 
 class _Printer:
@@ -179,7 +182,9 @@ def _badge(_logger: WrappedLogger, _name: str, line: EventDict) -> EventDict:
 
 def _mask(_logger: WrappedLogger, _name: str, line: EventDict) -> EventDict:
     for key, value in line.items():
-        if key not in REFERENCE_KEYS and not key.startswith("_") and not isinstance(value, int | float | None):
+        if key in CHOSEN and isinstance(value, str):
+            line[key] = _showing(value)
+        elif key not in OURS and not key.startswith("_") and not isinstance(value, int | float | None):
             shown = _without_words(value)
             line[key] = mask_text(shown if isinstance(shown, str) else repr(shown))
     return line

@@ -31,6 +31,7 @@ MAY_IMPORT = {
         "clock",
         "config",
         "green",
+        "remembered",
         "logs",
         "endless",
     },

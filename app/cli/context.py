@@ -13,6 +13,7 @@ from app.database import cause_of
 from app.inbox.context import Inbox
 from app.inbox.environment import REFUSAL
 from app.inbox.filters import BadFilter
+from app.privacy.escaping import one_line
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
@@ -58,10 +59,15 @@ def refuse_environment(inbox: Inbox) -> None:
         raise SystemExit(EXIT_CONFIGURATION)
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Print text. A terminal obeys no sign in it but the ends of lines."""
+    click.echo("\n".join(map(one_line, text.split("\n"))), err=err)
+
+
 def show(document: dict[str, Any], *, as_json: bool) -> None:
     """Print one thing: JSON, or a line per field."""
     if as_json:
         click.echo(json.dumps(document, default=str))
         return
     for name, value in document.items():
-        click.echo(f"{name}: {value}")
+        say(f"{name}: {one_line(str(value))}")

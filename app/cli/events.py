@@ -2,14 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
-from app.cli.context import Amount, Commands, acting_inbox, as_json, present_inbox, show
+from app.cli.context import Amount, Commands, acting_inbox, as_json, present_inbox, say, show
 from app.database import reading
 from app.inbox import queries, retention, rewrite
 from app.inbox import replay as replays
@@ -21,9 +21,10 @@ from app.inbox.lifecycle import REPLAYABLE, State
 from app.inbox.masked import visible_payload
 from app.inbox.models import StoredEvent
 from app.inbox.search import PAGE, Row, page, stream
-from app.inbox.shown import WORDS, shown_part
+from app.inbox.shown import WORDS, Shown, shown, shown_part
 from app.inbox.support import request_for_event, request_for_time
 from app.inbox.unusable import look_at
+from app.privacy.escaping import one_line
 from app.protocol.moments import written
 
 ACTOR = "command line"
@@ -49,13 +50,13 @@ def list_(state: str | None, failing: bool, event_type: str | None, limit: int, 
     with reading(present_inbox().engine) as session:
         rows = page(session, _filter(state, event_type, failing=failing), limit=limit).rows
     if as_json:
-        click.echo(json.dumps([_summary(row) for row in rows], default=str))
+        click.echo(json.dumps([_summary(row) for row in _shown(rows)], default=str))
         return
-    for row in rows:
-        name = row.event_id or f"#{row.id}"
+    for row in _shown(rows):
+        name = row.command_name if row.event_id else f"#{row.id}"
         line = f"{written(row.received_at)}Z  {row.state:<11}  {row.event_type or '-':<18}  {name}"
-        error = "  ".join((row.last_error or "").splitlines())
-        click.echo(f"{line}  {'failing' if row.is_failing else 'error'}: {error}" if error else line)
+        error = row.last_error and one_line(row.last_error)
+        say(f"{line}  {'failing' if row.is_failing else 'error'}: {error}" if error else line)
 
 
 @events.command("show")
@@ -66,9 +67,9 @@ def show_(reference: str, as_json: bool) -> None:
     inbox = present_inbox()
     with reading(inbox.engine) as session:
         row = _found(queries.find_event(session, reference))
-        trail = queries.audit_trail(session, row)
+        trail = queries.audit_trail(session, row).shown(inbox.settings.showing)
     payload = shown_part("masked payload", lambda: [visible_payload(inbox.settings, row)])
-    document = _summary(row) | {
+    document = _summary(shown(row, inbox.settings.showing)) | {
         "masked_payload": payload[0] if payload else WORDS,
         "audit": trail.lines(
             lambda e: f"{written(e.at)}Z {e.action} {e.result}" + (f" ({e.detail})" if e.detail else "")
@@ -98,7 +99,8 @@ def replay(reference: str | None, state: str | None, failing: bool, event_type: 
         except replays.CannotReplay as error:
             result = str(error)
             refused[error.reason] += 1
-        click.echo(f"{row.event_id or f'#{row.id}'}: {result}")
+        named = shown(row, inbox.settings.showing)
+        say(f"{named.command_name if row.event_id else f'#{row.id}'}: {result}")
     if reference is None:
         why = "".join(f"; {LEFT_ALONE[code]}: {number:,}" for code, number in refused.most_common())
         click.echo(f"{replayed:,} replayed, {refused.total():,} refused{why}")
@@ -117,11 +119,11 @@ def support(reference: str | None, since: datetime | None, until: datetime | Non
         raise click.UsageError("Give either an event or --since.")
     if since is not None:
         end = until.replace(tzinfo=UTC) if until else inbox.clock.now()
-        click.echo(request_for_time(inbox, since.replace(tzinfo=UTC), end))
+        say(request_for_time(inbox, since.replace(tzinfo=UTC), end))
         return
     with reading(inbox.engine) as session:
         row = _found(queries.find_event(session, reference or ""))
-    click.echo(request_for_event(inbox, row))
+    say(request_for_event(inbox, row))
 
 
 @events.command("purge")
@@ -226,7 +228,7 @@ def check(as_json: bool, **options: Any) -> None:
         show({"ok": not found} | facts, as_json=True)
     else:
         for condition in found:
-            click.echo(f"{condition.code}: {condition.sentence}")
+            say(f"{condition.code}: {condition.sentence}")
         show({"ok": not found} | _facts(health), as_json=False)
     if found:
         raise SystemExit(1)
@@ -295,7 +297,12 @@ def _found(row: StoredEvent | None) -> StoredEvent:
     return row
 
 
-def _summary(row: Row | StoredEvent) -> dict[str, Any]:
+def _shown(rows: Iterable[Row]) -> Iterator[Shown]:
+    showing = present_inbox().settings.showing
+    return (shown(row, showing) for row in rows)
+
+
+def _summary(row: Shown) -> dict[str, Any]:
     names = (
         "id", "event_id", "event_type", "state", "quarantine_reason", "received_at", "occurred_at",
         "transaction_id", "policy_id", "claim_id", "attempts", "deliveries", "id_reused",

@@ -17,7 +17,7 @@ from flask.cli import with_appcontext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from app.cli.addressee import Address, key_for, scheme_option
-from app.cli.context import present_inbox
+from app.cli.context import present_inbox, say
 from app.cli.interrupt import CtrlC
 from app.database import is_lock_conflict
 from app.inbox.context import Inbox
@@ -95,7 +95,7 @@ class _Relay:
             if self._ctrl_c.pressed:
                 break
             if not self._patterns or any(fnmatchcase(event.event_type, pattern) for pattern in self._patterns):
-                self._go_on_from = event.event_id
+                self._go_on_from = event.event_id if self._name(event) == event.event_id else f"#{event.inbox_id}"
                 self._pass_on(event)
         before, self._position = self._position, batch.until
         return batch.until > before
@@ -138,7 +138,12 @@ class _Relay:
         click.echo(f"\nStopped. Go on with: --from {shlex.quote(self._go_on_from)}", err=True)
 
     def _say(self, event: Waiting, what: str) -> None:
-        click.echo(f"{self._inbox.clock.now():%H:%M:%S}Z  {event.event_type:<18}  {event.event_id}  {what}")
+        event_type = self._inbox.settings.showing(event.event_type)
+        say(f"{self._inbox.clock.now():%H:%M:%S}Z  {event_type:<18}  {self._name(event)}  {what}")
+
+    def _name(self, event: Waiting) -> str:
+        """As people see it, and as a command takes it."""
+        return self._inbox.settings.showing(event.event_id)
 
 
 def _described(answer: Answer) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from app.cli.context import Commands, as_json, present_inbox
+from app.cli.context import Commands, as_json, present_inbox, say
 from app.inbox import accounts
 from app.protocol.moments import written
 
@@ -55,7 +55,7 @@ def list_(as_json: bool) -> None:
     width = max((len(user.name) for user in rows), default=0)
     for user in rows:
         state = "active" if user.active else "disabled"
-        click.echo(f"{user.name:<{width}}  {user.role:<8}  {state:<8}  {written(user.created_at)[:-3]}Z")
+        say(f"{user.name:<{width}}  {user.role:<8}  {state:<8}  {written(user.created_at)[:-3]}Z")
 
 
 @users.command("passwd")

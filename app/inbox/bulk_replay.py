@@ -26,12 +26,12 @@ from app.database import cause_of, is_lock_conflict, is_out_of_order, reading, w
 from app.inbox.audit import record
 from app.inbox.context import Inbox
 from app.inbox.count import total
-from app.inbox.filters import Filter
+from app.inbox.filters import Filter, described, from_address, in_address
 from app.inbox.lifecycle import REPLAYABLE
 from app.inbox.models import BulkReplay
 from app.inbox.replay import CannotReplay, replay_in
 from app.inbox.search import Row, count_failing, counts, page
-from app.privacy.escaping import escaped
+from app.privacy.masking import mask_text
 
 log = structlog.get_logger()
 
@@ -66,6 +66,7 @@ class Plan:
     """What would be replayed."""
 
     replay: BulkReplay
+    chosen: Filter
     sample: Sequence[Row]
     count: int
     capped: bool  # the count stops at the cap of search.counts()
@@ -77,8 +78,9 @@ def plan(inbox: Inbox, chosen: Filter, *, actor: str, reason: str | None) -> int
         inserted = session.scalar(
             sa.insert(BulkReplay)
             .values(
-                created_at=inbox.now(), created_by=actor, reason=reason and escaped(reason),
-                filter=urlencode(chosen.parameters(), doseq=True), state=Progress.PLANNED, replayed=0, skipped=0,
+                created_at=inbox.now(), created_by=actor, reason=reason and mask_text(reason),
+                filter=urlencode(in_address(chosen.parameters(), inbox.settings.showing), doseq=True),
+                state=Progress.PLANNED, replayed=0, skipped=0,
             )
             .returning(BulkReplay.id)
         )  # fmt: skip
@@ -91,7 +93,7 @@ def look(inbox: Inbox, number: int) -> Plan | None:
         job = session.get(BulkReplay, number)
         if job is None:
             return None
-        chosen = Filter.from_parameters(parse_qs(job.filter))
+        chosen = _filter(inbox, job.filter)
         if chosen.failing:
             count, shown = count_failing(session, chosen), chosen
         else:
@@ -99,7 +101,7 @@ def look(inbox: Inbox, number: int) -> Plan | None:
             found = counts(session, chosen)
             count, shown = total([found[state] for state in states]), replace(chosen, states=states)
         sample = page(session, shown, limit=SAMPLE).rows if count.number else []
-        return Plan(job, sample, count.number, count.capped)
+        return Plan(job, chosen, sample, count.number, count.capped)
 
 
 def confirm(inbox: Inbox, number: int, *, actor: str) -> bool:
@@ -123,7 +125,7 @@ def step(inbox: Inbox) -> bool:
         if job is None:
             return False
         before = (job.position_at, job.position_id) if job.position_at and job.position_id else None
-        chosen = Filter.from_parameters(parse_qs(job.filter))
+        chosen = _filter(inbox, job.filter)
         rows = page(session, chosen, before=before, limit=STEP).rows
         meant = [row for row in rows if row.state in REPLAYABLE or (chosen.failing and row.is_failing)]
         left_alone = Counter(reason for row in meant if (reason := _replay_one(session, inbox, job, row)))
@@ -165,5 +167,11 @@ def _move(inbox: Inbox, number: int, origins: set[Progress], to: Progress, actor
             .returning(BulkReplay.filter)
         )
         if moved is not None:
-            record(session, inbox, "bulk replay", to, actor=actor, detail=f"number {number}: {moved or 'everything'}")
+            words = described(_filter(inbox, moved).parameters(), inbox.settings.showing)
+            record(session, inbox, "bulk replay", to, actor=actor, detail=f"number {number}: {words}")
     return moved is not None
+
+
+def _filter(inbox: Inbox, text: str) -> Filter:
+    """What the stored text says. It stands there as in an address."""
+    return Filter.from_parameters(from_address(parse_qs(text), inbox.settings.showing))

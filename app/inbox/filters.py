@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from app.inbox.lifecycle import State
+from app.privacy.columns import Showing
 
 LONGEST = 200
 LARGEST = 2**63 - 1
@@ -19,6 +20,8 @@ Position = tuple[datetime, int]
 
 _CURSOR = re.compile(r"([^~]{10,40})~([0-9]{1,18})")
 _ROW = re.compile(r"[1-9][0-9]{0,18}")
+_CHOSEN = frozenset({"q", "type", "event_id"})
+"""Parameters with the words of senders."""
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -80,6 +83,28 @@ class Filter:
         low = max(filter(None, (since, after)), default=None)
         high = min(filter(None, (until, before)), default=None)
         return low, high
+
+
+def in_address(parameters: Mapping[str, Sequence[str]], showing: Showing) -> dict[str, list[str]]:
+    """Parameters as they stand in an address. A term or type that people don't see is sealed in it."""
+    return {
+        name: [showing.in_address(value) if name in _CHOSEN else value for value in values]
+        for name, values in parameters.items()
+    }
+
+
+def from_address(parameters: Mapping[str, Sequence[str]], showing: Showing) -> dict[str, list[str]]:
+    """The other way."""
+    return {
+        name: [showing.from_address(value) if name in _CHOSEN else value for value in values]
+        for name, values in parameters.items()
+    }
+
+
+def described(parameters: Mapping[str, Sequence[str]], showing: Showing) -> str:
+    """Parameters as people see them, in words."""
+    values = ((name, showing(value) if name in _CHOSEN else value) for name in parameters for value in parameters[name])
+    return ", ".join(f"{name}={value}" for name, value in values) or "everything"
 
 
 def row_number(text: str) -> int | None:

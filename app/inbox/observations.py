@@ -1,13 +1,17 @@
 """Notes event types and payload fields that are seen for the first time (§5.2, §11.1).
 
 What is remembered is names, not shapes: eleven optional fields make two thousand shapes, and eleven names. A name is
-written once, and nothing is written when nothing is new. There is an end to the fields that are noted, and to what is
-looked at in one event, so that no sender can make a worker stall. A type is always noted.
+written once, and nothing is written when nothing is new. There is an end to the fields that are noted, to what is
+looked at in one event and in one batch, and to what is written at once: no sender can make a worker stall, or hold the
+lock that deliveries wait for on SQLite. What is beyond is noted with a later event that has it. A type is always noted.
+
+Keys are data: one that doesn't look like the name of a field is noted as `[key]`, and a type as people see it.
 """
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
+from itertools import chain, islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,8 +22,9 @@ from app.database import cause_of, reading, writing
 from app.inbox.context import Inbox
 from app.inbox.models import Observation
 from app.inbox.observed import Observed
-from app.privacy.masking import mask_text
+from app.privacy.grammar import is_identifier_key
 from app.protocol.envelope import Event
+from app.remembered import remembered
 
 log = structlog.get_logger()
 
@@ -27,6 +32,9 @@ MOST_DEPTH = 6
 MOST_ITEMS = 20
 MOST_LOOKED_AT = 1_000
 """Fields and items of one event: those near the top come first."""
+MOST_LOOKED_AT_IN_A_BATCH = 5_000
+MOST_AT_ONCE = 250
+"""Names of fields that are written in one transaction."""
 MOST_FIELDS = 5_000
 """Names of fields that are noted in all."""
 MOST_TYPES = 10_000
@@ -61,9 +69,8 @@ def _load(inbox: Inbox, observed: Observed) -> None:
 
 
 def _note(inbox: Inbox, observed: Observed, events: Sequence[Event]) -> None:
-    types = {event.type for event in events} - observed.types
-    paths = set(_new_paths(observed, events)) if len(observed.fields) < MOST_FIELDS else set[str]()
-    names = {_shown(path) for path in paths} - observed.fields
+    types = {inbox.settings.showing(event.type) for event in events} - observed.types
+    names = _new_fields(observed, events)
     rows = [{"kind": "field", "name": name} for name in sorted(names)]
     rows += [{"kind": "type", "name": name} for name in sorted(types)]
     if rows:
@@ -74,19 +81,22 @@ def _note(inbox: Inbox, observed: Observed, events: Sequence[Event]) -> None:
     if len(observed.types) >= MOST_TYPES:
         observed.types.clear()
     observed.types |= types
-    observed.fields |= paths | names
+    observed.fields |= names
 
 
-def _new_paths(observed: Observed, events: Iterable[Event]) -> Iterator[str]:
+def _new_fields(observed: Observed, events: Iterable[Event]) -> set[str]:
     """At most as many as may still be noted."""
-    room = MOST_FIELDS - len(observed.fields)
-    for event in events:
-        for path in _paths(event.payload):
-            if path not in observed.fields:
-                yield path
-                room -= 1
-                if not room:
-                    return
+    room = min(MOST_AT_ONCE, MOST_FIELDS - len(observed.fields))
+    if room <= 0:
+        return set()
+    paths = islice(chain.from_iterable(_paths(event.payload) for event in events), MOST_LOOKED_AT_IN_A_BATCH)
+    found = set[str]()
+    for path in paths:
+        if path not in observed.fields:
+            found.add(path)
+            if len(found) == room:
+                break
+    return found
 
 
 def _paths(payload: Any) -> Iterator[str]:
@@ -95,7 +105,7 @@ def _paths(payload: Any) -> Iterator[str]:
     while waiting:
         prefix, value, depth = waiting.popleft()
         if isinstance(value, dict):
-            found = ((f"{prefix}.{key}" if prefix else key, item) for key, item in value.items())
+            found = ((f"{prefix}.{_shown(key)}" if prefix else _shown(key), item) for key, item in value.items())
         else:
             found = ((f"{prefix}[]", item) for item in value[:MOST_ITEMS])
         for path, item in found:
@@ -103,11 +113,11 @@ def _paths(payload: Any) -> Iterator[str]:
                 return
             left -= 1
             if isinstance(value, dict):
-                yield path
+                yield path[:LONGEST_NAME]
             if isinstance(item, (dict, list)) and item and depth + 1 < MOST_DEPTH:
                 waiting.append((path, item, depth + 1))
 
 
-def _shown(path: str) -> str:
-    """Keys are masked: they may hold what should not be kept."""
-    return ".".join(map(mask_text, path.split(".")))[:LONGEST_NAME]
+@remembered
+def _shown(key: str) -> str:
+    return key if is_identifier_key(key) else "[key]"

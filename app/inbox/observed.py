@@ -6,7 +6,7 @@ from datetime import datetime
 
 @dataclass
 class Observed:
-    """Names of types, and of fields: as they came, and as they are noted."""
+    """Names of types and of fields, as they are noted."""
 
     types: set[str] = field(default_factory=set)
     fields: set[str] = field(default_factory=set)

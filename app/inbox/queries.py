@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import chain
+from typing import Any
 
 import sqlalchemy as sa
 from alembic.config import Config
@@ -23,6 +24,8 @@ from app.inbox.environment import environment_problem
 from app.inbox.filters import Filter, is_reference, row_named
 from app.inbox.lifecycle import NOT_YET, State
 from app.inbox.models import AuditEntry, Heartbeat, Observation, StoredEvent, SummedUntil
+from app.inbox.shown import Shown, shown
+from app.privacy.columns import Showing
 from app.privacy.masking import masking_self_test
 
 AUDIT_PAGE = 100
@@ -51,14 +54,19 @@ class AuditFilter:
 class Trail:
     """The audit rows of an event, oldest first. A very long trail lacks its middle."""
 
-    first: Sequence[AuditEntry]
+    first: Sequence[AuditEntry | Shown]
     left_out: int = 0
-    latest: Sequence[AuditEntry] = ()
+    latest: Sequence[AuditEntry | Shown] = ()
 
-    def __iter__(self) -> Iterator[AuditEntry]:
+    def __iter__(self) -> Iterator[AuditEntry | Shown]:
         return chain(self.first, self.latest)
 
-    def lines(self, line: Callable[[AuditEntry], str]) -> list[str]:
+    def shown(self, showing: Showing) -> "Trail":
+        """The same rows as people see them."""
+        first, latest = ([shown(entry, showing) for entry in entries] for entries in (self.first, self.latest))
+        return Trail(first, self.left_out, latest)
+
+    def lines(self, line: Callable[[Any], str]) -> list[str]:
         """As text, with a word about what is left out."""
         gap = [f"({self.left_out:,} entries in between are left out)"] if self.left_out else []
         return [*map(line, self.first), *gap, *map(line, self.latest)]

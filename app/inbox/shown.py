@@ -1,16 +1,75 @@
-"""One bad row costs its own part of a page, a text or an export, never the whole.
+"""What people see of a stored row: every page, export, command, log line and mail takes its columns from here.
 
-Whoever makes such a part of a row, or asks a stranger's code for it, uses `shown_part()` and shows `WORDS` for None.
+A column whose text a sender chose passes `Showing` (app/privacy/columns.py); a column with words passes the masking
+once more, since a row may be older than today's rules. A column is the one or the other by its name, in `CHOSEN` and
+`WORDED`: to add a column, name it there, or in `tests/security/test_columns.py` as one that we fill ourselves.
+
+One bad row costs its own part of a page, a text or an export, never the whole. Whoever makes such a part of a row, or
+asks a stranger's code for it, uses `shown_part()` and shows `WORDS` for None.
 """
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
+from app.inbox.models import AuditEntry, StoredEvent
+from app.privacy.columns import Showing
+from app.privacy.masking import mask_text
+
 T = TypeVar("T")
 WORDS = "could not be shown"
+CHOSEN = (
+    "event_id", "claimed_event_id", "event_type", "transaction_id", "policy_id", "claim_id", "reported_status",
+)  # fmt: skip
+WORDED = ("last_error", "detail")
 log = structlog.get_logger()
+
+
+class Shown:
+    """A row, or what a list has of one, as people see it: it has the same attributes."""
+
+    def __init__(self, row: Any, showing: Showing) -> None:
+        self._row, self._showing = row, showing
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._row, name)
+        if value is None:
+            return None
+        if name in CHOSEN:
+            return self._showing(value)
+        return mask_text(value) if name in WORDED else value
+
+    @property
+    def name(self) -> str:
+        """What people call it: its event ID, or its number where it has none."""
+        return self.event_id or getattr(self, "claimed_event_id", None) or f"#{self.id}"
+
+    @property
+    def command_name(self) -> str:
+        """The same as a command takes it: where people see a short form, the number stands in front."""
+        chosen = self._row.event_id
+        return f"#{self.id} {self.name}" if chosen and self._showing.hides(chosen) else self.name
+
+    @property
+    def hidden(self) -> list[str]:
+        """The columns of which people see a short form."""
+        values = ((name, getattr(self._row, name, None)) for name in CHOSEN)
+        return [name for name, value in values if value and self._showing.hides(value)]
+
+    def in_address(self, name: str) -> str:
+        """The column as it stands in an address."""
+        return self._showing.in_address(getattr(self._row, name))
+
+    def clear(self, name: str) -> str | None:
+        """The column itself, for an operator who asked for it. Who asks is to be audited."""
+        value: str | None = getattr(self._row, name) if name in CHOSEN else None
+        return value
+
+
+def shown(row: StoredEvent | AuditEntry | Any, showing: Showing) -> Shown:
+    """The row as people see it."""
+    return Shown(row, showing)
 
 
 def shown_part(what: str, make: Callable[[], T]) -> T | None:

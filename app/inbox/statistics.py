@@ -6,7 +6,7 @@ quarantined is of this moment. To show another number of the past, give `Hour` a
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
@@ -21,6 +21,7 @@ from app.inbox.latency import BEYOND, KIND
 from app.inbox.lifecycle import State
 from app.inbox.models import HourlySum, Observation, StoredEvent, SummedUntil
 from app.inbox.search import counts
+from app.privacy.masking import mask_text
 
 NEWEST = 20
 
@@ -104,8 +105,8 @@ def overview(inbox: Inbox, hours: int) -> Overview:
             oldest_due=session.scalar(_oldest(inbox, 1)),
             dead=by_state[State.DEAD],
             quarantined=by_state[State.QUARANTINED],
-            new_types=_first_seen(session, "type"),
-            new_fields=_first_seen(session, "field"),
+            new_types=_first_seen(session, "type", inbox.settings.showing),
+            new_fields=_first_seen(session, "field", mask_text),
         )
 
 
@@ -152,8 +153,8 @@ def _oldest(inbox: Inbox, most: int) -> sa.Select[datetime | None]:
     return statement.with_hint(StoredEvent, "INDEXED BY ix_events_due", "sqlite")
 
 
-def _first_seen(session: Session, kind: str) -> list[FirstSeen]:
+def _first_seen(session: Session, kind: str, see: Callable[[str], str]) -> list[FirstSeen]:
     """The newest names alone, for there may be thousands (app/inbox/observations.py)."""
     newest = sa.select(Observation.name, Observation.first_seen_at).where(Observation.kind == kind)
     order = (Observation.first_seen_at.desc(), Observation.name)
-    return [FirstSeen(name, at) for name, at in session.execute(newest.order_by(*order).limit(NEWEST))]
+    return [FirstSeen(see(name), at) for name, at in session.execute(newest.order_by(*order).limit(NEWEST))]

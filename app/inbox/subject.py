@@ -16,6 +16,7 @@ from app.inbox.branches import bound_tuple
 from app.inbox.filters import BadFilter, from_cursor, to_cursor
 from app.inbox.models import StoredEvent
 from app.inbox.search import COLUMNS, Row
+from app.inbox.shown import Shown
 
 PAGE = 200
 KINDS = {
@@ -30,7 +31,7 @@ _PLACE = (StoredEvent.occurred_at, StoredEvent.id)
 class Chapter:
     """One event of a story."""
 
-    row: Row
+    row: Row | Shown
     late: bool
 
 

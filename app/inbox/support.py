@@ -16,7 +16,7 @@ from app.inbox.context import Inbox
 from app.inbox.masked import visible_payload
 from app.inbox.models import AuditEntry, StoredEvent
 from app.inbox.queries import audit_trail
-from app.inbox.shown import WORDS, shown_part
+from app.inbox.shown import WORDS, Shown, shown, shown_part
 from app.protocol.moments import moved, written
 
 ADDRESS = "customercare@senang.io"
@@ -27,11 +27,12 @@ LONGEST_MAIL = 1800
 """Characters of a mailto: body. Browsers and mail programs cut longer addresses without a word."""
 
 
-def request_for_event(inbox: Inbox, row: StoredEvent) -> str:
+def request_for_event(inbox: Inbox, stored: StoredEvent) -> str:
     """The text for one event, or for an authentic body that is none."""
     with reading(inbox.engine) as session:
-        trail = audit_trail(session, row)
-    payload = shown_part("masked payload", lambda: _payload(inbox, row))
+        trail = audit_trail(session, stored).shown(inbox.settings.showing)
+    row = shown(stored, inbox.settings.showing)
+    payload = shown_part("masked payload", lambda: _payload(inbox, stored))
     lines = [
         *_heading(inbox),
         f"Event ID: {row.event_id or row.claimed_event_id or 'none could be read'}",
@@ -87,7 +88,7 @@ def _payload(inbox: Inbox, row: StoredEvent) -> str:
     return "erased by retention" if payload is None else json.dumps(payload, indent=2)
 
 
-def _line(entry: AuditEntry) -> str:
+def _line(entry: Shown) -> str:
     times = f" × {entry.occurrences}" if entry.occurrences > 1 else ""
     detail = f" ({entry.detail})" if entry.detail else ""
     return f"{written(entry.at)} UTC  {entry.action}: {entry.result}{times}{detail}"

@@ -1,27 +1,40 @@
 """The audit log page: §9.2's columns first, filters, export."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flask import Blueprint, Response, abort, render_template, request
+from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
+from werkzeug.wrappers import Response as BaseResponse
 
 from app.database import reading, writing
 from app.inbox.audit import record
-from app.inbox.filters import Position, choice_in, from_cursor, moment_in, text_in, to_cursor
+from app.inbox.filters import (
+    Position,
+    choice_in,
+    described,
+    from_address,
+    from_cursor,
+    in_address,
+    moment_in,
+    text_in,
+    to_cursor,
+)
 from app.inbox.queries import AUDIT_PAGE, AuditFilter, list_audit
+from app.inbox.shown import shown
 from app.web.auth import operator_required
 from app.web.export import FORMATS
 from app.web.present import present_inbox
 
 ACTIONS = (
     "delivery", "attempt", "replay", "bulk replay", "sign_in", "sign_out", "users", "capture", "relay", "export",
-    "support", "purge",
+    "reveal", "support", "purge",
 )  # fmt: skip
 COLUMNS = [
     "event_id", "at", "event_type", "result", "action", "occurrences", "actor", "request_id", "duration_ms", "detail",
     "recorded_at",
 ]  # fmt: skip
+FILTER = ("event_id", "action", "since", "until")
 
 blueprint = Blueprint("audit", __name__, url_prefix="/audit")
 
@@ -33,7 +46,21 @@ def index() -> str:
     with reading(present_inbox().engine) as session:
         rows = list_audit(session, _chosen(), before=_position())
     older = to_cursor((rows[-1].at, rows[-1].id)) if len(rows) == AUDIT_PAGE else None
-    return render_template("audit.html", rows=rows, older=older, actions=ACTIONS, parameters=_parameters())
+    return render_template(
+        "audit.html",
+        rows=[shown(row, present_inbox().settings.showing) for row in rows],
+        older=older,
+        actions=ACTIONS,
+        parameters=_in_address(_asked()),
+    )
+
+
+@blueprint.post("/find")
+@login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
+def find() -> BaseResponse:
+    """Lead to what the form looks for."""
+    parameters: dict[str, Any] = dict(_in_address(_opened(request.form)))
+    return redirect(url_for("audit.index", **parameters), 303)
 
 
 @blueprint.get("/export.<form>")
@@ -44,7 +71,7 @@ def export(form: str) -> Response:
         abort(404)
     inbox, chosen = present_inbox(), _chosen()
     with writing(inbox.engine) as session:
-        record(session, inbox, "export", f"audit log as {form}", actor=current_user.name, detail=str(_parameters()))
+        record(session, inbox, "export", f"audit log as {form}", actor=current_user.name, detail=_described())
     return FORMATS[form](_all_rows(chosen), COLUMNS, f"audit-log.{form}")
 
 
@@ -53,7 +80,9 @@ def _all_rows(chosen: AuditFilter) -> Iterator[dict[str, Any]]:
     while True:
         with reading(inbox.engine) as session:
             rows = list_audit(session, chosen, before=before, limit=1000)
-        yield from ({column: getattr(row, column) for column in COLUMNS} for row in rows)
+        for found in rows:
+            row = shown(found, inbox.settings.showing)
+            yield {column: getattr(row, column) for column in COLUMNS}
         if len(rows) < 1000:
             return
         before = (rows[-1].at, rows[-1].id)
@@ -61,7 +90,7 @@ def _all_rows(chosen: AuditFilter) -> Iterator[dict[str, Any]]:
 
 def _chosen() -> AuditFilter:
     """The filter in the address. Raises BadFilter."""
-    asked = request.args
+    asked = _asked()
     return AuditFilter(
         event_id=text_in(asked, "event_id"),
         action=choice_in(asked, "action", ACTIONS),
@@ -75,5 +104,20 @@ def _position() -> Position | None:
     return from_cursor(text) if text else None
 
 
-def _parameters() -> dict[str, str]:
-    return {name: request.args[name] for name in ("event_id", "action", "since", "until") if request.args.get(name)}
+def _asked() -> dict[str, str]:
+    return _opened(request.args)
+
+
+def _opened(given: Mapping[str, str]) -> dict[str, str]:
+    """The parameters of the filter, those that are sealed in an address too."""
+    parameters = {name: [given[name]] for name in FILTER if given.get(name)}
+    return {name: values[0] for name, values in from_address(parameters, present_inbox().settings.showing).items()}
+
+
+def _in_address(parameters: Mapping[str, str]) -> dict[str, str]:
+    several = {name: [value] for name, value in parameters.items()}
+    return {name: values[0] for name, values in in_address(several, present_inbox().settings.showing).items()}
+
+
+def _described() -> str:
+    return described({name: [value] for name, value in _asked().items()}, present_inbox().settings.showing)

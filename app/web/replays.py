@@ -5,6 +5,8 @@ from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from app.inbox import bulk_replay
+from app.inbox.filters import described
+from app.inbox.shown import shown
 from app.web.auth import operator_required
 from app.web.events import filter_of_request
 from app.web.present import present_inbox, reason
@@ -24,7 +26,14 @@ def plan() -> Response:
 def show(number: int) -> str:
     """The plan before, the progress while, and the result after."""
     found = bulk_replay.look(present_inbox(), number) or abort(404)
-    return render_template("bulk_replay.html", plan=found, left_alone=bulk_replay.LEFT_ALONE)
+    showing = present_inbox().settings.showing
+    return render_template(
+        "bulk_replay.html",
+        plan=found,
+        sample=[shown(row, showing) for row in found.sample],
+        filter=described(found.chosen.parameters(), showing),
+        left_alone=bulk_replay.LEFT_ALONE,
+    )
 
 
 @blueprint.post("/<row:number>/confirm")
