@@ -9,7 +9,6 @@ import sqlalchemy as sa
 
 from app.inbox.models import AuditEntry, Observation, StoredEvent
 from app.registry import PermanentFailure, handles
-from app.web.export import defused
 from tests.databases import both_databases
 
 HTML = [
@@ -98,13 +97,13 @@ def test_exports_keep_them_apart_and_defuse_formulas(signed_in):
     rows = list(csv.DictReader(io.StringIO(client.get("/events/export.csv").text, newline="")))
     objects = client.get("/events/export.json").json
 
-    assert {row["policy_id"] for row in rows} == {defused(text) for text in HOSTILE}
-    assert {found["policy_id"] for found in objects} == set(HOSTILE)
+    assert len({row["policy_id"] for row in rows}) == len({row["policy_id"] for row in objects}) == len(set(HOSTILE))
+    assert not {row["policy_id"] for row in [*rows, *objects]} & {*HTML, *SQL, *FORMULAS}
     assert not any(cell.startswith(("=", "+", "-", "@", "＝")) for row in rows for cell in row.values())
 
 
 @pytest.mark.usefixtures("delivered")
-def test_the_commands_print_them_as_they_are_and_nothing_a_terminal_obeys(app, stored):
+def test_the_commands_keep_them_apart_and_print_nothing_a_terminal_obeys(app, stored):
     runner = app.test_cli_runner()
 
     listed = _output(runner, "events", "list", "--limit", "100")
@@ -113,7 +112,7 @@ def test_the_commands_print_them_as_they_are_and_nothing_a_terminal_obeys(app, s
     ]
 
     assert all(character.isprintable() or character == "\n" for character in listed)
-    assert [document["event_type"] for document in shown] == HOSTILE
+    assert len({document["event_type"] for document in shown}) == len(set(HOSTILE))
 
 
 def _output(runner, *arguments):
@@ -152,7 +151,7 @@ def test_what_is_no_text_is_hidden_wherever_it_stands_in_a_payload(
     as_json = runner.invoke(args=["events", "show", "evt_1", "--json"])
     support = runner.invoke(args=["events", "support", "evt_1"])
 
-    as_text, hidden = json.dumps(text)[1:-1], f"[text {len(text)}]"
+    hidden = f"[text {len(text)}]"
     assert (row.state, row.attempts, before_its_attempt.status_code) == ("processed", 1, 200)
     assert {status for status, _ in pages.values()} == {200}
     assert f'<span class="key">{hidden}' in pages[f"/events/{row.id}"][1]
@@ -160,7 +159,7 @@ def test_what_is_no_text_is_hidden_wherever_it_stands_in_a_payload(
     assert text not in shown.output + support.output
     assert json.loads(as_json.output)["masked_payload"]["currency"] == hidden
     noted = session.scalars(sa.select(Observation.name).where(Observation.kind == "field")).all()
-    assert {as_text, f"data.{as_text}.{as_text}"} <= set(noted)
+    assert {"[key]", "data.[key].[key]"} <= set(noted)
     json.loads(capsys.readouterr().out.splitlines()[-1])["event_id"].encode()
 
 

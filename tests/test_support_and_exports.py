@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from app.inbox.models import AuditEntry
+from app.inbox.replay import replay
 from tests.databases import on_postgresql
 
 NRIC = "900101-14-5678"
@@ -70,12 +71,17 @@ def test_an_export_has_every_event_that_fits_and_no_payload(signed_in, deliver):
 
 
 @pytest.mark.parametrize("formula", ["=1+1", "+1", "-1", "@SUM(A1)", "＝1"])
-def test_a_formula_in_a_cell_is_defused(signed_in, deliver, formula):
+def test_a_formula_in_a_cell_is_defused(signed_in, deliver, work, stored, inbox, formula):
     deliver(event_id="evt_1", status=formula)
+    work()
+    replay(inbox, stored("evt_1").id, actor="test", reason=formula)
+    client = signed_in()
 
-    rows = csv.DictReader(io.StringIO(signed_in().get("/events/export.csv").text))
+    events = csv.DictReader(io.StringIO(client.get("/events/export.csv").text))
+    replays = csv.DictReader(io.StringIO(client.get("/audit/export.csv?action=replay").text))
 
-    assert next(rows)["reported_status"] == f"'{formula}"
+    assert not next(events)["reported_status"].startswith(formula)
+    assert next(replays)["detail"] == f"'{formula}"
 
 
 def test_the_audit_log_is_exported_with_the_columns_that_senang_asks_for_first(signed_in, deliver):

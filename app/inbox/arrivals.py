@@ -28,6 +28,10 @@ class Arrival(NamedTuple):
     duration_ms: int
     detail: str | None
 
+    def __repr__(self) -> str:
+        """Without what a sender chose."""
+        return f"Arrival({self.seal_id})"
+
 
 COLUMNS = {
     "seal_id": "uuid",

@@ -42,7 +42,8 @@ class Delivery(NamedTuple):
     duration_ms: int = 0
 
     def __repr__(self) -> str:
-        return f"Delivery(request_id={self.request_id!r})"
+        """Without the body, which is clear text."""
+        return f"Delivery({len(self.body)} bytes, {self.request_id})"
 
 
 class Receipt(NamedTuple):

@@ -12,6 +12,8 @@ from urllib.parse import quote
 from flask import Flask, Response, g, request
 
 from app.config import WEBHOOK_PATH
+from app.privacy.columns import Showing
+from app.privacy.grammar import is_reference
 from app.web import problems
 from app.web.door import note_rejection
 from app.web.present import present_inbox
@@ -47,6 +49,16 @@ def _note(response: Response) -> Response:
         path = request.environ["PATH_INFO"].encode("latin-1").decode(errors="replace")  # Flask's has fewer slashes
         is_near = request.endpoint is None and response.status_code in NOT_FOUND and looks_like_ours(path)
         if is_near or inbox.settings.scheme.header in request.headers:  # no page's form has a signature
-            shown = quote(request.script_root + path, safe="/~")[:LONGEST_SHOWN] if is_near else None
+            shown = _shown(request.script_root + path, inbox.settings.showing) if is_near else None
             note_rejection(inbox, problems.request_id(), g.started, "wrong_path", detail=shown)
     return response
+
+
+def _shown(path: str, showing: Showing) -> str:
+    """The path as people see it: a part that looks like nothing of ours and like no reference may be anything."""
+    parts = [quote(part, safe="~") if _is_plain(part) else showing(part) for part in path.split("/")]
+    return "/".join(parts)[:LONGEST_SHOWN]
+
+
+def _is_plain(part: str) -> bool:
+    return not part or looks_like_ours(part) or is_reference(part)

@@ -61,7 +61,7 @@ def test_a_form_is_the_same_for_the_same_value_and_another_under_another_secret(
 
     assert here(NRIC) == here(NRIC) != there(NRIC)
     assert re.fullmatch(r"\[nric [a-z]{10}\]", here(NRIC))
-    assert re.fullmatch(r"\[text [a-z]{10}\]", here(NAME))
+    assert re.fullmatch(r"\[name [a-z]{10}\]", here(NAME))
     assert here(here(NAME)) == here(NAME)
     assert len({here(f"{NAME} {number}") for number in range(2000)}) == 2000
     assert "secret" not in repr(here)
