@@ -29,7 +29,7 @@ from app.privacy.columns import Showing
 from app.privacy.sealing import SealingKey, UnusableKey, parse_keys
 from app.protocol.envelope import DEFAULT_FIELDS, Event, changing_from, fields_from, parse_event, zone_from
 from app.protocol.errors import InvalidScheme, UnusableSecret
-from app.protocol.placeholders import is_guessable, is_published, is_unfilled
+from app.protocol.placeholders import is_guessable, is_published, is_repeated, is_unfilled
 from app.protocol.schemes import SignatureScheme, key_bytes, scheme_from, weakness
 
 EXIT_CONFIGURATION = 78
@@ -339,7 +339,7 @@ def _weak(values: Mapping[str, Any], source: Mapping[str, str]) -> list[str]:
     """Secrets that work, and that somebody could guess or look up. A sentence for each setting that has one."""
     readable = "everybody can read or guess it. `flask --app wsgi init` makes fresh secrets."
     found = []
-    if any(map(is_published, values["webhook_secrets"])):
+    if any(map(is_published, values["webhook_secrets"])) or any(map(is_repeated, values["signature_keys"])):
         found.append("SENANG_WEBHOOK_SECRETS: everybody can read or guess one of them. Use what Senang.io gave you.")
     elif min(map(len, values["signature_keys"])) < LEAST_LIVE_KEY_BYTES:
         found.append(f"SENANG_WEBHOOK_SECRETS: a key of less than {LEAST_LIVE_KEY_BYTES} bytes can be guessed.")

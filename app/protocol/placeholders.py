@@ -29,8 +29,12 @@ def is_unfilled(secret: str) -> bool:
 
 def is_published(secret: str) -> bool:
     """Whether the secret stands in somebody's documentation, is one text again and again, or asks to be replaced."""
-    repeated = secret in (secret + secret)[1:-1]
-    return secret in _PUBLISHED or repeated or is_unfilled(secret)
+    return secret in _PUBLISHED or is_repeated(secret.encode()) or is_unfilled(secret)
+
+
+def is_repeated(key: bytes) -> bool:
+    """Whether the key is a shorter one again and again."""
+    return key in (key + key)[1:-1]
 
 
 def is_guessable(secret: str) -> bool:

@@ -304,7 +304,7 @@ GUESSABLE = {
         "deadbeefcafef00d" * 4,
     ],
     "SENANG_WEBHOOK_SECRETS": [
-        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_plJ3nmyCDGBKInavdOK15jsl", f"whsec_{'MTIzNDU2' * 5}",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", f"whsec_{'MTIzNDU2' * 5}",
     ],
 }  # fmt: skip
 """Secrets that work, and that everybody can read or guess."""
