@@ -50,7 +50,7 @@ class RetryLater(Exception):
             raise ValueError(
                 f"RetryLater takes a number of seconds from {SHORTEST_RETRY_SECONDS} to {LONGEST_RETRY_SECONDS}"
             )
-        super().__init__(reason)
+        super().__init__(reason or "")
         self.seconds = float(seconds)
 
 

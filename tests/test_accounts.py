@@ -576,6 +576,12 @@ def test_a_password_needs_twelve_characters(siti, cli):
     assert "at least 12 characters" in changed.output
 
 
+def test_a_password_that_is_no_text_is_refused(siti, cli):
+    added = cli("users", "add", "ahmad", "--password", "half a character \ud800")
+
+    assert (added.exit_code, "has to be text" in added.output) == (1, True)
+
+
 @pytest.mark.parametrize("name", ["", " siti", "si\nti", "\x1b[31m", "s" * 101])
 def test_a_name_that_cannot_be_shown_is_refused(cli, name):
     assert cli("users", "add", name, "--generate").exit_code == 1

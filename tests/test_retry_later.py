@@ -158,6 +158,10 @@ def test_a_number_of_seconds_up_to_seven_days_is_taken(seconds):
     assert RetryLater(seconds).seconds == seconds
 
 
+def test_a_reason_that_is_none_is_no_reason():
+    assert str(RetryLater(60, None)) == ""
+
+
 @pytest.mark.parametrize("seconds", [0, -5, 0.5, 7 * 24 * 3600 + 1, math.nan, math.inf, "60", None, True])
 def test_anything_else_is_an_error_that_says_what_is_taken(seconds):
     with pytest.raises(ValueError, match="from 1 to 604800"):

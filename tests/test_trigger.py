@@ -116,6 +116,7 @@ def test_set_takes_json_and_else_text(trigger, bodies):
         'data.cover={"days": 30}',
         "data.note=a=b",
         "data.n=NaN",
+        "data.huge=1e999",
         "status=null",
     )
 
@@ -124,7 +125,10 @@ def test_set_takes_json_and_else_text(trigger, bodies):
     (sent,) = map(json.loads, bodies())
     assert result.exit_code == 0
     assert (sent["event_id"], sent["status"]) == ("evt_1", None)
-    assert sent["data"] | {"amount": 12.5, "cover": {"days": 30}, "note": "a=b", "n": "NaN"} == sent["data"]
+    assert (
+        sent["data"] | {"amount": 12.5, "cover": {"days": 30}, "note": "a=b", "n": "NaN", "huge": "1e999"}
+        == sent["data"]
+    )
     assert sent["data"]["currency"] == "MYR"
 
 

@@ -5,6 +5,7 @@ lines by a program must not find it among them. To send something else, add to `
 """
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -46,7 +47,7 @@ class Assignment(click.ParamType[Assigned]):
         if not equals or not all(path.split(".")):
             self.fail("it takes a dotted path and a value, such as data.amount=99.", param, ctx)
         try:
-            return path, json.loads(text, parse_constant=_not_json)
+            return path, json.loads(text, parse_constant=_not_json, parse_float=_finite)
         except (ValueError, RecursionError):
             return path, text
 
@@ -184,6 +185,13 @@ def _report(deliveries: Sequence[Delivered], *, ok: bool, as_json: bool) -> None
         latencies = (f"{milliseconds:.0f} ms" for milliseconds in (row.p50, row.p99, row.max))
         table.add_row(str(row.status or "-"), Text(row.outcome), str(row.count), *latencies)
     Console(stderr=True).print(table)
+
+
+def _finite(number: str) -> float:
+    """Python reads what is too large as infinity, which JSON does not have."""
+    if math.isinf(value := float(number)):
+        raise ValueError
+    return value
 
 
 def _not_json(_constant: str) -> None:

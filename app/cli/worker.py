@@ -26,7 +26,7 @@ import structlog
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.cli.context import present_inbox, refuse_environment
+from app.cli.context import Amount, present_inbox, refuse_environment
 from app.database import cause_of, writing
 from app.endless import endless
 from app.inbox import bulk_replay
@@ -65,7 +65,7 @@ _fork = multiprocessing.get_context("fork")
 @click.option("--drain", is_flag=True, help="Stop when nothing is due.")
 @click.option(
     "--patience",
-    type=click.FloatRange(0),
+    type=Amount(0),
     default=DRAIN_PATIENCE_SECONDS,
     show_default=True,
     help="With --drain: seconds without the database after which it fails.",

@@ -259,4 +259,7 @@ def _usable(name: str) -> bool:
 def _hashed(password: str) -> str:
     if len(password) < SHORTEST_PASSWORD:
         raise AccountError(f"A password needs at least {SHORTEST_PASSWORD} characters.")
-    return generate_password_hash(password)
+    try:
+        return generate_password_hash(password)
+    except UnicodeEncodeError:
+        raise AccountError("A password has to be text: it holds half of a character.") from None
