@@ -13,6 +13,7 @@ from app.inbox.lifecycle import State
 from app.inbox.models import StoredEvent
 from app.inbox.search import COLUMNS, Neighbours, Row, count_failing, counts, neighbours, page, stream
 from app.inbox.subject import Place, subject
+from app.privacy.grammar import is_reference
 from bench.fill import fill
 from bench.plans import complaints, statements_of
 from bench.questions import filters, questions
@@ -48,7 +49,8 @@ def is_wanted(row, wanted):
         and (
             wanted.term is None
             or wanted.term == f"#{row.id}"
-            or any(value and value.startswith(wanted.term) for value in searched)
+            or wanted.term in searched
+            or any(value and value.startswith(wanted.term) and is_reference(value) for value in searched)
         )
     )
 
@@ -194,9 +196,9 @@ def test_of_a_reference_with_very_many_events_the_latest_are_found(inbox, sessio
 def test_a_term_finds_event_transaction_policy_and_claim_from_their_beginning_on(deliver, session):
     deliver("claim.updated", event_id="evt-a", policy_id="POL-Ä-1", transaction_id="TXN_1", claim_id="CLM%1")
 
-    for term in ("evt-a", "ev", "POL-Ä", "POL-", "TXN_1", "CLM%", "#1"):
+    for term in ("evt-a", "ev", "TXN_", "TXN_1", "POL-Ä-1", "CLM%1", "#1"):
         assert [row.id for row in page(session, Filter(term=term)).rows] == [1], term
-    for term in ("EVT-a", "vt-a", "POL_", "POL%", "POL-Ä-1-1", "TXN_%", "#", "#0", "#١", "'; --", "𝔭"):
+    for term in ("EVT-a", "vt-a", "POL-Ä", "CLM%", "POL_", "POL%", "POL-Ä-1-1", "TXN_%", "#", "#0", "#١", "'; --", "𝔭"):
         assert page(session, Filter(term=term)).rows == [], term
 
 

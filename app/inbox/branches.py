@@ -2,7 +2,7 @@
 
 A filter without a term has a branch for each state that it names. A term has two for each column that may hold it:
 what is equal to it, and what begins with it. They read CANDIDATES rows each at most, or a term of two letters would
-read everything.
+read everything. By its beginning nothing is found that people don't see, or they could guess it letter by letter.
 
 A branch bounds and orders its rows by all the columns of its index together, never by `state = …`: then no other
 index serves the order, and PostgreSQL can't choose one whose rows it would have to sift.
@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from app.inbox.filters import Filter, Position, row_named
 from app.inbox.lifecycle import State
 from app.inbox.models import StoredEvent
+from app.privacy.grammar import is_reference
 
 CANDIDATES = 1000
 SEARCHED = ("event_id", "claimed_event_id", "transaction_id", "policy_id", "claim_id")
@@ -87,8 +88,7 @@ def matching(
     session: Session, wanted: Filter, states: Iterable[State], low: Position | None, high: Position | None
 ) -> Statement:
     """The term's candidates that meet the rest of the filter."""
-    branches = [branch.limit(CANDIDATES) for branch in _term_branches(session, wanted.term or "")]
-    found = sa.union(*_wrapped(branches)).subquery()
+    found = sa.union(*_wrapped(_visible_branches(session, wanted.term or ""))).subquery()
     place = (found.c.received_at, found.c.id)
     statement: Statement = sa.select(found)
     if named := list(states):
@@ -110,22 +110,56 @@ def is_capped(session: Session, wanted: Filter) -> bool:
         return False
     more = (
         branch.with_only_columns(sa.literal_column("1")).offset(CANDIDATES).limit(1).exists()
-        for branch in _term_branches(session, wanted.term)
+        for branch in (*_equal(wanted.term), *_beginning(session, wanted.term).values())
     )
     return bool(session.scalar(sa.select(sa.or_(*more))))
 
 
-def _term_branches(session: Session, term: str) -> Iterator[Statement]:
-    """Rows that carry the term itself, the latest first, and rows whose IDs begin with it, in the IDs' order."""
+def _visible_branches(session: Session, term: str) -> Iterator[Statement]:
+    """The rows that carry the term, and those whose IDs begin with it and are shown."""
+    yield from (branch.limit(CANDIDATES) for branch in _equal(term))
+    beginning = {name: branch.limit(CANDIDATES) for name, branch in _beginning(session, term).items()}
+    hidden, shown = _told_apart(session, beginning)
+    for name, branch in beginning.items():
+        yield sa.select(*_FOUND).where(StoredEvent.id.in_(shown[name])) if name in hidden else branch
+
+
+def _equal(term: str) -> Iterator[Statement]:
+    """Rows that carry the term itself, the latest first."""
+    for name in SEARCHED:
+        yield sa.select(*_FOUND).where(getattr(StoredEvent, name) == term).order_by(StoredEvent.occurred_at.desc())
+    if number := row_named(term):
+        yield sa.select(*_FOUND).where(StoredEvent.id == number)
+
+
+def _beginning(session: Session, term: str) -> dict[str, Statement]:
+    """By the column: rows whose IDs begin with the term, in the IDs' order."""
     bytewise = session.get_bind().dialect.name == "postgresql"  # the operators of text_pattern_ops
+    found: dict[str, Statement] = {}
     for name in SEARCHED:
         column = getattr(StoredEvent, name)
         above, below = column.op("~>~" if bytewise else ">"), column.op("~<~" if bytewise else "<")
         order = sa.literal_column(f"events.{name} USING ~<~") if bytewise else column
-        yield sa.select(*_FOUND).where(column == term).order_by(StoredEvent.occurred_at.desc())
-        yield sa.select(*_FOUND).where(above(term), below(term + _LAST)).order_by(order)
-    if number := row_named(term):
-        yield sa.select(*_FOUND).where(StoredEvent.id == number)
+        found[name] = sa.select(*_FOUND).where(above(term), below(term + _LAST)).order_by(order)
+    return found
+
+
+def _told_apart(session: Session, branches: dict[str, Statement]) -> tuple[set[str], dict[str, list[int]]]:
+    """The columns of which people don't see every candidate, and the rows of which they do, by the column."""
+    values = [
+        branch.with_only_columns(
+            sa.literal(name).label("name"), StoredEvent.id, getattr(StoredEvent, name).label("text")
+        )
+        for name, branch in branches.items()
+    ]
+    hidden: set[str] = set()
+    shown: dict[str, list[int]] = {name: [] for name in branches}
+    for name, row, text in session.execute(sa.union_all(*_wrapped(values))):
+        if is_reference(text):
+            shown[name].append(row)
+        else:
+            hidden.add(name)
+    return hidden, shown
 
 
 def _wrapped(branches: Iterable[Statement]) -> Iterator[Statement]:

@@ -69,6 +69,7 @@ REFERENCE_PREFIXES = _words(
 _MOST_WORDS = 8
 _SHORTEST_NAME_WITHIN = 4  # shorter ones occur within random letters and digits
 _LONGEST_WORD = 24
+_SHORTEST_RANDOM = 12
 _UUID = r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"
 _ULID = r"[0-7][0-9A-HJKMNP-TV-Z]{25}"
 _HEX = r"(?=[0-9]{0,11}[A-Fa-f])(?=(?:[0-9]*[A-Fa-f]){4})[0-9A-Fa-f]{32}(?:[0-9A-Fa-f]{32})?"
@@ -79,6 +80,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9]+(?:(?:[._:/-]|--|__|::)[A-Za-z0-9]+)*")
 _PHRASE = re.compile(r"[A-Za-z]+(?: [A-Za-z]+){0,3}")
 _SEPARATORS = re.compile(r"[._:/-]+")
 _LETTERS = re.compile(r"[A-Za-z]+")
+_RUNS = re.compile(r"[A-Z]+|[a-z]+|[0-9]+")
 _CAPITALISED = re.compile(r"[A-Z][a-z]+|[A-Z]+(?![a-z])|[a-z]+")
 _NUMBER = re.compile(
     r"[+-]?(?:[0-9]{1,9}|[0-9]{1,3}(?:,[0-9]{3}){1,3})(?:\.[0-9]{1,8})?|-?[0-9.]{1,18}[eE][+-]?[0-9]{1,3}"
@@ -187,7 +189,17 @@ def _is_code_part(part: str) -> bool:
         return True
     if part.isalpha() and len(part) > _LONGEST_WORD and (part.islower() or part.isupper()):
         return False
-    return not (_names_somebody(part) or any(map(_is_capitalised, _LETTERS.findall(part))))
+    if _names_somebody(part):
+        return False
+    return _is_random(part) or not any(map(_is_capitalised, _LETTERS.findall(part)))
+
+
+def _is_random(part: str) -> bool:
+    """Whether capitals, small letters and digits change as often as in a generated ID, and in no name."""
+    inner = part.strip("0123456789")
+    if len(inner) < _SHORTEST_RANDOM or inner.isalpha() or len(_RUNS.findall(inner)) * 5 < len(inner) * 2:
+        return False
+    return not any(len(word) > 2 and word.lower() in NAME_WORDS for word in _CAPITALISED.findall(inner))
 
 
 def _names_somebody(part: str) -> bool:

@@ -18,10 +18,9 @@ from tests.browser.chromium import find_chromium, running_chromium
 from tests.browser.looks import DESKTOP, Look
 from tests.browser.people import sign_in
 from tests.browser.world import World, world
-from tests.processes import PATIENCE_SECONDS
 
 collect_ignore_glob = [] if find_chromium() else ["test_*.py"]
-PATIENCE = PATIENCE_SECONDS * 1000
+PATIENCE = 60_000
 REPORT_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", event => {
   console.error("violates the policy:", event.violatedDirective, event.blockedURI);

@@ -137,11 +137,18 @@ class World:
             found = session.execute(sa.select(StoredEvent.state, sa.func.count()).group_by(StoredEvent.state))
             return dict(iter(found))
 
+    def shown(self, text: str) -> str:
+        """What people see of an ID."""
+        return self.inbox.settings.showing(text)
+
     def names(self) -> list[str]:
         """What the list calls every event, newest first."""
         with reading(self.inbox.engine) as session:
             newest_first = sa.select(StoredEvent).order_by(StoredEvent.received_at.desc(), StoredEvent.id.desc())
-            return [row.event_id or row.claimed_event_id or f"#{row.id}" for row in session.scalars(newest_first)]
+            return [
+                self.shown(row.event_id or row.claimed_event_id or f"#{row.id}")
+                for row in session.scalars(newest_first)
+            ]
 
     def audited(self, action: str, event_id: str | None = None) -> list[str]:
         """The results of an action in the audit log, of one event or of all."""

@@ -123,6 +123,20 @@ def test_what_looks_like_a_reference_is_shown_and_linked_as_it_is(deliver, work,
 
 
 @both_databases
+def test_what_is_hidden_is_found_by_its_exact_text_and_not_by_its_beginning(odd_event, deliver, signed_in):
+    deliver(event_id="900101-A", transaction_id="4111", policy_id="POL-1", claim_id="CLM-9")
+    client = signed_in()
+
+    def found(term):
+        return set(re.findall(r'href="/events/(\d+)', client.get(f"/events?q={quote(term)}").text))
+
+    hidden, other = str(odd_event.id), str(odd_event.id + 1)
+    assert {term: found(term) for term in (NRIC, CARD, NAME)} == {term: {hidden} for term in (NRIC, CARD, NAME)}
+    assert found(NRIC[:6]) == found(CARD[:4]) == {other}
+    assert found(NRIC[:-1]) == found(CARD[:-1]) == found(NAME[:4]) == found(NAME[:-1]) == set()
+
+
+@both_databases
 def test_an_operator_reveals_one_column_at_a_time_and_the_audit_log_says_so(odd_event, signed_in, csrf_token, session):
     client, address = signed_in(), f"/events/{odd_event.id}"
     token = csrf_token(client.get(address))

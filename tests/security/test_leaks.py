@@ -28,7 +28,7 @@ CLEAR = {
     "audit_log": {"event_id", "event_type"},
 }  # fmt: skip
 VALUES = [value for values in PERSONAL.values() for value in values]
-TOKEN = "a token of thirty-two characters"
+TOKEN = "a-token-of-thirty-two-characters"
 SHORTEST = 4
 """Characters. What is shorter stands in any text by chance."""
 

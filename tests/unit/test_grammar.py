@@ -17,6 +17,7 @@ REFERENCES = words(
     TRAVEL-SEA PA-BASIC v2.1 1.0.3 2026-000123 INV/2026/11/0042 20261128000123 123456789012345678 order:123:456
     01ARZ3NDEKTSV4RRFFQ69G5FAV 550e8400-e29b-41d4-a716-446655440000 evt_4f8e2c1a9b7d4e6f8a0b1c2d3e4f5a6b
     pay_8ZkQ2mNq4LxT cus_Jk39dkLLs2mzqA ch_3MmlLrLkdIwHu7ix0snN0B15 WH-2W42680HY-8M0 sha256:9f86d081884c7d65
+    pi_9oIQGBLuC0Qao1nH1ureUHLS pi_POTKvXKg5RnJ2wRkrnMscNgl tok_1PqLi6F4gwSE6DXgfTERBi6U5
     """
 )
 NO_REFERENCES = [
@@ -26,6 +27,8 @@ NO_REFERENCES = [
     "SITI-NURHALIZA",
     "SitiNurhaliza",
     "Nurhaliza88",
+    "TanAhKow12LimBeng",
+    "ref_NgAhBeng1TanAhKow",
     "Siti Nurhaliza binti Osman",
     "paid by hand",
     "WXY1234",
