@@ -145,10 +145,8 @@ class World:
         """What the list calls every event, newest first."""
         with reading(self.inbox.engine) as session:
             newest_first = sa.select(StoredEvent).order_by(StoredEvent.received_at.desc(), StoredEvent.id.desc())
-            return [
-                self.shown(row.event_id or row.claimed_event_id or f"#{row.id}")
-                for row in session.scalars(newest_first)
-            ]
+            rows = [(row.event_id or row.claimed_event_id, row.id) for row in session.scalars(newest_first)]
+        return [self.shown(name) if name else f"#{number}" for name, number in rows]
 
     def audited(self, action: str, event_id: str | None = None) -> list[str]:
         """The results of an action in the audit log, of one event or of all."""
