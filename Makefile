@@ -6,7 +6,7 @@ BENCH := .venv-bench
 PYTEST := env -u PYTHONPATH -u PYTHONHOME -u PYTEST_ADDOPTS PYTHONUTF8=1 $(BIN)/pytest
 FLASK := $(BIN)/flask --app wsgi
 
-.PHONY: run demo test test-browser chromium screenshots bench bench-pages lint soak recordings lock
+.PHONY: run demo test test-browser chromium screenshots bench bench-pages lint soak audit recordings lock
 
 run: $(VENV)/ready .env          ## web and worker on SQLite, http://127.0.0.1:8000
 	$(FLASK) db upgrade
@@ -45,6 +45,9 @@ lint: $(VENV)/ready-dev          ## style and types; tests/test_style.py runs th
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict app
+
+audit: $(VENV)/ready-dev         ## is a hole known in what requirements.txt pins? Needs an index that has advisories
+	@$(BIN)/python -m tests.advisories
 
 recordings: $(VENV)/ready-dev    ## the terminal output in README.md, by running the commands
 	$(BIN)/python -m tests.recordings
