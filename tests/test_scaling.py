@@ -93,7 +93,7 @@ def test_quarantined_bodies_share_a_partition_and_each_is_kept_once(database, se
 @on_postgresql
 def test_a_claim_reads_the_index_of_what_is_due_in_each_partition(database, inbox):
     engine = fill_engine(database)
-    fill(engine, 5_000)
+    fill(engine, 20_000)
     engine.dispose()
     run(database, "events by hash")
     claims = []

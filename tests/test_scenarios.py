@@ -11,6 +11,7 @@ from app.sandbox.scenarios import SCENARIOS, Verdict, chosen, judge
 from tests.broken.receiver import Receiver
 from tests.broken.receivers import ErrorOnBadJson
 from tests.broken.served import SECRETS, served
+from tests.conftest import LIVE
 from tests.processes import eventually, running, workers_of
 
 INSIDE = {
@@ -132,7 +133,7 @@ def test_what_makes_no_sense_is_one_line_and_a_non_zero_exit_code(asked, options
 
 
 def test_live_refuses(environment, request):
-    environment["SENANG_ENVIRONMENT"] = "live"
+    environment |= LIVE
 
     refused = request.getfixturevalue("asked")()
 
