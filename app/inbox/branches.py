@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from app.inbox.filters import Filter, Position, row_named
 from app.inbox.lifecycle import State
 from app.inbox.models import StoredEvent
-from app.privacy.grammar import is_reference
+from app.privacy.columns import is_shown
 
 CANDIDATES = 1000
 SEARCHED = ("event_id", "claimed_event_id", "transaction_id", "policy_id", "claim_id")
@@ -119,7 +119,10 @@ def _visible_branches(session: Session, term: str) -> Iterator[Statement]:
     """The rows that carry the term, and those whose IDs begin with it and are shown."""
     yield from (branch.limit(CANDIDATES) for branch in _equal(term))
     beginning = {name: branch.limit(CANDIDATES) for name, branch in _beginning(session, term).items()}
-    hidden, shown = _told_apart(session, beginning)
+    told_apart = ("told apart", term)
+    if told_apart not in session.info:  # a page asks for its rows and for two counts, in one session
+        session.info[told_apart] = _told_apart(session, beginning)
+    hidden, shown = session.info[told_apart]
     for name, branch in beginning.items():
         yield sa.select(*_FOUND).where(StoredEvent.id.in_(shown[name])) if name in hidden else branch
 
@@ -155,7 +158,7 @@ def _told_apart(session: Session, branches: dict[str, Statement]) -> tuple[set[s
     hidden: set[str] = set()
     shown: dict[str, list[int]] = {name: [] for name in branches}
     for name, row, text in session.execute(sa.union_all(*_wrapped(values))):
-        if is_reference(text):
+        if is_shown(text):
             shown[name].append(row)
         else:
             hidden.add(name)

@@ -30,6 +30,11 @@ _SEALED = "~"
 """How a sealed text begins in an address. No reference begins so."""
 
 
+def is_shown(text: str) -> bool:
+    """Whether people see the text as it is. A short form that stands for another text is shown, too."""
+    return is_reference(text) or _FORM.fullmatch(text) is not None
+
+
 @dataclass(frozen=True, eq=False)
 class Showing:
     """How one installation shows such texts. Made with a secret of 32 characters or more."""
@@ -75,7 +80,7 @@ class Showing:
         return remembered(self._show)
 
     def _show(self, text: str) -> str:
-        if is_reference(text) or _FORM.fullmatch(text):
+        if is_shown(text):
             return text
         digest = hmac.digest(self._keys[32:], text.encode(errors="surrogatepass"), "sha256")[:_SHORT_BYTES].hex()
         kind = _KIND.fullmatch(mask_text(plain(text)))
