@@ -118,6 +118,7 @@ class _SqliteUuid(sa.Uuid[UUID]):
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Any:
         """Reads a column's value."""
+        # SQLAlchemy does not type it.
         read: Any = super().result_processor(dialect, coltype)  # type: ignore[no-untyped-call]
 
         def process(value: Any) -> UUID | None:

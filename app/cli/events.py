@@ -53,8 +53,7 @@ def list_(state: str | None, failing: bool, event_type: str | None, limit: int, 
         click.echo(json.dumps([_summary(row) for row in _shown(rows)], default=str))
         return
     for row in _shown(rows):
-        name = row.command_name if row.event_id else f"#{row.id}"
-        line = f"{written(row.received_at)}Z  {row.state:<11}  {row.event_type or '-':<18}  {name}"
+        line = f"{written(row.received_at)}Z  {row.state:<11}  {row.event_type or '-':<18}  {row.command_name}"
         error = row.last_error and one_line(row.last_error)
         say(f"{line}  {'failing' if row.is_failing else 'error'}: {error}" if error else line)
 
@@ -99,8 +98,7 @@ def replay(reference: str | None, state: str | None, failing: bool, event_type: 
         except replays.CannotReplay as error:
             result = str(error)
             refused[error.reason] += 1
-        named = shown(row, inbox.settings.showing)
-        say(f"{named.command_name if row.event_id else f'#{row.id}'}: {result}")
+        say(f"{shown(row, inbox.settings.showing).command_name}: {result}")
     if reference is None:
         why = "".join(f"; {LEFT_ALONE[code]}: {number:,}" for code, number in refused.most_common())
         click.echo(f"{replayed:,} replayed, {refused.total():,} refused{why}")

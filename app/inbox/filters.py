@@ -5,7 +5,7 @@ row in app/inbox/search.py.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -87,24 +87,18 @@ class Filter:
 
 def in_address(parameters: Mapping[str, Sequence[str]], showing: Showing) -> dict[str, list[str]]:
     """Parameters as they stand in an address. A term or type that people don't see is sealed in it."""
-    return {
-        name: [showing.in_address(value) if name in _CHOSEN else value for value in values]
-        for name, values in parameters.items()
-    }
+    return _changed(parameters, showing.in_address)
 
 
 def from_address(parameters: Mapping[str, Sequence[str]], showing: Showing) -> dict[str, list[str]]:
     """The other way."""
-    return {
-        name: [showing.from_address(value) if name in _CHOSEN else value for value in values]
-        for name, values in parameters.items()
-    }
+    return _changed(parameters, showing.from_address)
 
 
 def described(parameters: Mapping[str, Sequence[str]], showing: Showing) -> str:
     """Parameters as people see them, in words."""
-    values = ((name, showing(value) if name in _CHOSEN else value) for name in parameters for value in parameters[name])
-    return ", ".join(f"{name}={value}" for name, value in values) or "everything"
+    seen = _changed(parameters, showing)
+    return ", ".join(f"{name}={value}" for name, values in seen.items() for value in values) or "everything"
 
 
 def row_number(text: str) -> int | None:
@@ -118,7 +112,7 @@ def row_named(reference: str) -> int | None:
     return row_number(reference[1:]) if reference.startswith("#") else None
 
 
-def is_reference(text: str) -> bool:
+def fits_a_column(text: str) -> bool:
     """Whether any row can hold the text: PostgreSQL refuses a NUL, and what is stored is short and printable."""
     return 0 < len(text) <= LONGEST and text.isprintable()
 
@@ -132,7 +126,7 @@ def moment_in(parameters: Mapping[str, str], name: str) -> datetime | None:
 def text_in(parameters: Mapping[str, str], name: str) -> str | None:
     """The text of a parameter, None when it is not given. Raises BadFilter for what no row can hold."""
     text = parameters.get(name, "").strip()
-    if text and not is_reference(text):
+    if text and not fits_a_column(text):
         raise BadFilter(name)
     return text or None
 
@@ -156,6 +150,11 @@ def from_cursor(text: str) -> Position:
     if found is None:
         raise BadFilter("cursor")
     return _parsed("cursor", found[1]), int(found[2])
+
+
+def _changed(parameters: Mapping[str, Sequence[str]], change: Callable[[str], str]) -> dict[str, list[str]]:
+    """The parameters, those with words of senders changed."""
+    return {name: [change(value) if name in _CHOSEN else value for value in parameters[name]] for name in parameters}
 
 
 def _state(value: str) -> State:

@@ -21,7 +21,7 @@ from app.inbox.conditions import Failing, Health, Limits
 from app.inbox.context import Inbox
 from app.inbox.count import COUNT_CAP, Count, cap_for
 from app.inbox.environment import environment_problem
-from app.inbox.filters import Filter, is_reference, row_named
+from app.inbox.filters import Filter, fits_a_column, row_named
 from app.inbox.lifecycle import NOT_YET, State
 from app.inbox.models import AuditEntry, Heartbeat, Observation, StoredEvent, SummedUntil
 from app.inbox.shown import Shown, shown
@@ -74,7 +74,7 @@ class Trail:
 
 def find_event(session: Session, reference: str) -> StoredEvent | None:
     """By event ID, or by `#` and the row's number, which quarantined bodies have instead."""
-    if not is_reference(reference):
+    if not fits_a_column(reference):
         return None
     if number := row_named(reference):
         return session.get(StoredEvent, number)

@@ -47,9 +47,11 @@ class Shown:
 
     @property
     def command_name(self) -> str:
-        """The same as a command takes it: where people see a short form, the number stands in front."""
+        """As a command takes it: its number where it has no event ID, and in front where people see a short form."""
         chosen = self._row.event_id
-        return f"#{self.id} {self.name}" if chosen and self._showing.hides(chosen) else self.name
+        if not chosen:
+            return f"#{self.id}"
+        return f"#{self.id} {self.name}" if self._showing.hides(chosen) else str(self.name)
 
     @property
     def hidden(self) -> list[str]:

@@ -138,7 +138,7 @@ class Request(message.Request):  # type: ignore[misc]  # gunicorn is not typed
                 raise errors.InvalidRequestLine("another host")
 
 
-class Body(body.Body):  # type: ignore[misc]
+class Body(body.Body):  # type: ignore[misc]  # gunicorn is not typed
     """The body of a request, for `wsgi.input`. Reading it raises BrokenBody."""
 
     def __init__(self, reader: Any, peer: Peer, *, is_expected: bool) -> None:
@@ -178,7 +178,7 @@ class Body(body.Body):  # type: ignore[misc]
         return read
 
 
-class _Whole(body.LengthReader):  # type: ignore[misc]
+class _Whole(body.LengthReader):  # type: ignore[misc]  # gunicorn is not typed
     """A body of known length. One that ends before is broken."""
 
     def left(self) -> int:
@@ -194,7 +194,7 @@ class _Whole(body.LengthReader):  # type: ignore[misc]
         return read
 
 
-class _Chunks(body.ChunkedReader):  # type: ignore[misc]
+class _Chunks(body.ChunkedReader):  # type: ignore[misc]  # gunicorn is not typed
     """A body in chunks, with a bound to what stands around them."""
 
     def __init__(self, request: Request, peer: Peer) -> None:

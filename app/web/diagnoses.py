@@ -7,8 +7,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from app.database_url import ROOT
 from app.green import Lane
 from app.protocol.captured import Captured
 from app.sandbox.doctor import Diagnosis
@@ -17,7 +17,6 @@ SECONDS = 5.0
 """For the search; then the doctor says what it has tried."""
 MOST_SECONDS = 20.0
 """For all of it, the start of the process too."""
-ROOT = Path(__file__).parents[2]
 _COMMAND = (sys.executable, "-m", "app.sandbox.doctor")
 _lane = Lane(places=4)
 

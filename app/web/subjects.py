@@ -8,7 +8,7 @@ from flask import Blueprint, abort, render_template, request
 from flask_login import login_required
 
 from app.database import reading
-from app.inbox.filters import is_reference
+from app.inbox.filters import fits_a_column
 from app.inbox.shown import CHOSEN, shown, shown_part
 from app.inbox.subject import KINDS, Place, Story, subject
 from app.privacy.columns import Showing
@@ -25,7 +25,7 @@ def show(kind: str, reference: str) -> str:
     """The life of the cover, from payment to claim."""
     inbox, showing = present_inbox(), present_inbox().settings.showing
     reference = showing.from_address(reference)
-    if kind not in KINDS or not is_reference(reference):
+    if kind not in KINDS or not fits_a_column(reference):
         abort(404)
     before = request.args.get("before")
     place = Place.parse(before) if before else None
