@@ -14,22 +14,22 @@ run: $(VENV)/ready .env          ## web and worker on SQLite, http://127.0.0.1:8
 
 demo: $(VENV)/ready .env         ## every event type through the front door, then the page
 	$(FLASK) db upgrade
-	$(BIN)/python -m app.sandbox.demo
+	$(BIN)/python -m receiver.sandbox.demo
 
 test: $(VENV)/ready-dev          ## style, types and every test, on SQLite and on a real PostgreSQL
-	@$(BIN)/python -m tests.browser.chromium
-	@$(BIN)/python -m tests.browser.nginx
+	@$(BIN)/python -m tests.receiver.browser.chromium
+	@$(BIN)/python -m tests.receiver.browser.nginx
 	$(PYTEST) -n 2 -m "not soak"
 
 test-browser: chromium           ## the pages in a real Chromium, which it brings where there is none
-	$(PYTEST) -n 2 tests/browser
+	$(PYTEST) -n 2 tests/receiver/browser
 
 chromium: $(VENV)/ready-dev      ## Debian's headless shell as root, else what is there, else Playwright's download
-	@$(BIN)/python -m tests.browser.chromium --bring
-	@$(BIN)/python -m tests.browser.nginx --bring
+	@$(BIN)/python -m tests.receiver.browser.chromium --bring
+	@$(BIN)/python -m tests.receiver.browser.nginx --bring
 
 screenshots: chromium            ## the pictures in README.md, of the real page
-	$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.browser.screenshots
+	$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.receiver.browser.screenshots
 
 soak: $(VENV)/ready-dev          ## the long fault runs
 	$(PYTEST) -m soak --timeout 3000
@@ -41,16 +41,16 @@ bench: $(BENCH)/ready             ## beside other receivers and queues: bench/RE
 bench-pages: $(VENV)/ready-dev   ## what the page asks, on 10,000 and on 1,000,000 events
 	$(BIN)/python -m bench.pages
 
-lint: $(VENV)/ready-dev          ## style and types; tests/test_style.py runs these lines too
+lint: $(VENV)/ready-dev          ## style and types; tests/receiver/test_style.py runs these lines too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict app
+	$(BIN)/mypy --strict app receiver
 
 audit: $(VENV)/ready-dev         ## is a hole known in what requirements.txt pins? Needs an index that has advisories
-	@$(BIN)/python -m tests.advisories
+	@$(BIN)/python -m tests.receiver.advisories
 
 recordings: $(VENV)/ready-dev    ## the terminal output in README.md, by running the commands
-	$(BIN)/python -m tests.recordings
+	$(BIN)/python -m tests.receiver.recordings
 
 lock: $(VENV)/ready-dev          ## pin what pyproject.toml names, with hashes
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -12,10 +12,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import structlog
 
-from app.config import DEFAULT_DATABASE, EXIT_CONFIGURATION, ConfigurationError, load_env_file, load_settings
-from app.logs import configure_logging
-from app.server import start
-from app.server.embedded import embedded_worker
+from receiver.config import DEFAULT_DATABASE, EXIT_CONFIGURATION, ConfigurationError, load_env_file, load_settings
+from receiver.logs import configure_logging
+from receiver.server import start
+from receiver.server.embedded import embedded_worker
 
 OWN_COUNTS = "senang-metrics-"
 """How a folder's name begins that was made here for the web workers' counts."""
@@ -115,8 +115,8 @@ def post_fork(_server, worker):
 
 def worker_exit(_server, worker):
     """Write the counts that this web worker still holds."""
-    from app.inbox.audit import write_remaining_sums
-    from app.web import lines
+    from receiver.store.audit import write_remaining_sums
+    from receiver.web import lines
 
     if getattr(worker, "wsgi", None) is not None:
         inbox = worker.wsgi.extensions["inbox"]

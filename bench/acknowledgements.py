@@ -24,7 +24,7 @@ from bench.machine import cpu_seconds, describe, peak_mebibytes
 from bench.measured import Conditions, Field, Measured
 from bench.pgbench import transactions_per_second
 from bench.verdict import section, table
-from tests.processes import Receiver
+from tests.receiver.processes import Receiver
 
 WARM_UP_SECONDS = 2
 FIRST_POOL = 20_000

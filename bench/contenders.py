@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.pages import SETTINGS
-from tests.processes import ROOT, Receiver, eventually
+from tests.receiver.processes import ROOT, Receiver, eventually
 
 SECRETS = {name: value for name, value in SETTINGS.items() if name != "LOG_LEVEL"}
 ENVIRONMENT = SECRETS | {"SENANG_TIMESTAMP_TOLERANCE": "86400"}

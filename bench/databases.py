@@ -13,9 +13,9 @@ import psutil
 import psycopg
 import sqlalchemy as sa
 
-from app.database_url import normalise_url
 from bench.pages import migrate
-from tests.databases import Postgres
+from receiver.database.url import normalise_url
+from tests.receiver.databases import Postgres
 
 SETTINGS = {"max_connections": "400", "autovacuum": "off"}
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}

@@ -26,9 +26,6 @@ from typing import Any
 import psycopg
 from sqlalchemy.engine import make_url
 
-from app.database import ROOT
-from app.protocol.envelope import DEFAULT_FIELDS
-from app.sandbox.samples import sample
 from bench.pages import migrate
 from bench.queues import Queue
 from bench.queues.celery_redis import CeleryOnRedis, redis_server
@@ -36,7 +33,10 @@ from bench.queues.effect import EFFECTS_SO_FAR, NOTES, ROWS, SECONDS, number
 from bench.queues.ours import Ours
 from bench.queues.pgqueuer_postgresql import PgQueuer
 from bench.queues.procrastinate_postgresql import Procrastinate
-from tests.databases import Postgres
+from receiver.database.url import ROOT
+from receiver.protocol.envelope import DEFAULT_FIELDS
+from receiver.sandbox.samples import sample
+from tests.receiver.databases import Postgres
 
 EVENTS = 20_000
 ROUNDS = 5

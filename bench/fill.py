@@ -11,8 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from app.database import Base, make_engine
-from app.database_url import normalise_url
+from receiver.database.columns import ReceiverBase
+from receiver.database.engine import make_engine
+from receiver.database.url import normalise_url
 
 TABLES = ("events", "audit_log")
 DAYS = 60
@@ -41,7 +42,7 @@ class Words:
 
 def fill(engine: Engine, size: int, *, analyse: bool = True) -> None:
     """Put `size` events and twice as many audit rows into an empty, migrated database."""
-    indexes = [index for name in TABLES for index in Base.metadata.tables[name].indexes]
+    indexes = [index for name in TABLES for index in ReceiverBase.metadata.tables[name].indexes]
     with engine.begin() as connection:
         for index in indexes:
             index.drop(connection)
@@ -95,7 +96,7 @@ def _events(words: Words) -> dict[str, str]:
         "id": "n",
         "seal_id": words.uuid,
         "event_id": f"CASE WHEN {QUARANTINED} THEN NULL ELSE {event_id} END",
-        "claimed_event_id": f"CASE WHEN {QUARANTINED} THEN {event_id} END",
+        "stated_event_id": f"CASE WHEN {QUARANTINED} THEN {event_id} END",
         "event_type": _type(),
         "occurred_at": words.at("n - 40 * (n % 50 / 49)"),
         "received_at": words.at("n - n % 3"),

@@ -29,19 +29,19 @@ from uuid import uuid4
 import psycopg
 import sqlalchemy as sa
 
-from app.database import reading
-from app.inbox.arrivals import Arrival
-from app.inbox.claims import Claim, claim_due, hand_back
-from app.inbox.context import Inbox, arrival_store
-from app.inbox.lifecycle import State
-from app.inbox.models import StoredEvent
-from app.inbox.receive import Delivery, receive_again
-from app.protocol.envelope import Event
 from bench.fill import fill_engine
 from bench.pages import LIMIT, PLANNERS, filled_inbox, migrate
 from bench.plans import complaints, unseen_complaints
 from bench.questions import questions
-from tests.databases import Postgres
+from receiver.database.engine import reading
+from receiver.ingest.arrivals import Arrival
+from receiver.ingest.receive import Delivery, receive_again
+from receiver.protocol.envelope import Event
+from receiver.store.inbox import Inbox, arrival_store
+from receiver.store.lifecycle import State
+from receiver.store.models import StoredEvent
+from receiver.worker.leases import Claim, claim_due, hand_back
+from tests.receiver.databases import Postgres
 
 SIZES = {"postgresql": (10_000, 1_000_000, 5_000_000), "sqlite": (10_000, 1_000_000)}
 ROUNDS = 15

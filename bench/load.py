@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from app.protocol.envelope import DEFAULT_FIELDS
-from app.protocol.schemes import key_bytes, scheme_from
-from app.protocol.signatures import sign
-from app.sandbox.samples import sample
 from bench.pages import SETTINGS
+from receiver.protocol.envelope import DEFAULT_FIELDS
+from receiver.protocol.schemes import key_bytes, scheme_from
+from receiver.protocol.signatures import sign
+from receiver.sandbox.samples import sample
 
 SENDERS = 32
 EVENT_TYPE = "payment.success"

@@ -15,15 +15,14 @@ from tempfile import TemporaryDirectory
 
 from flask_migrate import upgrade
 
-from app import create_app
-from app.config import load_settings
-from app.database import ROOT
-from app.inbox.context import Inbox
-from app.inbox.rollup import INTERVAL, roll_up_if_due
 from bench.fill import fill, fill_engine
 from bench.plans import complaints
 from bench.questions import Question, questions
-from tests.databases import Postgres
+from receiver import create_app
+from receiver.config import load_settings
+from receiver.maintenance.rollup import INTERVAL, roll_up_if_due
+from receiver.store.inbox import Inbox
+from tests.receiver.databases import Postgres
 
 SIZES = (10_000, 1_000_000)
 ROUNDS = 15
@@ -73,7 +72,7 @@ def migrate(url: str) -> None:
     """Build the schema."""
     app = create_app(load_settings(SETTINGS | {"DATABASE_URL": url}))
     with app.app_context():
-        upgrade(str(ROOT / "migrations"))
+        upgrade(revision="heads")
         app.extensions["inbox"].engine.dispose()
 
 

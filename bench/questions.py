@@ -9,15 +9,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.database import reading
-from app.inbox.context import Inbox
-from app.inbox.filters import Filter
-from app.inbox.lifecycle import State
-from app.inbox.models import StoredEvent
-from app.inbox.queries import AuditFilter, audit_trail, health, list_audit
-from app.inbox.search import BATCH, count_failing, counts, neighbours, page, stream
-from app.inbox.statistics import overview
-from app.inbox.subject import subject
+from receiver.database.engine import reading
+from receiver.queries.audit_trail import AuditFilter, audit_trail, list_audit
+from receiver.queries.filters import Filter
+from receiver.queries.health import health
+from receiver.queries.overview import overview
+from receiver.queries.search import BATCH, count_failing, counts, neighbours, page, stream
+from receiver.queries.subject import subject
+from receiver.store.inbox import Inbox
+from receiver.store.lifecycle import State
+from receiver.store.models import StoredEvent
 
 Question = Callable[[], Any]
 FAILING: dict[str, Any] = {"failing": True, "states": frozenset({State.PENDING})}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from app.database import ROOT
+from receiver.database.url import ROOT
 
 BEGIN, END = "<!-- bench -->", "<!-- end bench -->"
 Document = dict[str, Any]

@@ -13,8 +13,8 @@ from itertools import count
 from statistics import fmean
 from typing import NamedTuple
 
-from app.inbox.group_commit import MOST_AT_ONCE
 from docs.scaling.spread import spread
+from receiver.ingest.group_commit import MOST_AT_ONCE
 
 Then = Callable[[], None]
 

@@ -25,21 +25,21 @@ from jinja2 import FileSystemBytecodeCache
 from sqlalchemy.orm import Session
 from werkzeug.security import generate_password_hash
 
-from app import create_app, registry
-from app.clock import Clock
-from app.config import Settings, load_settings
-from app.database import reading, writing
-from app.inbox.context import Inbox
-from app.inbox.models import StoredEvent, User
-from app.inbox.replay import replay
-from app.inbox.time_limit import TimeLimit
-from app.inbox.work import process_next
-from app.sandbox.samples import sample
-from app.sandbox.sender import Answer, Sender
-from app.web.storing import storing
+from receiver import create_app, registry
+from receiver.actions.replay import replay
+from receiver.clock import Clock
+from receiver.config import Settings, load_settings
+from receiver.database.engine import reading, writing
+from receiver.ingest.storing import storing
+from receiver.sandbox.samples import sample
+from receiver.sandbox.sender import Answer, Sender
+from receiver.store.inbox import Inbox
+from receiver.store.models import StoredEvent, User
+from receiver.worker.batch import process_next
+from receiver.worker.time_limit import TimeLimit
 from tests import forget_the_shell, work_in_memory
-from tests.databases import Postgres
-from tests.processes import eventually
+from tests.receiver.databases import Postgres
+from tests.receiver.processes import eventually
 
 ENVIRONMENT = {
     "SENANG_WEBHOOK_SECRETS": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
@@ -288,11 +288,10 @@ def signed_in(app: Flask, add_user: Callable[..., str], csrf_token: Callable[[An
 
 @pytest.fixture(autouse=True)
 def _forget_handlers_of_the_test() -> Iterator[None]:
-    registry.discover()
-    before = dict(registry._handlers)
+    registry.discover("app")
+    before = registry.present()
     yield
-    registry._handlers.clear()
-    registry._handlers.update(before)
+    registry.restore(before)
 
 
 @pytest.fixture(autouse=True)
@@ -329,7 +328,7 @@ def _settings(url: str) -> Settings:
 def _migrate(settings: Settings) -> None:
     app = create_app(settings)
     with app.app_context():
-        upgrade(str(Path(__file__).parent.parent / "migrations"))
+        upgrade(revision="heads")
         app.extensions["inbox"].close()
 
 

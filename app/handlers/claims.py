@@ -1,10 +1,7 @@
 """Claims (§1.3, §5.1): submitted once, updated until they are settled."""
 
-from sqlalchemy.orm import Session
-
-from app.handlers.models import InsuranceClaim, advance
-from app.protocol.envelope import Event
-from app.registry import handles
+from app.models import InsuranceClaim
+from receiver import Event, Session, advance, handles
 
 TERMINAL = frozenset({"approved", "rejected", "paid", "closed", "withdrawn"})
 

@@ -1,10 +1,7 @@
 """Payments (§1.3, §5.1): money that arrived, or did not."""
 
-from sqlalchemy.orm import Session
-
-from app.handlers.models import Payment, advance
-from app.protocol.envelope import Event
-from app.registry import handles
+from app.models import Payment
+from receiver import Event, Session, advance, handles
 
 
 @handles("payment.success")

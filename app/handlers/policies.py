@@ -1,10 +1,7 @@
 """Policies (§1.3, §5.1): cover that begins and ends."""
 
-from sqlalchemy.orm import Session
-
-from app.handlers.models import Policy, advance
-from app.protocol.envelope import Event
-from app.registry import handles
+from app.models import Policy
+from receiver import Event, Session, advance, handles
 
 
 @handles("policy.issued")

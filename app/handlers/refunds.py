@@ -1,10 +1,7 @@
 """Refunds (§1.3, §5.1)."""
 
-from sqlalchemy.orm import Session
-
-from app.handlers.models import Refund, advance
-from app.protocol.envelope import Event
-from app.registry import handles
+from app.models import Refund
+from receiver import Event, Session, advance, handles
 
 
 @handles("refund.processed")

@@ -1,6 +1,6 @@
 """What every job does, whoever runs it: the upsert that our handler of `payment.success` does, and how it is noted.
 
-The statement is the one that `advance()` in app/handlers/models.py sends. Ours sends it from there; the others send it
+The statement is the one that `advance()` in app/models.py sends. Ours sends it from there; the others send it
 prepared, on a connection of the driver that they keep open, and commit each job.
 
 Two columns that only this bench adds to `payments` note every effect, for all alike: when it was, by the database's
@@ -13,7 +13,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from app.handlers.models import COLUMNS, upsert
+from app.models import COLUMNS, upsert
 
 NOTES = (
     "CREATE SEQUENCE bench_effects",

@@ -13,14 +13,14 @@ from pathlib import Path
 import psycopg
 from dotenv import dotenv_values
 
-from app import create_app
-from app.config import load_settings
-from app.database import ROOT
-from app.inbox.group_commit import NotStored
-from app.inbox.receive import Delivery, accept
 from bench.pages import SETTINGS
 from bench.queues import Command
 from bench.queues.effect import number
+from receiver import create_app
+from receiver.config import load_settings
+from receiver.database.url import ROOT
+from receiver.ingest.group_commit import NotStored
+from receiver.ingest.receive import Delivery, accept
 
 DELIVERIES_AT_ONCE = 32
 TRIES = 10

@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from app.privacy.masking import mask_payload
-from app.privacy.sealing import body_digest, parse_keys, seal
-from app.protocol.envelope import DEFAULT_FIELDS, Event, parse_event
-from app.protocol.errors import InvalidSignature, UnusablePayload
-from app.protocol.schemes import key_bytes, scheme_from
-from app.protocol.signatures import verify
+from receiver.privacy.masking import mask_payload
+from receiver.privacy.sealing import body_digest, parse_keys, seal
+from receiver.protocol.envelope import DEFAULT_FIELDS, Event, parse_event
+from receiver.protocol.errors import InvalidSignature, UnusablePayload
+from receiver.protocol.schemes import key_bytes, scheme_from
+from receiver.protocol.signatures import verify
 
 SCHEME = scheme_from("standard-webhooks", {})
 SIGNATURE_KEYS = tuple(key_bytes(SCHEME, text) for text in os.environ["SENANG_WEBHOOK_SECRETS"].split(","))

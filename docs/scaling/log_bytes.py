@@ -12,17 +12,17 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from app import create_app
-from app.config import load_settings
-from app.inbox.context import Inbox, arrival_store
-from app.inbox.receive import Delivery, _arrival
-from app.inbox.time_limit import TimeLimit
-from app.inbox.work import process_next
-from app.protocol.envelope import parse_event
-from app.sandbox.samples import sample
 from bench.fill import fill, fill_engine
 from bench.pages import SETTINGS, migrate
-from tests.databases import Postgres
+from receiver import create_app
+from receiver.config import load_settings
+from receiver.ingest.receive import Delivery, _arrival
+from receiver.protocol.envelope import parse_event
+from receiver.sandbox.samples import sample
+from receiver.store.inbox import Inbox, arrival_store
+from receiver.worker.batch import process_next
+from receiver.worker.time_limit import TimeLimit
+from tests.receiver.databases import Postgres
 
 FILLED, RECEIVED, WORKED, GROUP = 300_000, 5_000, 1_000, 50
 LSN = "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"

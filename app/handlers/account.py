@@ -1,0 +1,11 @@
+"""Account and onboarding updates (§1.3): their exact types are not published, so patterns match them."""
+
+from app.models import Account
+from receiver import Event, Session, advance, handles
+
+
+@handles("account.*", "onboarding.*")
+def account_updated(event: Event, session: Session) -> None:
+    """Keep the latest status of each topic: `account` or `onboarding`."""
+    topic = event.type.partition(".")[0]
+    advance(session, Account, topic, status=(event.status or event.type)[:50], event=event)

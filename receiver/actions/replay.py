@@ -1,0 +1,128 @@
+"""Makes events due again: for the page, the CLI, and for quarantined bodies once they parse.
+
+Replaying an event that is being worked on, or is due anyway, does nothing; one that fails and waits for its next
+attempt is tried at once. Two operators at once make one replay. An event whose handler could not even begin, for want
+of a payload that can be read, is refused and stays as it is.
+
+    CannotReplay    not_found, erased, unreadable, unusable or id_reused
+"""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from receiver.database.engine import writing
+from receiver.ingest.receive import envelope_columns
+from receiver.privacy.sealing import CannotUnseal, unseal
+from receiver.protocol.envelope import Event
+from receiver.protocol.errors import UnusablePayload
+from receiver.store.audit import record
+from receiver.store.inbox import Inbox
+from receiver.store.lifecycle import REPLAYABLE, State
+from receiver.store.models import StoredEvent
+from receiver.store.same_body import KEPT, NOBODY_CAN_TELL, says_the_same
+from receiver.store.wakeup import notify
+
+
+class CannotReplay(Exception):
+    """The event can't be made due again, and stays as it is. `reason` is a stable code, the message a sentence."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def replay(
+    inbox: Inbox, inbox_id: int, *, actor: str, reason: str | None = None, unless_since: datetime | None = None
+) -> str:
+    """Make one event due again and say what happened: due again, duplicate, pending already or replayed already.
+
+    An event that somebody replayed after `unless_since` is left alone: whoever asks had not seen that yet. Raises
+    CannotReplay when its payload was erased, can't be unsealed, or does not parse.
+    """
+    with writing(inbox.engine) as session:
+        return replay_in(session, inbox, inbox_id, actor=actor, reason=reason, unless_since=unless_since)
+
+
+def replay_in(
+    session: Session, inbox: Inbox, inbox_id: int, *, actor: str, reason: str | None, unless_since: datetime | None
+) -> str:
+    """`replay()` in a transaction that somebody else began."""
+    row = session.get(StoredEvent, inbox_id, with_for_update=True)
+    if row is None:
+        raise CannotReplay("not_found", "there is no such event")
+    if not (row.state in REPLAYABLE or is_put_off(row)):
+        return "pending already"
+    if unless_since and row.replayed_at and row.replayed_at > unless_since:
+        return "replayed already"
+    event, body = _opened(inbox, row)
+    result = _release(session, inbox, row, event, body) if row.state == State.QUARANTINED else "due again"
+    if result == "due again":
+        _make_due(session, inbox, inbox_id)
+    record(
+        session, inbox, "replay", result, event_id=row.event_id or row.stated_event_id,
+        event_type=row.event_type, actor=actor, detail=reason, inbox_id=inbox_id,
+    )  # fmt: skip
+    return result
+
+
+def is_put_off(row: StoredEvent) -> bool:
+    """Whether the event is pending, was tried without success, and nobody runs it: a replay tries it at once.
+
+    Its pauses grow to hours, and a person may know that the cause is mended.
+    """
+    return row.state == State.PENDING and row.last_error is not None and row.leased_by is None
+
+
+def _make_due(session: Session, inbox: Inbox, inbox_id: int) -> None:
+    session.execute(
+        sa.update(StoredEvent)
+        .where(StoredEvent.id == inbox_id)
+        .values(
+            state=State.PENDING,
+            attempts=0,
+            due_at=inbox.now(),
+            finished_at=None,
+            last_error=None,
+            failing_since=None,
+            lease_token=None,
+            lease_until=None,
+            replayed_at=inbox.now(),
+        )
+    )
+    notify(session)
+
+
+def _release(session: Session, inbox: Inbox, row: StoredEvent, event: Event, body: bytes) -> str:
+    """Give a quarantined body its event ID. Its twin may have arrived in the meantime: then it is a duplicate."""
+    twin = session.execute(sa.select(*KEPT).where(StoredEvent.event_id == event.id)).one_or_none()
+    if twin is None:
+        columns: dict[str, Any] = envelope_columns(event) | {"event_id": event.id, "stated_event_id": None}
+        session.execute(
+            sa.update(StoredEvent)
+            .where(StoredEvent.id == row.id)
+            .values(**columns, quarantine_reason=None, parsed=True)
+        )
+        return "due again"
+    same = twin.body_digest == row.body_digest or says_the_same(session, inbox.settings, twin, body)
+    if same is None:
+        raise CannotReplay("unreadable", f"its event ID is taken, and {NOBODY_CAN_TELL}")
+    if not same:
+        raise CannotReplay("id_reused", "its event ID belongs to another body: the first one wins")
+    session.execute(sa.delete(StoredEvent).where(StoredEvent.id == row.id))
+    return "duplicate"
+
+
+def _opened(inbox: Inbox, row: StoredEvent) -> tuple[Event, bytes]:
+    """What a handler would get. Raises CannotReplay."""
+    if row.sealed_payload is None:
+        raise CannotReplay("erased", "its payload was erased by retention")
+    try:
+        body = unseal(row.sealed_payload, row=row.seal_id, keys=inbox.settings.payload_keys)
+        return inbox.settings.read_event(body), body
+    except CannotUnseal as error:
+        raise CannotReplay("unreadable", f"its payload cannot be unsealed: {error}") from None
+    except UnusablePayload as error:
+        raise CannotReplay("unusable", f"it does not parse: {', '.join(sorted(error.errors))}") from None

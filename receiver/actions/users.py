@@ -1,0 +1,265 @@
+"""Who may sign in, which sessions hold, and how many tries a stranger has.
+
+Sessions: each carries an ID of its own and its user's `generation`. Signing out ends the session with that ID, so a
+copy of its cookie is worth nothing. Whatever must end all sessions of a user counts the generation up: a new password,
+another role, a disabled user, "sign out everywhere". To add such an act: call `_change()`.
+
+Tries: within fifteen minutes of the first refused try, an account name has 10 from one address and 50 from all of them,
+whether or not the name exists. What is refused beyond the 10 no longer counts against the name, so that nobody can lock
+an operator out from one address: it takes five. 50 tries in fifteen minutes are no threat to twelve characters. An
+address has 30 tries in two minutes, whatever the names: many people may share it behind a proxy, and a stranger among
+them must not keep them out for long. An IPv6 address counts as its /64 network, which is what one customer gets.
+`users passwd` and `users enable` forget a name's count. Stored are keyed digests and nothing that a stranger typed.
+
+A password is compared slowly by design. So the limits are looked at first, and what is beyond them costs no comparison.
+The comparisons run beside the event loop, one at a time. Where too many wait, whoever comes is turned away. Every
+decision is made after the comparison, under one lock, the row of everyone's refusals: tries at the same time, in
+whichever process, are counted one by one. That row also keeps floods out of the audit log: beyond 30 refusals in a
+window the rest become one row with a count. So do those beyond 10 a minute that are refused by a limit.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from functools import cache
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+from werkzeug.security import check_password_hash, generate_password_hash
+
+from receiver.database.engine import reading, writing
+from receiver.privacy.sealing import body_digest
+from receiver.store.audit import record, write_sums
+from receiver.store.inbox import Inbox
+from receiver.store.models import EndedSession, SignInFailures, User
+from receiver.store.tally import Key
+
+TRIES_OF_NAME = 50
+TRIES_OF_ADDRESS = 30
+WINDOW = timedelta(minutes=15)
+AUDITED_REFUSALS = 30
+SESSION_SECONDS = 12 * 3600
+SHORTEST_PASSWORD = 12
+LONGEST_NAME = 100
+_EVERYONE = "everyone"
+
+
+class _Limit(NamedTuple):
+    """How many refused tries a source has, and within which time."""
+
+    tries: int
+    window: timedelta
+
+
+class _Sources(NamedTuple):
+    """Whose tries are counted, as digests, in the order of `_LIMITS`."""
+
+    name_at_address: str
+    name: str
+    address: str
+
+
+_LIMITS = (_Limit(10, WINDOW), _Limit(TRIES_OF_NAME, WINDOW), _Limit(TRIES_OF_ADDRESS, timedelta(minutes=2)))
+
+
+class AccountError(Exception):
+    """What was asked for can't be done; the message says why."""
+
+
+def sign_in(inbox: Inbox, name: str, password: str, *, address: str, request_id: str) -> User | None:
+    """The user whose password this is. The slow comparison holds no lock, and takes as long for nobody.
+
+    Raises Crowded where too many comparisons wait.
+    """
+    sources = _sources(inbox, address, name)
+    if _is_limited(inbox, sources):
+        if inbox.tally.admits(Key("limited", action="sign_in"), inbox.clock.now()):
+            _decide(inbox, sources, _active_user(inbox, name), right=False, request_id=request_id)
+        return None
+    known = _active_user(inbox, name)
+    hashed = known.password_hash if known else None
+    right = inbox.comparisons.result(
+        lambda: check_password_hash(hashed or _nobodys_hash(), password), caller=sources.address
+    )
+    return _decide(inbox, sources, known, right=right, request_id=request_id)
+
+
+def sign_out(inbox: Inbox, user_id: int, session_id: str, *, everywhere: bool, request_id: str) -> None:
+    """End this session of the user; everywhere: end every session of theirs."""
+    with writing(inbox.engine) as session:
+        user = session.get_one(User, user_id)
+        if everywhere:
+            session.execute(sa.update(User).where(User.id == user_id).values(generation=User.generation + 1))
+        session.execute(sa.delete(EndedSession).where(EndedSession.ends_at < inbox.now()))
+        ended = {"session_id": session_id, "ends_at": inbox.now(plus=SESSION_SECONDS)}
+        session.execute(_insert(inbox)(EndedSession).values(ended).on_conflict_do_nothing())
+        result = "signed out everywhere" if everywhere else "signed out"
+        record(session, inbox, "sign_out", result, actor=user.name, request_id=request_id)
+
+
+def signed_in_user(inbox: Inbox, user_id: int, session_id: str, *, generation: int | None) -> User | None:
+    """The user of a session, if the session still holds."""
+    with reading(inbox.engine) as session:
+        ended = sa.exists().where(EndedSession.session_id == session_id)
+        holds = User.active, User.generation == generation, ~ended
+        return session.scalar(sa.select(User).where(User.id == user_id, *holds))
+
+
+def all_users(inbox: Inbox) -> Sequence[User]:
+    """Every user, disabled ones too, by name."""
+    with reading(inbox.engine) as session:
+        return session.scalars(sa.select(User).order_by(User.name)).all()
+
+
+def add(inbox: Inbox, name: str, password: str, *, role: str, actor: str, replace: bool = False) -> None:
+    """Add a user; `replace` gives an existing one the new password and role. Raises AccountError."""
+    if not _usable(name):
+        raise AccountError(f"A name has 1 to {LONGEST_NAME} visible characters.")
+    hashed = _hashed(password)
+    row = {"name": name, "password_hash": hashed, "role": role, "created_at": inbox.now()}
+    with writing(inbox.engine) as session:
+        added = session.scalar(_insert(inbox)(User).values(row).on_conflict_do_nothing().returning(User.id))
+        if added is not None:
+            record(session, inbox, "users", "added", actor=actor, detail=f"user {added}: {name}, {role}")
+            return
+    if not replace:
+        raise AccountError(f"{name} exists. `users passwd` sets a new password, `users add --replace` also the role.")
+    _change(inbox, name, f"replaced: {role}", actor=actor, password_hash=hashed, role=role, active=True)
+
+
+def change_password(inbox: Inbox, name: str, password: str, *, actor: str) -> None:
+    """Set a new password. Raises AccountError."""
+    _change(inbox, name, "password changed", actor=actor, password_hash=_hashed(password))
+
+
+def disable(inbox: Inbox, name: str, *, actor: str) -> None:
+    """Let the user in no more. Raises AccountError."""
+    _change(inbox, name, "disabled", actor=actor, active=False)
+
+
+def enable(inbox: Inbox, name: str, *, actor: str) -> None:
+    """Let the user in again, whatever tries others made under the name. Raises AccountError."""
+    _change(inbox, name, "enabled", actor=actor, active=True)
+
+
+def _change(inbox: Inbox, name: str, result: str, *, actor: str, **values: Any) -> None:
+    if not _usable(name):
+        raise AccountError("There is no such user.")
+    with writing(inbox.engine) as session:
+        change = sa.update(User).where(User.name == name).values(**values, generation=User.generation + 1)
+        user_id = session.scalar(change.returning(User.id))
+        if user_id is None:
+            raise AccountError("There is no such user.")
+        session.execute(sa.delete(SignInFailures).where(SignInFailures.source == _digest(inbox, "name", name)))
+        record(session, inbox, "users", result, actor=actor, detail=f"user {user_id}: {name}")
+
+
+@cache
+def _nobodys_hash() -> str:
+    """Made at the first need: it takes a tenth of a second, and no other process than a web process needs it."""
+    return generate_password_hash("the hash of a user who does not exist")
+
+
+def _active_user(inbox: Inbox, name: str) -> User | None:
+    if not _usable(name):
+        return None
+    with reading(inbox.engine) as session:
+        return session.scalar(sa.select(User).where(User.name == name, User.active))
+
+
+def _unchanged(session: Session, known: User) -> User | None:
+    """The user as of now, unless disabled or given another password while the comparison ran."""
+    same = User.id == known.id, User.active, User.password_hash == known.password_hash
+    return session.scalar(sa.select(User).where(*same))
+
+
+def _is_limited(inbox: Inbox, sources: _Sources) -> bool:
+    """Whether the tries of a source are used up. It only looks, so it costs no write."""
+    counts = zip(sources, _LIMITS, strict=True)
+    used_up = [(SignInFailures.source == source) & (SignInFailures.failures >= limit.tries) for source, limit in counts]
+    with reading(inbox.engine) as session:
+        limited = sa.exists().where(SignInFailures.ends_at > inbox.now(), sa.or_(*used_up))
+        return bool(session.scalar(sa.select(limited)))
+
+
+def _decide(inbox: Inbox, sources: _Sources, known: User | None, *, right: bool, request_id: str) -> User | None:
+    """Let the user in, or count the refusal."""
+    with inbox.tally.finished_sums(inbox.clock.now()) as sums, writing(inbox.engine) as session:
+        write_sums(session, inbox, sums)
+        everyone = _everyones_failures(session, inbox)
+        counts = [
+            _failures(session, inbox, source, limit.window) for source, limit in zip(sources, _LIMITS, strict=True)
+        ]
+        limited = [count.failures >= limit.tries for count, limit in zip(counts, _LIMITS, strict=True)]
+        if known is not None and right and not any(limited) and (user := _unchanged(session, known)) is not None:
+            record(session, inbox, "sign_in", "signed in", actor=user.name, request_id=request_id)
+            return user
+        at_address, of_name, of_address = counts
+        of_name.failures += not (limited[0] or limited[2])
+        at_address.failures += 1
+        of_address.failures += 1
+        everyone.failures += 1
+        if everyone.failures <= AUDITED_REFUSALS:
+            detail = f"user {known.id}" if known else None
+            result = "limited" if any(limited) else "failed"
+            record(session, inbox, "sign_in", result, request_id=request_id, detail=detail)
+    return None
+
+
+def _everyones_failures(session: Session, inbox: Inbox) -> SignInFailures:
+    """The lock, held until the transaction ends. Windows that are over are summed up and forgotten."""
+    everyone = _failures(session, inbox, _EVERYONE, WINDOW)
+    now = session.execute(sa.select(inbox.now())).scalar_one()
+    if everyone.ends_at <= now:
+        if (unwritten := everyone.failures - AUDITED_REFUSALS) > 0:
+            record(session, inbox, "sign_in", "failed", occurrences=unwritten, detail="summed")
+        everyone.failures, everyone.ends_at = 0, now + WINDOW
+    session.flush()
+    session.execute(sa.delete(SignInFailures).where(SignInFailures.ends_at <= now))
+    return everyone
+
+
+def _failures(session: Session, inbox: Inbox, source: str, window: timedelta) -> SignInFailures:
+    """The count of a source, made if need be, and locked."""
+    row = {"source": source, "failures": 0, "ends_at": inbox.now(plus=window.total_seconds())}
+    same = {"failures": SignInFailures.failures}
+    insert = _insert(inbox)(SignInFailures).values(row).on_conflict_do_update(index_elements=["source"], set_=same)
+    counted: SignInFailures = session.scalars(insert.returning(SignInFailures)).one()
+    return counted
+
+
+def _sources(inbox: Inbox, address: str, name: str) -> _Sources:
+    network = address
+    with suppress(ValueError):
+        parsed = ip_address(address)
+        if isinstance(parsed, IPv6Address):
+            network = str(parsed.ipv4_mapped or ip_network(f"{parsed}/64", strict=False))
+    return _Sources(
+        _digest(inbox, "name at address", f"{network} {name}"),
+        _digest(inbox, "name", name),
+        _digest(inbox, "address", network),
+    )
+
+
+def _digest(inbox: Inbox, kind: str, text: str) -> str:
+    return body_digest(f"sign-in {kind}: {text}".encode(), inbox.settings.payload_keys)
+
+
+def _insert(inbox: Inbox) -> Any:
+    return postgresql.insert if inbox.engine.dialect.name == "postgresql" else sqlite.insert
+
+
+def _usable(name: str) -> bool:
+    return 0 < len(name) <= LONGEST_NAME and name.isprintable() and name == name.strip()
+
+
+def _hashed(password: str) -> str:
+    if len(password) < SHORTEST_PASSWORD:
+        raise AccountError(f"A password needs at least {SHORTEST_PASSWORD} characters.")
+    try:
+        return generate_password_hash(password)
+    except UnicodeEncodeError:
+        raise AccountError("A password has to be text: it holds half of a character.") from None

@@ -1,0 +1,83 @@
+"""The one rule for state that events set: `advance()`. The newest event wins, in whatever order events come.
+
+Events arrive in any order and more than once (§6.2, §7.1). So a row remembers the event that it stands for. An event is
+newer when it occurred later, then when the rank of its status is higher, then when its event ID is greater.
+"""
+
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm.util import identity_key
+
+from receiver.database.columns import Base, UtcDateTime
+from receiver.protocol.envelope import Event
+from receiver.registry import PermanentFailure
+
+FUTURE_ALLOWED = timedelta(days=1)
+_ORDER = ("occurred_at", "rank", "event_id")
+
+
+class Tracked:
+    """What `advance()` needs of a table: derive your model from it and from `Base`, and add columns as you like.
+
+    `reference` is the key, such as the transaction ID. `status` is your word for the state. The others say which event
+    set it.
+    """
+
+    reference: Mapped[str] = mapped_column(sa.String(200), primary_key=True)
+    status: Mapped[str] = mapped_column(sa.String(50))
+    rank: Mapped[int] = mapped_column()
+    occurred_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    event_id: Mapped[str] = mapped_column(sa.String(200))
+
+
+def advance(
+    session: Session, model: type[Base], reference: str | None, *, event: Event, rank: int = 0, **columns: Any
+) -> bool:
+    """Set the columns that this event reports, unless a newer event has set the row already. Says whether it did.
+
+    It is one statement, and safe under repetition and disorder. `model` derives from `Tracked`; `columns` are columns
+    of it, `status` among them, and the others keep what they have. `rank` decides between events of the same moment:
+    give terminal states a higher one. Raises PermanentFailure when the event lacks the reference.
+    """
+    if reference is None:
+        raise PermanentFailure(f"{event.type} without the reference that its handler needs")
+    session.flush()
+    connection = session.connection()
+    row = columns | {"reference": reference, "rank": rank, "occurred_at": counted_at(event), "event_id": event.id}
+    won = connection.execute(_upsert(model, connection.dialect.name, tuple(columns)), row).first() is not None
+    known = session.identity_map.get(identity_key(model, reference))
+    if known is not None:
+        session.expire(known)
+    return won
+
+
+@cache
+def _upsert(model: type[Base], dialect: str, columns: tuple[str, ...]) -> Any:
+    """Insert the row, or change it if what is inserted is newer. Returns a row if it did."""
+    table: Any = model.__table__
+    changed = (*columns, *_ORDER)
+    insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
+    insert = insert.values({name: sa.bindparam(name, type_=table.c[name].type) for name in ("reference", *changed)})
+    is_newer = sa.tuple_(*(insert.excluded[name] for name in _ORDER)) > sa.tuple_(*(table.c[name] for name in _ORDER))
+    values = {name: insert.excluded[name] for name in changed}
+    upsert = insert.on_conflict_do_update(index_elements=["reference"], set_=values, where=is_newer)
+    return upsert.returning(table.c.reference)
+
+
+def counted_at(event: Event) -> datetime:
+    """The moment by which events are compared. It depends on the event alone, so any order ends in the same state.
+
+    An event dated in the future can't have occurred yet when it was received: it counts as of the beginning of that
+    day. So it never freezes a row, whatever is dated later wins. Of several received on one day the later date wins:
+    each is as many microseconds into the day as it is hours ahead.
+    """
+    received_at = event.received_at
+    if received_at is None or event.occurred_at - received_at <= FUTURE_ALLOWED:
+        return event.occurred_at
+    day = received_at.replace(hour=0, minute=0, second=0, microsecond=0)
+    return day + timedelta(microseconds=(event.occurred_at - day) // timedelta(hours=1))

@@ -1,0 +1,17 @@
+"""The commands of `flask --app wsgi …`."""
+
+from flask import Flask
+
+from receiver.cli import database
+from receiver.cli.events import events
+from receiver.cli.init import init
+from receiver.cli.senang import senang
+from receiver.cli.users import users
+from receiver.worker.processes import worker
+
+
+def init_app(app: Flask) -> None:
+    """Register every command."""
+    database.init_app(app)
+    for command in (init, worker, events, users, senang):
+        app.cli.add_command(command)

@@ -1,0 +1,68 @@
+"""What commands share: the inbox of the app, one way to print for people or for programs, one way to fail."""
+
+import json
+from typing import Any
+
+import click
+from flask.cli import AppGroup
+from sqlalchemy.exc import SQLAlchemyError
+
+from receiver.config import EXIT_CONFIGURATION
+from receiver.database.causes import cause_of
+from receiver.present import present_inbox
+from receiver.privacy.escaping import one_line
+from receiver.queries.filters import BadFilter
+from receiver.store.environment import REFUSAL
+from receiver.store.inbox import Inbox
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+class Amount(click.FloatRange):
+    """A number in a range. NaN is in none, though click lets it pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number."""
+        number = super().convert(value, param, ctx)
+        return number if number == number else self.fail("nan is no number.", param, ctx)
+
+
+class Commands(AppGroup):
+    """A group of commands. What can't be done is one line and exit code 1, not a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BadFilter as error:
+            raise click.ClickException(f"The {error.name} is not understood.") from None
+        except SQLAlchemyError as error:
+            raise click.ClickException(f"The database does not answer as it should: {cause_of(error)}") from None
+
+
+def acting_inbox() -> Inbox:
+    """The same for a command that changes something. Ends the process with 78 on a database that must not be used."""
+    inbox = present_inbox()
+    refuse_environment(inbox)
+    return inbox
+
+
+def refuse_environment(inbox: Inbox) -> None:
+    """End the process with 78 where `live` would work on a database of the sandbox. Raises SQLAlchemyError."""
+    if inbox.guard.refuses_now():
+        click.echo(f"The receiver cannot start:\n  - DATABASE_URL: {REFUSAL}", err=True)
+        raise SystemExit(EXIT_CONFIGURATION)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print text. A terminal obeys no sign in it but the ends of lines."""
+    click.echo("\n".join(map(one_line, text.split("\n"))), err=err)
+
+
+def show(document: dict[str, Any], *, as_json: bool) -> None:
+    """Print one thing: JSON, or a line per field."""
+    if as_json:
+        click.echo(json.dumps(document, default=str))
+        return
+    for name, value in document.items():
+        say(f"{name}: {one_line(str(value))}")

@@ -1,0 +1,312 @@
+"""`events`: look, replay, check and keep house, from the command line."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from receiver.actions import replay as replays
+from receiver.actions.bulk_replay import LEFT_ALONE
+from receiver.actions.support import request_for_event, request_for_time
+from receiver.cli.context import Amount, Commands, acting_inbox, as_json, say, show
+from receiver.database.engine import reading
+from receiver.maintenance import retention, rewrite
+from receiver.present import present_inbox
+from receiver.privacy.escaping import one_line
+from receiver.protocol.moments import written
+from receiver.queries.audit_trail import audit_trail, find_event
+from receiver.queries.conditions import Health, Limits, conditions
+from receiver.queries.filters import Filter
+from receiver.queries.health import DEFAULT_LIMITS as LIMITS
+from receiver.queries.health import health as health_now
+from receiver.queries.search import PAGE, Row, page, stream
+from receiver.queries.unusable import look_at
+from receiver.store.inbox import Inbox
+from receiver.store.lifecycle import REPLAYABLE, State
+from receiver.store.masked import visible_payload
+from receiver.store.models import StoredEvent
+from receiver.store.shown import WORDS, Shown, shown, shown_part
+
+ACTOR = "command line"
+NUMBER, LENGTH = click.IntRange(0, 1_000_000), Amount(0, 1_000_000)
+events = Commands("events", help="Look at events, replay them, keep house.")
+
+
+def _hours(length: timedelta) -> float:
+    return length.total_seconds() / 3600
+
+
+@events.command("list")
+@click.option("--state", type=click.Choice([state.value for state in State]))
+@click.option("--failing", is_flag=True, help="Only pending events whose last attempt failed or was put off.")
+@click.option("--type", "event_type")
+@click.option("--limit", default=PAGE, show_default=True, type=click.IntRange(1, 10_000))
+@as_json
+def list_(state: str | None, failing: bool, event_type: str | None, limit: int, as_json: bool) -> None:
+    """The newest events first."""
+    if failing and state not in (None, State.PENDING):
+        raise click.UsageError("What is failing is pending.")
+    with reading(present_inbox().engine) as session:
+        rows = page(session, _filter(state, event_type, failing=failing), limit=limit).rows
+    if as_json:
+        click.echo(json.dumps([_summary(row) for row in _shown(rows)], default=str))
+        return
+    for row in _shown(rows):
+        line = f"{written(row.received_at)}Z  {row.state:<11}  {row.event_type or '-':<18}  {row.command_name}"
+        error = row.last_error and one_line(row.last_error)
+        say(f"{line}  {'failing' if row.is_failing else 'error'}: {error}" if error else line)
+
+
+@events.command("show")
+@click.argument("reference")
+@as_json
+def show_(reference: str, as_json: bool) -> None:
+    """One event by its ID, or by # and its number: envelope, masked payload and audit trail."""
+    inbox = present_inbox()
+    with reading(inbox.engine) as session:
+        row = _found(find_event(session, reference))
+        trail = audit_trail(session, row).shown(inbox.settings.showing)
+    payload = shown_part("masked payload", lambda: [visible_payload(inbox.settings, row)])
+    document = _summary(shown(row, inbox.settings.showing)) | {
+        "masked_payload": payload[0] if payload else WORDS,
+        "audit": trail.lines(
+            lambda e: f"{written(e.at)}Z {e.action} {e.result}" + (f" ({e.detail})" if e.detail else "")
+        ),
+    }
+    if unusable := look_at(inbox.settings, row):
+        document |= asdict(unusable)
+    show(document, as_json=as_json)
+
+
+@events.command("replay")
+@click.argument("reference", required=False)
+@click.option("--state", type=click.Choice([state.value for state in sorted(REPLAYABLE)]))
+@click.option("--failing", is_flag=True, help="Try at once what fails and waits for its next attempt.")
+@click.option("--type", "event_type")
+@click.option("--reason")
+def replay(reference: str | None, state: str | None, failing: bool, event_type: str | None, reason: str | None) -> None:
+    """Make one event due again, or all in a --state or --failing (and of a --type)."""
+    if [reference is not None, state is not None, failing].count(True) != 1:
+        raise click.UsageError("Give either an event, or a --state, or --failing.")
+    inbox = acting_inbox()
+    replayed, refused = 0, Counter[str]()
+    for row in _chosen(inbox, reference, _filter(state, event_type, failing=failing)):
+        try:
+            result = replays.replay(inbox, row.id, actor=ACTOR, reason=reason)
+            replayed += result == "due again"
+        except replays.CannotReplay as error:
+            result = str(error)
+            refused[error.reason] += 1
+        say(f"{shown(row, inbox.settings.showing).command_name}: {result}")
+    if reference is None:
+        why = "".join(f"; {LEFT_ALONE[code]}: {number:,}" for code, number in refused.most_common())
+        click.echo(f"{replayed:,} replayed, {refused.total():,} refused{why}")
+    if refused:
+        raise SystemExit(1)
+
+
+@events.command("support")
+@click.argument("reference", required=False)
+@click.option("--since", type=click.DateTime(), help="For deliveries that were refused: from when, in UTC.")
+@click.option("--until", type=click.DateTime(), help="Until when; now unless given.")
+def support(reference: str | None, since: datetime | None, until: datetime | None) -> None:
+    """The text of a support request (§12.2) for one event, or for a time in which deliveries were refused."""
+    inbox = present_inbox()
+    if (reference is None) == (since is None):
+        raise click.UsageError("Give either an event or --since.")
+    if since is not None:
+        end = until.replace(tzinfo=UTC) if until else inbox.clock.now()
+        say(request_for_time(inbox, since.replace(tzinfo=UTC), end))
+        return
+    with reading(inbox.engine) as session:
+        row = _found(find_event(session, reference or ""))
+    say(request_for_event(inbox, row))
+
+
+@events.command("purge")
+@as_json
+def purge(as_json: bool) -> None:
+    """Erase what retention no longer allows, now."""
+    done = retention.purge(acting_inbox(), actor=ACTOR)
+    show(asdict(done), as_json=as_json)
+    if done.failed:
+        raise SystemExit(1)
+
+
+@events.command("reseal")
+@as_json
+def reseal(as_json: bool) -> None:
+    """Seal every payload under the newest of PAYLOAD_KEYS, after a rotation."""
+    result = rewrite.reseal(acting_inbox())
+    show({"resealed": result.done, "unreadable": result.unreadable}, as_json=as_json)
+    if result.unreadable:
+        raise SystemExit(1)
+
+
+@events.command("remask")
+@as_json
+def remask(as_json: bool) -> None:
+    """Mask every payload again by today's rules."""
+    result = rewrite.remask(acting_inbox())
+    show({"remasked": result.done, "unreadable": result.unreadable}, as_json=as_json)
+
+
+@events.command("check")
+@click.option("--max-dead", default=LIMITS.dead, show_default=True, type=NUMBER)
+@click.option(
+    "--max-quarantined",
+    default=LIMITS.quarantined,
+    show_default=True,
+    type=NUMBER,
+    help="Within --quarantined-hours.",
+)
+@click.option(
+    "--quarantined-hours",
+    default=_hours(LIMITS.quarantined_within),
+    show_default=True,
+    type=LENGTH,
+    help="How far back --max-quarantined looks.",
+)
+@click.option(
+    "--max-failing",
+    default=LIMITS.failing,
+    show_default=True,
+    type=NUMBER,
+    help="Events that fail and are tried again.",
+)
+@click.option(
+    "--max-failing-minutes",
+    default=60 * _hours(LIMITS.failing_for),
+    show_default=True,
+    type=LENGTH,
+    help="For how long the first of them has failed.",
+)
+@click.option(
+    "--max-waiting-hours",
+    default=_hours(LIMITS.waiting_for),
+    show_default=True,
+    type=LENGTH,
+    help="For how long a handler has put an event off (RetryLater).",
+)
+@click.option(
+    "--max-due-seconds",
+    default=3600 * _hours(LIMITS.due_for),
+    show_default=True,
+    type=LENGTH,
+    help="Age of the oldest due event.",
+)
+@click.option(
+    "--max-silence-hours",
+    type=LENGTH,
+    help="Hours without any delivery, also when none has ever come; 0 turns it off. Unless given: 24, after the first.",
+)
+@click.option(
+    "--max-rejected",
+    default=LIMITS.rejected,
+    show_default=True,
+    type=NUMBER,
+    help="Refusals within ten minutes.",
+)
+@click.option(
+    "--max-wrong-paths",
+    default=LIMITS.wrong_paths,
+    show_default=True,
+    type=NUMBER,
+    help="POSTs within an hour to paths that look like the webhook's.",
+)
+@as_json
+def check(as_json: bool, **options: Any) -> None:
+    """Exit with 1 when somebody should look (§6.4): for cron and monitors. Overview warns of the same."""
+    limits = _limits(**options)
+    health = health_now(present_inbox(), limits)
+    found = conditions(health, limits)
+    facts = {"alarms": [it.sentence for it in found], "codes": [it.code for it in found]} | _facts(health)
+    if as_json:
+        show({"ok": not found} | facts, as_json=True)
+    else:
+        for condition in found:
+            say(f"{condition.code}: {condition.sentence}")
+        show({"ok": not found} | _facts(health), as_json=False)
+    if found:
+        raise SystemExit(1)
+
+
+def _limits(
+    *,
+    max_dead: int,
+    max_quarantined: int,
+    quarantined_hours: float,
+    max_failing: int,
+    max_failing_minutes: float,
+    max_waiting_hours: float,
+    max_due_seconds: float,
+    max_silence_hours: float | None,
+    max_rejected: int,
+    max_wrong_paths: int,
+) -> Limits:
+    silence = LIMITS.silence if max_silence_hours is None else timedelta(hours=max_silence_hours) or None
+    return Limits(
+        dead=max_dead,
+        quarantined=max_quarantined,
+        quarantined_within=timedelta(hours=quarantined_hours),
+        failing=max_failing,
+        failing_for=timedelta(minutes=max_failing_minutes),
+        waiting_for=timedelta(hours=max_waiting_hours),
+        due_for=timedelta(seconds=max_due_seconds),
+        silence=silence,
+        first_delivery_expected=bool(max_silence_hours),
+        rejected=max_rejected,
+        wrong_paths=max_wrong_paths,
+    )
+
+
+def _facts(health: Health) -> dict[str, Any]:
+    """What a program reads: numbers as numbers, and beside them what there is more of."""
+    facts = asdict(health)
+    facts["counts"] = {state.value: count.number for state, count in health.counts.items()}
+    facts["quarantined"] = {reason: count.number for reason, count in health.quarantined.items()}
+    facts["counted_no_further"] = [state.value for state, count in health.counts.items() if count.capped]
+    for name, failing in (("failing", health.failing), ("waiting", health.waiting)):
+        facts[name] = {"count": failing.count.number, "since": failing.since, "error": failing.error}
+    return facts
+
+
+def _chosen(inbox: Inbox, reference: str | None, wanted: Filter) -> Iterator[Row | StoredEvent]:
+    """The one event, or all that the filter finds, newest first."""
+    if reference is None:
+        yield from stream(inbox.engine, wanted)
+        return
+    with reading(inbox.engine) as session:
+        row = _found(find_event(session, reference))
+    yield row
+
+
+def _filter(state: str | None, event_type: str | None, *, failing: bool) -> Filter:
+    """Raises BadFilter."""
+    states = [State.PENDING] if failing else [state or ""]
+    parameters = {"state": states, "failing": ["yes" if failing else ""], "type": [event_type or ""]}
+    return Filter.from_parameters(parameters)
+
+
+def _found(row: StoredEvent | None) -> StoredEvent:
+    if row is None:
+        raise click.ClickException("There is no such event.")
+    return row
+
+
+def _shown(rows: Iterable[Row]) -> Iterator[Shown]:
+    showing = present_inbox().settings.showing
+    return (shown(row, showing) for row in rows)
+
+
+def _summary(row: Shown) -> dict[str, Any]:
+    names = (
+        "id", "event_id", "event_type", "state", "quarantine_reason", "received_at", "occurred_at",
+        "transaction_id", "policy_id", "claim_id", "attempts", "deliveries", "id_reused",
+        "due_at", "failing_since", "last_error",
+    )  # fmt: skip
+    return {name: getattr(row, name) for name in names}

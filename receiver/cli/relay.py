@@ -1,0 +1,160 @@
+"""`senang relay`: pass the events of a sandbox on to another receiver, signed by that receiver's secret, in order.
+
+An event is sent until it is accepted, and nothing overtakes it. Which rows are taken, and in which order, stands in
+receiver/actions/relay.py; what is done with an answer stands here.
+"""
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from urllib.parse import urlsplit
+
+import click
+from flask.cli import with_appcontext
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from receiver.actions.relay import NoSuchEvent, Waiting, next_batch, start_after, take_body
+from receiver.cli.addressee import Address, key_for, scheme_option
+from receiver.cli.context import say
+from receiver.cli.interrupt import CtrlC
+from receiver.database.causes import is_lock_conflict
+from receiver.present import present_inbox
+from receiver.privacy.sealing import CannotUnseal
+from receiver.protocol.schemes import SCHEMES
+from receiver.sandbox.answers import outcome
+from receiver.sandbox.sender import Answer, Sender
+from receiver.store.inbox import Inbox
+
+SECRET = "RELAY_SECRET"  # noqa: S105 - the name of a setting, no secret
+POLL_SECONDS = 0.5
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 30.0
+INTERRUPTED = 130
+HINTS = {401: " (is it the right secret and --scheme?)", 413: " (it is too large there)"}
+
+
+@click.command()
+@click.option("--to", "url", required=True, type=Address(), help="The other receiver's webhook address.")
+@click.option("--from", "start", default="now", show_default=True, metavar="[now|start|EVENT_ID]")
+@click.option("--type", "patterns", multiple=True, metavar="PATTERN", help="Only these types; * matches anything.")
+@scheme_option
+@click.option("--once", is_flag=True, help="Stop when everything was passed on.")
+@with_appcontext
+def relay(url: str, start: str, patterns: Sequence[str], preset: str | None, once: bool) -> None:
+    """Pass verified events on to another receiver, in order. Its secret comes from RELAY_SECRET, or is asked for."""
+    inbox = present_inbox()
+    if inbox.settings.environment == "live":
+        raise click.ClickException("A live receiver passes no event on. Relay from a sandbox.")
+    configured = inbox.settings.scheme
+    scheme = SCHEMES[preset] if preset else replace(configured, url=configured.url and url)
+    sender = Sender(url, scheme, key_for(scheme, _secret(), SECRET), inbox.clock)
+    try:
+        position = start_after(inbox, start)
+    except NoSuchEvent:
+        raise click.ClickException("There is no such event to start from.") from None
+    _Relay(inbox, sender, patterns, position).run(once=once)
+
+
+class _Relay:
+    """One run, from a row number on."""
+
+    def __init__(self, inbox: Inbox, sender: Sender, patterns: Sequence[str], position: int) -> None:
+        self._inbox, self._sender, self._patterns, self._position = inbox, sender, patterns, position
+        self._receiver = urlsplit(sender.url).netloc
+        self._ctrl_c = CtrlC()
+        self._go_on_from = f"#{position + 1}"
+        self._relayed = self._erased = self._unreadable = 0
+
+    def run(self, *, once: bool) -> None:
+        """Pass events on until Ctrl-C, or with `once` until there are no more."""
+        try:
+            with self._ctrl_c:
+                click.echo(f"Relaying to {self._receiver} by {self._sender.scheme.name}. Ctrl-C stops.", err=True)
+                while not self._ctrl_c.pressed:
+                    if self._pass_on_batch():
+                        continue
+                    if once:
+                        break
+                    self._ctrl_c.wait(POLL_SECONDS)
+        except SQLAlchemyError:
+            self._say_where_to_go_on()
+            raise
+        if self._ctrl_c.pressed:
+            self._say_where_to_go_on()
+            raise SystemExit(INTERRUPTED)
+        click.echo(f"{self._relayed} relayed, {self._erased} erased, {self._unreadable} unreadable.", err=True)
+        if self._unreadable:
+            raise SystemExit(1)
+
+    def _pass_on_batch(self) -> bool:
+        """Whether there was anything new in the inbox."""
+        batch = next_batch(self._inbox, self._position)
+        for event in batch.events:
+            if self._ctrl_c.pressed:
+                break
+            if not self._patterns or any(fnmatchcase(event.event_type, pattern) for pattern in self._patterns):
+                self._go_on_from = event.event_id if self._name(event) == event.event_id else f"#{event.inbox_id}"
+                self._pass_on(event)
+        before, self._position = self._position, batch.until
+        return batch.until > before
+
+    def _pass_on(self, event: Waiting) -> None:
+        """Send one event until it is accepted: what is behind it must not overtake it."""
+        try:
+            body = self._take_body(event)
+        except CannotUnseal as error:
+            self._skip(event, error.reason)
+            return
+        pause = FIRST_PAUSE_SECONDS
+        while not (answer := self._sender.deliver(body)).accepted:
+            self._say(event, f"{_described(answer)}  again in {pause:g} s{HINTS.get(answer.status, '')}")
+            self._ctrl_c.wait(pause)
+            if self._ctrl_c.pressed:
+                return
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        self._relayed += 1
+        self._say(event, _described(answer))
+
+    def _take_body(self, event: Waiting) -> bytes:
+        """However long another transaction is in the way: on SQLite a handler that dawdles is, and that is normal."""
+        while True:
+            try:
+                return take_body(self._inbox, event, self._receiver)
+            except DBAPIError as error:
+                if not is_lock_conflict(error):
+                    raise
+
+    def _skip(self, event: Waiting, reason: str) -> None:
+        if reason == "erased":
+            self._erased += 1
+            self._say(event, "skipped: retention erased its payload")
+            return
+        self._unreadable += 1
+        self._say(event, f"skipped: its payload can't be unsealed ({reason})")
+
+    def _say_where_to_go_on(self) -> None:
+        click.echo(f"\nStopped. Go on with: --from {shlex.quote(self._go_on_from)}", err=True)
+
+    def _say(self, event: Waiting, what: str) -> None:
+        event_type = self._inbox.settings.showing(event.event_type)
+        say(f"{self._inbox.clock.now():%H:%M:%S}Z  {event_type:<18}  {self._name(event)}  {what}")
+
+    def _name(self, event: Waiting) -> str:
+        """As people see it, and as a command takes it."""
+        return self._inbox.settings.showing(event.event_id)
+
+
+def _described(answer: Answer) -> str:
+    status = f"{answer.status} " if answer.status else ""
+    return f"{status}{outcome(answer)}  {answer.seconds * 1000:.0f} ms"
+
+
+def _secret() -> str:
+    """The other receiver's secret; never an argument, which every process on the machine can read."""
+    given = os.environ.get(SECRET, "").strip()
+    if not given and not sys.stdin.isatty():
+        raise click.ClickException(f"{SECRET} is not set, and there is no terminal to ask for it.")
+    return given or str(click.prompt("The other receiver's secret", hide_input=True))

@@ -1,0 +1,200 @@
+"""`senang trigger`: sign realistic events, or any bytes, deliver them, and say what became of each.
+
+Lines and JSON go to standard output. The table goes to standard error: it only sums up, and who counts or reads the
+lines by a program must not find it among them. To send something else, add to `_makers()`.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any, BinaryIO
+
+import click
+from flask.cli import with_appcontext
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from receiver.cli.addressee import Address, key_for, scheme_option
+from receiver.cli.context import Amount, as_json
+from receiver.cli.interrupt import CtrlC
+from receiver.present import present_inbox
+from receiver.protocol.errors import UnusablePayload
+from receiver.protocol.schemes import SCHEMES
+from receiver.sandbox.answers import Delivered, delivered, summed_up
+from receiver.sandbox.curl import curl_command
+from receiver.sandbox.pace import on_schedule
+from receiver.sandbox.samples import TYPES, put, sample
+from receiver.sandbox.sender import Sender
+from receiver.store.inbox import Inbox
+
+MOST_LINES = 20
+SECRETS = "SENANG_WEBHOOK_SECRETS"
+Assigned = tuple[str, Any]
+
+
+class Assignment(click.ParamType[Assigned]):
+    """`PATH=VALUE`: a dotted path, and the value that it gets."""
+
+    name = "PATH=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Assigned:
+        """VALUE is JSON where it parses as JSON, else text."""
+        path, equals, text = value.partition("=")
+        if not equals or not all(path.split(".")):
+            self.fail("it takes a dotted path and a value, such as data.amount=99.", param, ctx)
+        try:
+            return path, json.loads(text, parse_constant=_not_json, parse_float=_finite)
+        except (ValueError, RecursionError):
+            return path, text
+
+
+@click.command()
+@click.argument("event_type", required=False)
+@click.option("--to", "address", type=Address(), help="Unless given: this machine's port 8000, under SCRIPT_NAME.")
+@click.option("--set", "assigned", multiple=True, type=Assignment(), help="Set a field. VALUE is JSON, or else text.")
+@click.option("--raw", type=click.File("rb"), help="Send this file's bytes as they are; - is standard input.")
+@scheme_option
+@click.option("--repeat", default=1, show_default=True, type=click.IntRange(1, 10_000), help="So many fresh events.")
+@click.option("--rate", type=Amount(0, min_open=True), help="Deliveries per second, by schedule.")
+@click.option(
+    "--duplicate",
+    is_flag=False,
+    flag_value=1,
+    default=0,
+    type=click.IntRange(0, 10_000),
+    help="Send each event again, so often or once: the same body, signed anew.",
+)
+@click.option("--fail-signature", is_flag=True, help="Sign wrongly, and expect a 401.")
+@click.option("--print", "print_only", is_flag=True, help="Print a curl command for each delivery, and send nothing.")
+@as_json
+@with_appcontext
+def trigger(
+    event_type: str | None,
+    address: str | None,
+    assigned: Sequence[Assigned],
+    raw: BinaryIO | None,
+    preset: str | None,
+    repeat: int,
+    rate: float | None,
+    duplicate: int,
+    fail_signature: bool,
+    print_only: bool,
+    as_json: bool,
+) -> None:
+    """Sign realistic events and deliver them. EVENT_TYPE is a type, or `all` for one of each.
+
+    Exits with 0 when every answer was a 2xx; with --fail-signature, when every answer was a 401.
+    """
+    inbox = present_inbox()
+    if inbox.settings.environment == "live":
+        raise click.ClickException("The live secret never signs test events. Use a sandbox.")
+    if (event_type is None) == (raw is None) or (raw and assigned):
+        raise click.UsageError("Give an EVENT_TYPE, and --set what you like, or give --raw alone.")
+    makers = _makers(inbox, event_type, assigned, raw)
+    bodies = (body for _ in range(repeat) for make in makers for body in [make()] * (1 + duplicate))
+    url = address or f"http://127.0.0.1:8000{inbox.settings.webhook_path}"
+    sender = _sender(inbox, url, preset, fail_signature=fail_signature)
+    try:
+        if print_only:
+            _print(sender, bodies)
+            return
+        total = repeat * len(makers) * (1 + duplicate)
+        deliveries = _deliver(inbox, sender, bodies, rate, lines=total <= MOST_LINES and not as_json)
+    except UnusablePayload as error:
+        raise click.ClickException(f"{sender.scheme.name} can't sign this body: {error}.") from None
+    ok = len(deliveries) == total and all(_is_expected(d.status, fail_signature) for d in deliveries)
+    _report(deliveries, ok=ok, as_json=as_json)
+    if not ok:
+        raise SystemExit(1)
+
+
+def _makers(
+    inbox: Inbox, event_type: str | None, assigned: Sequence[Assigned], raw: BinaryIO | None
+) -> list[Callable[[], bytes]]:
+    """A function for each kind of event, which makes the body of a fresh one."""
+    if raw is not None:
+        content = raw.read()
+        return [lambda: content]
+    names = TYPES if event_type == "all" else (event_type or "",)
+    return [partial(_body, inbox, name, assigned) for name in names]
+
+
+def _body(inbox: Inbox, event_type: str, assigned: Sequence[Assigned]) -> bytes:
+    payload = sample(event_type, fields=inbox.settings.payload_fields, now=inbox.clock.now())
+    for path, value in assigned:
+        try:
+            put(payload, path, value)
+        except ValueError as error:
+            raise click.ClickException(f"--set {path}: {error}.") from None
+    return json.dumps(payload).encode()
+
+
+def _sender(inbox: Inbox, url: str, preset: str | None, *, fail_signature: bool) -> Sender:
+    scheme, key = inbox.settings.scheme, inbox.settings.signature_keys[0]
+    if preset is not None:
+        # The settings hold the secret as the key of their own scheme; another reads the same text differently.
+        scheme = SCHEMES[preset]
+        key = key_for(scheme, os.environ.get(SECRETS, "").split(",")[0], SECRETS)
+    if fail_signature:
+        key = bytes(byte ^ 0xFF for byte in key)
+    return Sender(url, scheme, key, inbox.clock)
+
+
+def _print(sender: Sender, bodies: Iterable[bytes]) -> None:
+    for body in bodies:
+        click.echo(curl_command(sender.url, sender.signed(body)))
+    if "{timestamp}" in sender.scheme.content:
+        click.echo("Signed just now: a receiver takes it until its SENANG_TIMESTAMP_TOLERANCE is over.", err=True)
+
+
+def _deliver(
+    inbox: Inbox, sender: Sender, bodies: Iterable[bytes], rate: float | None, *, lines: bool
+) -> list[Delivered]:
+    """Every delivery with its answer; after Ctrl-C, those until then."""
+    deliveries = []
+    with CtrlC() as ctrl_c:
+        for body in on_schedule(bodies, rate, wait=ctrl_c.wait):
+            if ctrl_c.pressed:
+                break
+            it = delivered(body, inbox.settings.payload_fields, sender.deliver(body))
+            deliveries.append(it)
+            if lines:
+                said = f"{it.status or '-':>3}  {it.event_type:<18}  {it.event_id}  {it.outcome}"
+                click.echo(f"{said}  {it.milliseconds:.0f} ms")
+    return deliveries
+
+
+def _is_expected(status: int, fail_signature: bool) -> bool:
+    return status == 401 if fail_signature else 200 <= status < 300
+
+
+def _report(deliveries: Sequence[Delivered], *, ok: bool, as_json: bool) -> None:
+    answers = summed_up(deliveries)
+    if as_json:
+        document = {"ok": ok, "answers": [asdict(a) for a in answers], "deliveries": [asdict(d) for d in deliveries]}
+        click.echo(json.dumps(document))
+        return
+    table = Table("status", "outcome", box=box.SIMPLE_HEAD)
+    for name in ("deliveries", "p50", "p99", "max"):
+        table.add_column(name, justify="right")
+    for row in answers:
+        latencies = (f"{milliseconds:.0f} ms" for milliseconds in (row.p50, row.p99, row.max))
+        table.add_row(str(row.status or "-"), Text(row.outcome), str(row.count), *latencies)
+    Console(stderr=True).print(table)
+
+
+def _finite(number: str) -> float:
+    """Python reads what is too large as infinity, which JSON does not have."""
+    if math.isinf(value := float(number)):
+        raise ValueError
+    return value
+
+
+def _not_json(_constant: str) -> None:
+    """NaN and its like: Python reads them, JSON has none."""
+    raise ValueError

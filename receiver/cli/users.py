@@ -1,0 +1,91 @@
+"""`users`: who may sign in to the events page. Passwords are asked for or made up, and never shown again.
+
+To add a command: a function here that calls receiver/actions/users.py, where an AccountError says what can't be done.
+"""
+
+import json
+import secrets
+from typing import Any
+
+import click
+
+from receiver.actions import users as accounts
+from receiver.cli.context import Commands, as_json, say
+from receiver.present import present_inbox
+from receiver.protocol.moments import written
+
+ACTOR = "command line"
+generated = click.option("--generate", is_flag=True, help="Make a password up and print it once.")
+
+
+class _UserCommands(Commands):
+    """What can't be done is one line and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except accounts.AccountError as error:
+            raise click.ClickException(str(error)) from None
+
+
+users = _UserCommands("users", help="Who may sign in to the events page.")
+
+
+@users.command("add")
+@click.argument("name")
+@click.option("--role", type=click.Choice(["operator", "viewer"]), default="operator", show_default=True)
+@generated
+@click.option("--password", help="For scripts only: everybody on this machine can read it while the command runs.")
+@click.option("--replace", is_flag=True, help="Give an existing user this password and role, and end their sessions.")
+def add(name: str, role: str, generate: bool, password: str | None, replace: bool) -> None:
+    """Add a user."""
+    password = _new_password(generate) if generate or password is None else password
+    accounts.add(present_inbox(), name, password, role=role, actor=ACTOR, replace=replace)
+    click.echo(f"{role} {name}" + (f", password {password}" if generate else ""))
+
+
+@users.command("list")
+@as_json
+def list_(as_json: bool) -> None:
+    """Every user, disabled ones too."""
+    rows = accounts.all_users(present_inbox())
+    if as_json:
+        shown = [{"name": u.name, "role": u.role, "active": u.active, "created_at": str(u.created_at)} for u in rows]
+        click.echo(json.dumps(shown))
+        return
+    width = max((len(user.name) for user in rows), default=0)
+    for user in rows:
+        state = "active" if user.active else "disabled"
+        say(f"{user.name:<{width}}  {user.role:<8}  {state:<8}  {written(user.created_at)[:-3]}Z")
+
+
+@users.command("passwd")
+@click.argument("name")
+@generated
+def change_password(name: str, generate: bool) -> None:
+    """Set a new password, and end the user's sessions."""
+    password = _new_password(generate)
+    accounts.change_password(present_inbox(), name, password, actor=ACTOR)
+    click.echo(f"{name}: " + (f"password {password}" if generate else "password changed"))
+
+
+@users.command("disable")
+@click.argument("name")
+def disable(name: str) -> None:
+    """Let a user in no more, and end their sessions."""
+    accounts.disable(present_inbox(), name, actor=ACTOR)
+    click.echo(f"{name}: disabled")
+
+
+@users.command("enable")
+@click.argument("name")
+def enable(name: str) -> None:
+    """Let a user in again: one who was disabled, or whose name others tried too often."""
+    accounts.enable(present_inbox(), name, actor=ACTOR)
+    click.echo(f"{name}: enabled")
+
+
+def _new_password(generate: bool) -> str:
+    if generate:
+        return secrets.token_urlsafe(12)
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))

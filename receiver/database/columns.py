@@ -1,0 +1,105 @@
+"""Column types, and the bases of all tables: one for the receiver's, one for the partner's.
+
+Moments are UTC going in and coming out. One value that somebody has spoilt takes no page and no batch with it.
+To add a type of column, add it here; a migration writes it as what the database knows.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, cast
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase
+
+BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""A 64-bit key. SQLite only counts up a column that is declared INTEGER."""
+
+
+class ReceiverBase(DeclarativeBase):
+    """The base of the receiver's own tables. Their history is the branch `receiver` of migrations."""
+
+
+class Base(DeclarativeBase):
+    """The base of your own tables. Their history is the branch `partner` of migrations, in migrations/versions.
+
+    `flask --app wsgi db migrate -m "what changed"` writes the next one. Table names may not be the receiver's.
+    """
+
+
+_MOMENT_LENGTH = len("0001-01-01 00:00:00.000000")
+
+
+class _SqliteMoment(sqlite.DATETIME):
+    """A moment as text. Years below 1000 were once written with fewer digits: such rows can still be read.
+
+    What is no moment at all reads as the first of all moments, or one row that somebody has spoilt would take every
+    page and every batch that it is part of.
+    """
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        """Reads a column's value."""
+
+        read: Any = super().result_processor(dialect, coltype)
+
+        def process(value: str | None) -> Any:
+            try:
+                return read(value.zfill(_MOMENT_LENGTH) if value and not value[:4].isdigit() else value)
+            except ValueError:
+                return datetime.min.replace(tzinfo=UTC)
+
+        return process
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """A moment in UTC. SQLite gives naive values back; this gives them their zone, and refuses naive input."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> sa.types.TypeEngine[Any]:
+        """What keeps it."""
+        if dialect.name == "sqlite":
+            return _SqliteMoment()  # type: ignore[no-untyped-call]
+        return super().load_dialect_impl(dialect)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without a time zone cannot be stored")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class _SqliteUuid(sa.Uuid[UUID]):
+    """What is no UUID reads as the one of zeros: nothing is sealed for that, so the row alone is spoilt."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        """Reads a column's value."""
+        # SQLAlchemy does not type it.
+        read: Any = super().result_processor(dialect, coltype)  # type: ignore[no-untyped-call]
+
+        def process(value: Any) -> UUID | None:
+            try:
+                return cast(UUID | None, read(value))
+            except (ValueError, TypeError, AttributeError):  # SQLite keeps a value of any type in any column
+                return UUID(int=0)
+
+        return process
+
+
+class RowUuid(sa.types.TypeDecorator[UUID]):
+    """A UUID. One row that somebody has spoilt takes no page and no batch that it is part of."""
+
+    impl = sa.Uuid
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> sa.types.TypeEngine[Any]:
+        """What keeps it."""
+        return _SqliteUuid() if dialect.name == "sqlite" else super().load_dialect_impl(dialect)

@@ -1,0 +1,264 @@
+"""Group commit: whoever waits to be stored shares one transaction, for it is the COMMIT that costs.
+
+A database acknowledges a transaction when its log is on the disk, and a disk takes about as long to write one line as
+to write fifty. Deliveries that each commit for themselves therefore queue up before the disk. Here they queue up before
+one *committer* instead: it takes everyone who waits at the moment, up to `MOST_AT_ONCE`, stores them in one
+transaction, and lets each go on when that transaction is durable, never before. While it is under way the next group
+gathers by itself, so nobody is kept waiting for company: a lone delivery is stored alone, at once.
+
+What a group shares is the commit, not its fate: when it fails, each is tried again alone, so that one which can't be
+stored never fails its neighbours. Where the database itself is away, trying again would only keep everyone waiting:
+then all of them fail, and their senders come again.
+
+    NotStored
+    ├── Overloaded    too many wait already: turned away at once, before memory grows
+    ├── TooLate       no answer in time; it may be stored later all the same
+    ├── Unavailable   the database is away, or takes nothing: all of the group fail
+    └── Refused       the database takes others, but not this one
+
+Under gevent a "thread" is a greenlet, and the code is the same. The threads survive whatever happens in one of their
+turns. Should one be gone all the same, `is_broken` says so until it is started again: the committer by the other one,
+that one by the next item.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Generic, Protocol, TypeVar
+
+import structlog
+
+from receiver.database.causes import cause_of
+from receiver.endless import endless
+
+MOST_AT_ONCE = 64
+MOST_WAITING = 2_000
+MOST_BYTES_WAITING = 64 * 1024 * 1024
+ANNOUNCE_SECONDS = 0.05
+WATCH_SECONDS = 0.1
+
+Item = TypeVar("Item", contravariant=True)
+Kept = TypeVar("Kept")
+log = structlog.get_logger()
+
+
+class NotStored(Exception):
+    """The item is not known to be durable."""
+
+
+class Overloaded(NotStored):
+    """Too many are waiting already."""
+
+
+class TooLate(NotStored):
+    """It did not become durable in time."""
+
+
+class Unavailable(NotStored):
+    """Raised by a store: nothing that is tried now can succeed. The message names the cause, never a value."""
+
+
+class Refused(NotStored):
+    """Raised by a store: one of the items can't be stored. The message names the cause, never a value."""
+
+
+class Store(Protocol[Item]):
+    """Where the committer puts a group. Used by the committer alone, one call at a time."""
+
+    def store(self, items: Sequence[Item]) -> Sequence[bool]:
+        """Make all of them durable, or none. Says of each whether it is new. Raises Unavailable or Refused."""
+
+    def announce(self) -> None:
+        """Tell whoever waits for new items. Best effort."""
+
+    def close(self) -> None:
+        """Give the connection up. The next `store()` opens another."""
+
+
+class _Waiting(Generic[Kept]):
+    """One who waits for the committer. The lock is held until the outcome is there."""
+
+    __slots__ = ("ends_at", "error", "item", "new", "outcome", "settled", "size")
+
+    def __init__(self, item: Kept, size: int, ends_at: float) -> None:
+        self.item = item
+        self.size = size  # bytes
+        self.ends_at = ends_at
+        self.new = self.settled = False
+        self.error: NotStored | None = None
+        self.outcome = threading.Lock()
+        self.outcome.acquire()
+
+
+class GroupCommit(Generic[Kept]):
+    """The committer of one process. Its threads start with the first item, so after a server has forked.
+
+    One thread commits; the other sends those away whose time is up, whatever the first one is stuck in. (A timer for
+    each who waits would cost more than the rest of the waiting.)
+    """
+
+    def __init__(
+        self,
+        store: Store[Kept],
+        *,
+        patience: float,
+        most_waiting: int = MOST_WAITING,
+        most_bytes: int = MOST_BYTES_WAITING,
+    ) -> None:
+        self._store, self._patience = store, patience
+        self._most_waiting, self._most_bytes = most_waiting, most_bytes
+        self._queue: SimpleQueue[_Waiting[Kept] | None] = SimpleQueue()
+        self._unsettled: deque[_Waiting[Kept]] = deque()  # in the order of their coming
+        self._bytes_waiting = 0
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._gone: set[int] = set()  # the numbers of those that ended and were not told to
+        self._closing = threading.Event()
+        self._announced_at, self._to_announce = 0.0, False
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a group."""
+        return self._queue.qsize()
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether one of the threads is gone."""
+        return bool(self._gone)
+
+    def submit(self, item: Kept, *, size: int = 0, ends_at: float | None = None) -> bool:
+        """Make the item, of so many bytes, durable. Whether it is new; what is not has been stored before.
+
+        Raises NotStored, at `ends_at` (of the monotonic clock) at the latest, or else after `patience` seconds.
+        """
+        if self.waiting >= self._most_waiting or self._bytes_waiting > self._most_bytes:
+            raise Overloaded
+        if not self._threads or self._gone:
+            self.start()
+        waiting = _Waiting(item, size, time.monotonic() + self._patience if ends_at is None else ends_at)
+        with self._lock:
+            self._bytes_waiting += size
+            self._unsettled.append(waiting)
+        self._queue.put(waiting)
+        waiting.outcome.acquire()
+        if waiting.error is not None:
+            raise waiting.error
+        return waiting.new
+
+    def close(self) -> None:
+        """Store who still waits, then end the threads."""
+        if self._threads:
+            self._queue.put(None)
+            committing, watching = self._threads
+            committing.join(self._patience + 1)  # or it is stuck, and everyone has been sent away
+            self._closing.set()
+            watching.join()
+            self._closing.clear()
+            self._threads = []
+
+    def start(self) -> None:
+        """Start those of the threads that do not run. Raises Unavailable when the system has none left."""
+        with self._lock:
+            for number, work in enumerate((self._run, self._watch)):
+                if number < len(self._threads) and number not in self._gone:
+                    continue
+                thread = threading.Thread(target=self._noticed, args=(number, work), daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    raise Unavailable("no thread can be started") from error
+                if number in self._gone:
+                    log.error("committer_started_again")
+                self._threads[number:] = [thread, *self._threads[number + 1 :]]
+                self._gone.discard(number)
+
+    def _noticed(self, number: int, work: Callable[[], None]) -> None:
+        """Do the work of a thread, and notice when it ends before its time."""
+        told_to_go = False
+        try:
+            work()
+            told_to_go = True
+        finally:
+            if not told_to_go:
+                self._gone.add(number)
+
+    def _run(self) -> None:
+        endless(self._commit_next, name="committer")
+        self._store.close()
+
+    def _watch(self) -> None:
+        endless(self._send_away, name="committer's watch")
+
+    def _commit_next(self) -> bool:
+        group = self._next_group()
+        waiting = [waiting for waiting in group if waiting is not None]
+        try:
+            self._commit(waiting)
+        finally:  # whatever happened, nobody who was in the group waits for a committer that has forgotten him
+            self._settle(waiting, error=Unavailable("the committer failed"))
+        self._announce()
+        return None not in group
+
+    def _send_away(self) -> bool:
+        if self._closing.wait(WATCH_SECONDS):
+            return False
+        if self.is_broken:
+            self.start()
+        now = time.monotonic()
+        with self._lock:
+            unsettled = [waiting for waiting in self._unsettled if not waiting.settled]
+            self._unsettled = deque(waiting for waiting in unsettled if waiting.ends_at > now)
+        self._settle([waiting for waiting in unsettled if waiting.ends_at <= now], error=TooLate())
+        return True
+
+    def _next_group(self) -> list[_Waiting[Kept] | None]:
+        """Whoever waits now, and whoever arrives at that very moment; with nobody there, whoever comes first."""
+        group: list[_Waiting[Kept] | None] = []
+        with suppress(Empty):
+            group.append(self._queue.get(timeout=ANNOUNCE_SECONDS if self._to_announce else None))
+            while len(group) < MOST_AT_ONCE:
+                if self._queue.empty():
+                    time.sleep(0)  # a request that has been read, but not looked at yet, has its turn
+                group.append(self._queue.get_nowait())
+        return group
+
+    def _commit(self, group: Sequence[_Waiting[Kept]]) -> None:
+        group = [waiting for waiting in group if not waiting.settled]
+        if not group:
+            return
+        try:
+            for waiting, new in zip(group, self._store.store([waiting.item for waiting in group]), strict=True):
+                waiting.new = new
+        except Refused as error:
+            if len(group) == 1:
+                self._settle(group, error=error)
+            else:
+                for waiting in group:
+                    self._commit([waiting])
+        except Exception as error:
+            log.error("group_not_stored", error=cause_of(error), waiting=len(group))
+            self._settle(group, error=error if isinstance(error, NotStored) else Unavailable(cause_of(error)))
+        else:
+            self._to_announce = self._to_announce or any(waiting.new for waiting in group)
+            self._settle(group)
+
+    def _settle(self, group: Sequence[_Waiting[Kept]], *, error: NotStored | None = None) -> None:
+        """Let them go on, each once: whoever comes second finds it settled."""
+        with self._lock:
+            group = [waiting for waiting in group if not waiting.settled]
+            for waiting in group:
+                waiting.settled, waiting.error = True, error
+                self._bytes_waiting -= waiting.size
+        for waiting in group:
+            waiting.outcome.release()
+
+    def _announce(self) -> None:
+        """Not after every group: an announcement wakes every worker, and they look by themselves once a second."""
+        now = time.monotonic()
+        if self._to_announce and now - self._announced_at >= ANNOUNCE_SECONDS:
+            self._announced_at, self._to_announce = now, False
+            with suppress(Exception):
+                self._store.announce()

@@ -1,0 +1,194 @@
+"""Log lines: JSON on standard output, one per delivery and attempt, with nothing personal in them (§9.1, §9.3).
+
+Everything passes `_mask`, the libraries' own lines too. An event's ID and type are shown as everywhere else
+(receiver/privacy/columns.py). Of an error a line has its type and frames, never its words, which quote data
+(receiver/privacy/errors.py).
+
+Logging never raises and never waits. A line that standard output does not take at once, because it is full, closed or
+read by nobody, is dropped; the next line that is written says how many were. The receiver must outlive its log.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from json.encoder import encode_basestring_ascii
+from typing import Any
+
+import structlog
+from structlog.types import EventDict, WrappedLogger
+
+from receiver.outlet import Outlet
+from receiver.privacy.errors import summary, trace
+from receiver.privacy.masking import mask_text
+
+_environment = ""  # of the process, on every line (§8.3)
+_showing: Callable[[str], str] = mask_text
+LOGGED = "senang.logged"
+"""In the WSGI environment of a request that has a line of its own, so that the server writes no other."""
+OURS = frozenset({"request_id", "timestamp", "level", "environment"})
+"""Keys of values that are ours."""
+CHOSEN = frozenset({"event_id", "event_type"})
+"""Keys of values that a sender chose."""
+
+
+def configure_logging(environment: str, level: str = "INFO", showing: Callable[[str], str] = mask_text) -> None:
+    """Send our own lines and the standard library's through one chain. `showing` is what people see of an event ID."""
+    global _environment, _showing
+    _environment, _showing = environment, showing
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _badge,
+        structlog.processors.ExceptionRenderer(lambda info: trace(info[1])),
+        _mask,
+    ]
+    render = structlog.processors.JSONRenderer(serializer=_json)
+    structlog.configure(
+        processors=[_Rendered([*shared, render])],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_names: _printer,
+        cache_logger_on_first_use=False,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            render,
+        ],
+    )
+    handler = _Stdout()
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers = [h for h in root.handlers if not isinstance(h, _Stdout)] + [handler]
+    root.setLevel(level)
+
+
+def log_delivery(
+    result: str, event_id: str | None, event_type: str | None, *, request_id: str, duration_ms: int, reason: str = ""
+) -> None:
+    """The line of one delivery (§9.2)."""
+    more = f'"request_id": {_text(request_id)}, "duration_ms": {duration_ms}'
+    if reason:
+        more += f', "reason": {_text(reason)}'
+    _write("delivery", logging.INFO, event_id, event_type, result, more)
+
+
+def log_attempt(
+    result: str, event_id: str, event_type: str, *, attempt: int, duration_ms: int, exception: str | None = None
+) -> None:
+    """The line of one attempt (§9.2). `exception` holds no words of the error that were not masked."""
+    more = f'"attempt": {attempt}, "duration_ms": {duration_ms}'
+    if exception:
+        more += f', "exception": {_text(exception)}'
+    _write("attempt", logging.WARNING if exception else logging.INFO, event_id, event_type, result, more)
+
+
+def _write(event: str, level: int, event_id: str | None, event_type: str | None, result: str, more: str) -> None:
+    """A line without the chain above, since there is one for every delivery and attempt: all of it is known."""
+    if not logging.getLogger().isEnabledFor(level):
+        return
+    shown_id, shown_type = event_id and _showing(event_id), event_type and _showing(event_type)
+    _printer.write(
+        f'{{"event": "{event}", "level": "{_LEVELS[level]}", "event_id": {_text(shown_id)},'
+        f' "event_type": {_text(shown_type)}, "processing_result": {_text(result)}, {more},'
+        f' "timestamp": "{datetime.now(UTC).isoformat()}", "environment": "{_environment}"}}'
+    )
+
+
+def _text(text: str | None) -> str:
+    """As JSON."""
+    return "null" if text is None else encode_basestring_ascii(text)
+
+
+_LEVELS = {logging.INFO: "info", logging.WARNING: "warning"}
+
+
+class _Printer:
+    """Where all lines go, without the standard library's detour: one is written for every delivery."""
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+        self._outlet = Outlet(None)
+        self._dropped = 0
+
+    def write(self, line: str) -> None:
+        """One line, in one piece: other processes write to the same place. Raises nothing."""
+        if sys.stdout is not self._stream:
+            self._stream, self._outlet, self._dropped = sys.stdout, Outlet(sys.stdout), 0
+        if not self._outlet.write(f"{line}\n"):
+            self._dropped += 1
+        elif self._dropped:
+            self._say_what_was_dropped()
+
+    debug = info = warning = error = critical = write
+
+    def _say_what_was_dropped(self) -> None:
+        line = {"event": "log_lines_dropped", "level": "warning", "lines": self._dropped, "environment": _environment}
+        if self._outlet.write(f"{_encode(line)}\n"):
+            self._dropped = 0
+
+
+class _Rendered:
+    """The chain above as one step. What can't be rendered becomes a line that says so, never an exception."""
+
+    def __init__(self, chain: list[Any]) -> None:
+        self._chain = chain
+
+    def __call__(self, logger: WrappedLogger, name: str, line: EventDict) -> Any:
+        try:
+            done: Any = line
+            for step in self._chain:
+                done = step(logger, name, done)
+        except structlog.DropEvent:
+            raise
+        except Exception as error:
+            return _unwritable(error)
+        return done
+
+
+def _unwritable(error: Exception) -> str:
+    line = {"event": "unwritable_log_line", "level": "error", "error": type(error).__name__}
+    return _encode(line | {"environment": _environment})
+
+
+class _Stdout(logging.Handler):
+    """The standard library's lines, which go the same way as our own."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line. Raises nothing."""
+        try:
+            if isinstance(record.args, tuple):  # what a library quotes of an error is its words
+                record.args = tuple(map(_without_words, record.args))
+            line = self.format(record)
+        except Exception as error:
+            line = _unwritable(error)
+        _printer.write(line)
+
+
+_encode = json.JSONEncoder(default=repr).encode
+_printer = _Printer()
+
+
+def _json(line: EventDict, **_options: Any) -> str:
+    return _encode(line)
+
+
+def _badge(_logger: WrappedLogger, _name: str, line: EventDict) -> EventDict:
+    line["environment"] = _environment
+    return line
+
+
+def _mask(_logger: WrappedLogger, _name: str, line: EventDict) -> EventDict:
+    for key, value in line.items():
+        if key in CHOSEN and isinstance(value, str):
+            line[key] = _showing(value)
+        elif key not in OURS and not key.startswith("_") and not isinstance(value, int | float | None):
+            shown = _without_words(value)
+            line[key] = mask_text(shown if isinstance(shown, str) else repr(shown))
+    return line
+
+
+def _without_words(value: Any) -> Any:
+    return summary(value) if isinstance(value, BaseException) else value

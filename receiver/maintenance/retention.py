@@ -1,0 +1,249 @@
+"""What is kept for how long, in every state: sealed payloads first, masked ones later, the audit log last.
+
+The event ID outlives its payload as a tombstone, so that a late duplicate is still a duplicate. Pending events are kept
+whole, however old: they still have work to do.
+
+A worker has events to process, too: so it works in turns, which are bounded by number and by time, and takes the next
+one soon. In a turn the rules do one batch each, again and again, so that none waits for the end of another. A rule that
+fails is said, and stops no other. The hour counts as done when every rule has nothing left to do.
+
+To add a rule: a function that does one batch, and its line in `RULES`. What it looks for needs an index.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.orm import Session
+
+from receiver.database.causes import cause_of
+from receiver.database.engine import writing
+from receiver.privacy.sealing import CannotUnseal, unseal
+from receiver.store.audit import record
+from receiver.store.inbox import Inbox
+from receiver.store.masked import masked_body
+from receiver.store.models import AuditEntry, CapturedDelivery, Heartbeat, HourlySum, StoredEvent
+
+log = structlog.get_logger()
+
+BATCH = 500
+TURN_SECONDS = 0.5
+MASKING_SECONDS = 0.5
+STATEMENT_SECONDS = 5
+PAUSE_SECONDS = 2
+PAUSE_AFTER_FAILURE_SECONDS = 300
+UNPARSED_DAYS = 7  # PCI DSS 3.3.1: what can't be parsed can't be freed of card authentication data
+SUMS_DAYS = 400
+DAY = 86400.0
+PURGE_LOCK = 0x5E4A46
+PURGE_INTERVAL_SECONDS = 3600
+PURGE = "purge"
+
+
+@dataclass
+class Purged:
+    """How many rows each rule touched, and which rules failed."""
+
+    sealed: int = 0
+    masked: int = 0
+    audit: int = 0
+    captures: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+class Batch(NamedTuple):
+    """How many rows a rule touched, and whether there are more."""
+
+    rows: int
+    more: bool
+
+
+def purge(inbox: Inbox, *, actor: str) -> Purged:
+    """Erase what retention no longer allows, all of it."""
+    done, _ = _work_off(inbox, actor, seconds=math.inf)
+    return done
+
+
+def purge_if_due(inbox: Inbox, *, actor: str) -> bool:
+    """Take a turn, unless another worker has one, or all was done within the hour. Says whether there is more to do.
+
+    Raises SQLAlchemyError when the turn can't be taken.
+    """
+    with writing(inbox.engine) as session:
+        if not _take_turn(session, inbox):
+            return False
+    done, more = _work_off(inbox, actor, seconds=TURN_SECONDS)
+    if done.failed:
+        _note_turn(inbox, started_at=inbox.now(plus=PAUSE_AFTER_FAILURE_SECONDS))
+    elif not more:
+        _note_turn(inbox, seen_at=inbox.now())
+    return more
+
+
+def _work_off(inbox: Inbox, actor: str, seconds: float) -> tuple[Purged, bool]:
+    """One batch of each rule after the other, until there is no more to do or the time is up."""
+    done, left, ends_at = Purged(), dict(RULES), inbox.stopwatch() + seconds
+    while left and inbox.stopwatch() < ends_at:
+        for name, rule in list(left.items()):
+            try:
+                rows, more = _one_batch(inbox, rule)
+            except Exception as error:  # one bad row stops one rule alone
+                log.error("purge_failed", rule=name, error=cause_of(error))
+                done.failed.append(name)
+                rows, more = 0, False
+            counted = _COUNTED_AS.get(name, name)
+            if hasattr(done, counted):
+                setattr(done, counted, getattr(done, counted) + rows)
+            if not more:
+                del left[name]
+    _record(inbox, actor, done)
+    return done, bool(left)
+
+
+def _one_batch(inbox: Inbox, rule: "Rule") -> Batch:
+    with writing(inbox.engine) as session:
+        if session.get_bind().dialect.name == "postgresql":
+            session.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'"))
+        return rule(session, inbox)
+
+
+def _record(inbox: Inbox, actor: str, done: Purged) -> None:
+    counts = {name: count for name, count in asdict(done).items() if name != "failed"}
+    if any(counts.values()):
+        detail = ", ".join(f"{name} {count}" for name, count in counts.items())
+        with writing(inbox.engine) as session:
+            record(session, inbox, "purge", "purged", actor=actor, detail=detail)
+
+
+def _erase_sealed(session: Session, inbox: Inbox) -> Batch:
+    days, sealed = inbox.settings.payload_retention_days, StoredEvent.sealed_payload.is_not(None)
+    return _erase(session, inbox, sealed, "ix_events_sealed", days, _WITHOUT_SEALED)
+
+
+def _erase_unparsed(session: Session, inbox: Inbox) -> Batch:
+    unparsed = sa.literal_column("NOT events.parsed") & StoredEvent.sealed_payload.is_not(None)
+    return _erase(session, inbox, unparsed, "ix_events_unparsed", UNPARSED_DAYS, _WITHOUT_SEALED)
+
+
+def _erase_masked(session: Session, inbox: Inbox) -> Batch:
+    """Masked payloads are kept at least as long as sealed ones, so the sealed one is gone (see config.py)."""
+    days, erased = inbox.settings.masked_retention_days, StoredEvent.sealed_payload.is_(None)
+    masked = erased & StoredEvent.masked_payload.is_not(None)
+    return _erase(session, inbox, masked, "ix_events_masked", days, {"masked_payload": None})
+
+
+def _erase(
+    session: Session, inbox: Inbox, which: sa.ColumnElement[bool], index: str, days: int, values: dict[str, Any]
+) -> Batch:
+    """Locked rows are somebody's at this moment, who makes them due again say. They are found the next time."""
+    found = session.execute(
+        sa.select(StoredEvent.id, StoredEvent.masked_payload.is_(None))
+        .where(_SETTLED, which, StoredEvent.received_at < inbox.now(plus=-days * DAY))
+        .order_by(StoredEvent.received_at, StoredEvent.id)
+        .with_hint(StoredEvent, f"INDEXED BY {index}", "sqlite")
+        .limit(BATCH)
+        .with_for_update(skip_locked=True)
+    ).all()
+    left = _mask(session, inbox, [row_id for row_id, is_unmasked in found if is_unmasked])
+    rows = [row_id for row_id, _ in found if row_id not in left]
+    if rows:
+        session.execute(
+            sa.update(StoredEvent).where(StoredEvent.id.in_(rows)).values(values),
+            execution_options={"synchronize_session": False},
+        )
+    return Batch(len(rows), bool(left) or len(found) == BATCH)
+
+
+def _mask(session: Session, inbox: Inbox, rows: list[int]) -> set[int]:
+    """Mask what was never masked, for no attempt of it came to an end. Returns those for which there was no time."""
+    ends_at = inbox.stopwatch() + MASKING_SECONDS
+    for place, row_id in enumerate(rows):
+        if inbox.stopwatch() > ends_at:
+            return set(rows[place:])
+        row = session.get_one(StoredEvent, row_id)
+        with suppress(CannotUnseal):
+            body = unseal(row.sealed_payload or b"", row=row.seal_id, keys=inbox.settings.payload_keys)
+            row.masked_payload = masked_body(inbox.settings, body)
+        session.flush()
+        session.expunge(row)
+    return set()
+
+
+def _delete_audit(session: Session, inbox: Inbox) -> Batch:
+    """A row that its writer dated back is as old as the database says: it would refuse to delete it any earlier."""
+    horizon = inbox.now(plus=-inbox.settings.audit_retention_days * DAY)
+    old = (AuditEntry.at < horizon) & (sa.func.coalesce(AuditEntry.recorded_at, AuditEntry.at) < horizon)
+    return _delete(session, AuditEntry.id, sa.select(AuditEntry.id).where(old).order_by(AuditEntry.at, AuditEntry.id))
+
+
+def _delete_captures(session: Session, inbox: Inbox) -> Batch:
+    old = CapturedDelivery.captured_at < inbox.now(plus=-DAY)
+    return _delete(session, CapturedDelivery.id, sa.select(CapturedDelivery.id).where(old))
+
+
+def _delete_heartbeats(session: Session, inbox: Inbox) -> Batch:
+    old = (Heartbeat.seen_at < inbox.now(plus=-DAY)) & (Heartbeat.worker != PURGE)
+    return _delete(session, Heartbeat.worker, sa.select(Heartbeat.worker).where(old))
+
+
+def _delete_sums(session: Session, inbox: Inbox) -> Batch:
+    """An hour at a time."""
+    oldest = sa.select(sa.func.min(HourlySum.hour)).where(HourlySum.hour < inbox.now(plus=-SUMS_DAYS * DAY))
+    return _delete(session, HourlySum.hour, oldest, at_once=1)
+
+
+def _delete(session: Session, column: Any, old: sa.Select[Any], at_once: int = BATCH) -> Batch:
+    found = [value for value in session.scalars(old.limit(at_once)) if value is not None]
+    if found:
+        session.execute(
+            sa.delete(column.class_).where(column.in_(found)), execution_options={"synchronize_session": False}
+        )
+    return Batch(len(found), len(found) == at_once)
+
+
+Rule = Callable[[Session, Inbox], Batch]
+RULES: dict[str, Rule] = {
+    "sealed": _erase_sealed,
+    "unparsed": _erase_unparsed,
+    "masked": _erase_masked,
+    "audit": _delete_audit,
+    "captures": _delete_captures,
+    "heartbeats": _delete_heartbeats,
+    "sums": _delete_sums,
+}
+_COUNTED_AS = {"unparsed": "sealed"}
+_WITHOUT_SEALED: dict[str, Any] = {"sealed_payload": None, "sealing_key": None}
+_SETTLED = StoredEvent.state != sa.literal_column("'pending'")  # a literal, so that the partial indexes serve it
+
+
+def _take_turn(session: Session, inbox: Inbox) -> bool:
+    """The turn is a heartbeat row named "purge"; the advisory lock keeps two takers apart.
+
+    Its `seen_at` is when all was done; before its `started_at` no further turn begins.
+    """
+    try_lock = sa.select(sa.func.pg_try_advisory_xact_lock(PURGE_LOCK))
+    if session.get_bind().dialect.name == "postgresql" and not session.scalar(try_lock):
+        return False
+    turn, now = session.get(Heartbeat, PURGE), inbox.clock.now()
+    again_at = inbox.now(plus=PAUSE_SECONDS)
+    if turn is None:
+        never = inbox.now(plus=-PURGE_INTERVAL_SECONDS)
+        session.execute(sa.insert(Heartbeat).values(worker=PURGE, started_at=again_at, seen_at=never))
+        return True
+    if now < turn.started_at or (now - turn.seen_at).total_seconds() < PURGE_INTERVAL_SECONDS:
+        return False
+    session.execute(_of_turn().values(started_at=again_at), execution_options={"synchronize_session": False})
+    return True
+
+
+def _note_turn(inbox: Inbox, **moments: Any) -> None:
+    with writing(inbox.engine) as session:
+        session.execute(_of_turn().values(**moments))
+
+
+def _of_turn() -> sa.Update:
+    return sa.update(Heartbeat).where(Heartbeat.worker == PURGE)

@@ -1,0 +1,32 @@
+"""The pages of the partner's package: its templates, before ours, and its static files.
+
+A template of the partner's with the name of one of ours takes its place. It can extend ours as `receiver/<name>`.
+Static files are at `/own/…`: `url_for("partner.static", filename=…)`. Where a folder is missing, nothing changes.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from flask import Blueprint, Flask
+from jinja2 import ChoiceLoader, FileSystemLoader, PrefixLoader
+
+STATIC_URL = "/own"
+
+
+def init_app(app: Flask, package: str) -> None:
+    """Add what the package has."""
+    folder = folder_of(package)
+    ours = app.jinja_loader or FileSystemLoader([])
+    app.jinja_loader = ChoiceLoader([FileSystemLoader(folder / "templates"), ours, PrefixLoader({"receiver": ours})])
+    if (folder / "static").is_dir():
+        app.register_blueprint(
+            Blueprint("partner", package, static_folder=folder / "static", static_url_path=STATIC_URL)
+        )
+
+
+def folder_of(package: str) -> Path:
+    """Where the package is. Raises ModuleNotFoundError."""
+    found = find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError(f"there is no package {package}", name=package)
+    return Path(next(iter(found.submodule_search_locations)))

@@ -1,0 +1,151 @@
+"""What people see of an error: its type, where it was raised, and a code. Never its words.
+
+A message quotes data in too many ways to be masked: escaped, in capitals, cut, or as PostgreSQL's "Failing row
+contains". So the message, the notes and the arguments are left out, and no line of source is quoted. The words of an
+error are shown only where its type is among those that `spoken` names, and masked.
+
+Shown are the frames of this project, where our own code and the partner's stands. Of libraries there is only the frame
+in which the error was raised. To give an error a code of another kind, pass a function as `code`.
+"""
+
+import re
+import traceback
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from receiver.privacy.escaping import one_line
+from receiver.privacy.grammar import is_identifier_key
+from receiver.privacy.masking import mask_text
+
+Types = tuple[type[BaseException], ...]
+Code = Callable[[BaseException], str | None]
+
+LONGEST_MESSAGE = 2_000
+MOST_CAUSES = 8
+"""Errors behind an error, those of a group included."""
+MOST_FRAMES = 40
+_ROOT = f"{Path(__file__).parents[2]}/"
+_PACKAGES = re.compile(r".*/(?:site-packages|dist-packages|lib/python[0-9.]+)/")
+_MACHINERY = re.compile(r"app/(?!handlers/)")
+"""Files that run handlers. The place of an error is where the partner's code was, not what it had called."""
+_CODE = re.compile(r"[A-Z0-9_]{5,50}")
+_UNNAMED = "Error"
+
+
+def summary(
+    error: BaseException, *, spoken: Types = (), code: Code | None = None, hidden: Callable[[], Collection[str]] = set
+) -> str:
+    """One line, such as `ValueError at app/handlers/payments.py:41 in payment_success, caused by KeyError`.
+
+    `hidden` is asked for the values that a message may not quote. Never raises.
+    """
+    try:
+        return _summary(error, spoken, code or code_of, hidden)
+    except Exception:  # an error of the partner's, whose own attributes fail
+        return _name(type(error))
+
+
+def trace(error: BaseException, *, code: Code | None = None) -> str:
+    """The error and what caused it, each with its frames, for a log line. Never raises."""
+    try:
+        return "\n".join(
+            "\n  at ".join([f"{word}{_title(found, code or code_of)}", *_frames(found)])
+            for word, found in _chain(error)
+        )
+    except Exception:
+        return _name(type(error))
+
+
+def message(error: BaseException, *, hidden: Callable[[], Collection[str]] = set) -> str:
+    """What the error says, masked, as one line. Empty where it says nothing. Never raises."""
+    try:
+        text = str(error)
+    except Exception:  # an error of the partner's, whose own words fail
+        return ""
+    if len(text) > LONGEST_MESSAGE:  # what is cut could not be found in it any more
+        return f"[text {len(text)}]"
+    return one_line(mask_text(text, hidden=hidden())) if text else ""
+
+
+def code_of(error: BaseException) -> str | None:
+    """The code of the database: PostgreSQL's SQLSTATE or SQLite's name. None where the error has none."""
+    for found in (error, getattr(error, "orig", None)):
+        for attribute in ("sqlstate", "sqlite_errorname"):
+            code = getattr(found, attribute, None)
+            if isinstance(code, str) and _CODE.fullmatch(code):
+                return code
+    return None
+
+
+def _summary(error: BaseException, spoken: Types, code: Code, hidden: Callable[[], Collection[str]]) -> str:
+    about = [f"at {place}" for place in (_place(error),) if place]
+    about += [f"{word}{_name(type(found))}" for word, found in _chain(error) if found is not error]
+    words = message(error, hidden=hidden) if isinstance(error, spoken) else ""
+    title = _title(error, code)
+    if words:
+        return f"{title}: {words} ({', '.join(about)})" if about else f"{title}: {words}"
+    return f"{title} {', '.join(about)}" if about else title
+
+
+def _title(error: BaseException, code: Code) -> str:
+    found = code(error)
+    return f"{_name(type(error))} [{found}]" if found else _name(type(error))
+
+
+def _name(kind: type[BaseException]) -> str:
+    """The name of the class, or of the nearest one above it whose name is no data: classes can be made at run time."""
+    return next((found.__name__ for found in kind.__mro__ if is_identifier_key(str(found.__name__))), _UNNAMED)
+
+
+def _chain(error: BaseException) -> Iterator[tuple[str, BaseException]]:
+    """The error, then what is behind it, each with the words that lead to it."""
+    waiting: list[tuple[str, BaseException]] = [("", error)]
+    seen = set[int]()
+    while waiting and len(seen) <= MOST_CAUSES:
+        word, found = waiting.pop(0)
+        if id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield word, found
+        cause = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+        if cause is not None:
+            waiting.append(("caused by ", cause))
+        if isinstance(found, BaseExceptionGroup):
+            waiting += [("together with ", inner) for inner in found.exceptions[:MOST_CAUSES]]
+
+
+def _place(error: BaseException) -> str | None:
+    """Where the partner's code was, or else the innermost frame of the project."""
+    ours = [place for place, is_ours in _located(error) if is_ours]
+    theirs = [place for place in ours if not _MACHINERY.match(place)]
+    return next(reversed(theirs or ours), None)
+
+
+def _frames(error: BaseException) -> list[str]:
+    """The project's frames, outermost first, and the one in which the error was raised. A very long list is cut."""
+    found = list(_located(error))
+    frames = [place for number, (place, is_ours) in enumerate(found) if is_ours or number == len(found) - 1]
+    if len(frames) <= MOST_FRAMES:
+        return frames
+    half = MOST_FRAMES // 2
+    return [*frames[:half], f"… {len(frames) - 2 * half} frames are left out", *frames[-half:]]
+
+
+def _located(error: BaseException) -> Iterator[tuple[str, bool]]:
+    """Each frame that stands in a file, and whether the file is the project's."""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        path, is_ours = _relative(frame.f_code.co_filename)
+        if path:
+            yield f"{path}:{line} in {_function(frame.f_code)}", is_ours
+
+
+def _relative(filename: str) -> tuple[str | None, bool]:
+    if filename.startswith(_ROOT) and not _PACKAGES.match(filename):
+        return filename.removeprefix(_ROOT), True
+    found = _PACKAGES.match(filename)
+    return (filename[found.end() :] if found else None), False
+
+
+def _function(code: Any) -> str:
+    return str(code.co_qualname).replace("<locals>.", "")

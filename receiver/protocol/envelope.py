@@ -1,0 +1,258 @@
+"""What a payload says (§2.2): who, what, when, about which policy. Where each field stands is a setting.
+
+Strict about what the event is: its ID, its type, its moment, and JSON that has one reading only. Generous about the
+rest: what is optional and odd counts as absent or as its text, and `Event.odd` says so. But an object where text is
+expected, or text where `data` is, says something that would be lost: there the mapping is wrong. Unknown fields are
+kept and unknown types accepted (§5.2, §11.1). To take another oddity, add it to `_is_odd()` and `_odd_text()`.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields
+
+from receiver.protocol.errors import InvalidScheme, UnusablePayload
+from receiver.protocol.json_body import at, leaves, parse_object
+from receiver.protocol.moments import NoMoment, read_moment
+
+DEFAULT_FIELDS: Mapping[str, str] = MappingProxyType(
+    {
+        name: name
+        for name in (
+            "event_id", "event_type", "timestamp", "transaction_id", "policy_id", "claim_id", "status", "data",
+        )
+    }
+)  # fmt: skip
+MOST_TEXT = 200
+
+_NO_PATH = re.compile(r"[\s;=\"'|]")
+_EVENT_ID = re.compile(r"[!-~]{1,200}")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Event:
+    """One fact that Senang.io tells. `id` is its idempotency key, for work outside the database too.
+
+    It does not show itself in logs and errors: it is in clear text.
+    """
+
+    id: str
+    type: str
+    occurred_at: datetime  # aware, UTC
+    transaction_id: str | None
+    policy_id: str | None
+    claim_id: str | None
+    status: str | None
+    data: Mapping[str, Any]
+    payload: Mapping[str, Any]  # everything that was sent and is signed, unknown fields included
+    odd: Mapping[str, str] = field(default_factory=dict)  # optional fields that were not as they should be, and why
+    received_at: datetime | None = None  # aware, UTC; None until it is stored
+
+
+def fields_from(text: str) -> Mapping[str, str]:
+    """The field mapping of a setting such as `event_id=meta.id,event_type=type`. Raises InvalidScheme."""
+    chosen = dict[str, str]()
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        name, _, path = (part.strip() for part in pair.partition("="))
+        if name not in DEFAULT_FIELDS:
+            raise InvalidScheme("payload_fields", f"knows only {', '.join(DEFAULT_FIELDS)}")
+        if name in chosen:
+            raise InvalidScheme("payload_fields", f"names {name} twice")
+        if not path or not all(path.split(".")):
+            raise InvalidScheme("payload_fields", f"{name} needs a dotted path")
+        if _NO_PATH.search(path):
+            raise InvalidScheme(
+                "payload_fields",
+                f"the path of {name} has a character in it that separates nothing here: write name=path,name=path",
+            )
+        chosen[name] = path
+    for path, count in Counter(chosen.values()).items():
+        if count > 1:
+            names = " and ".join(name for name in chosen if chosen[name] == path)
+            raise InvalidScheme("payload_fields", f"{names} have one and the same path")
+    return MappingProxyType({**DEFAULT_FIELDS, **chosen})
+
+
+def zone_from(text: str) -> tzinfo | None:
+    """The zone of a setting, by its IANA name, such as `Asia/Kuala_Lumpur`. Empty means none. Raises InvalidScheme."""
+    try:
+        return ZoneInfo(text) if text else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidScheme("timestamp_zone", "needs an IANA name such as Asia/Kuala_Lumpur") from None
+
+
+def changing_from(text: str, mapping: Mapping[str, str]) -> tuple[str, ...]:
+    """The dotted paths of a setting such as `attempt,meta.sent_at`, which say nothing about the event.
+
+    Raises InvalidScheme for a path that holds what the event is. Its moment may change: some senders write there when
+    they sent it.
+    """
+    paths = tuple(filter(None, (part.strip() for part in text.split(","))))
+    for path in paths:
+        if not all(path.split(".")):
+            raise InvalidScheme("changing_fields", "needs dotted paths")
+        for name, place in mapping.items():
+            if name != "timestamp" and f"{place}.".startswith(f"{path}."):
+                raise InvalidScheme("changing_fields", f"may not hold {name}")
+    return paths
+
+
+def parse_event(
+    body: bytes, mapping: Mapping[str, str], zone: tzinfo | None = None, received_at: datetime | None = None
+) -> Event:
+    """The event that the bytes describe. Raises UnusablePayload, whatever the bytes are.
+
+    A moment that names no zone is read in `zone`. `received_at` is passed on to the event.
+    """
+    payload = parse_object(body)
+    found = {name: value for name in DEFAULT_FIELDS if (value := at(payload, mapping[name])) is not None}
+    schema = _schema(zone)
+    odd: dict[str, str] = {}
+    try:
+        loaded = schema.take(found)
+    except ValidationError:
+        odd = _without_oddities(schema, found, body, mapping)
+        try:
+            loaded = schema.load(found)
+        except ValidationError as error:
+            raise UnusablePayload(_reasons(error), payload) from None
+    return Event(
+        id=loaded["event_id"],
+        type=loaded["event_type"],
+        occurred_at=loaded["timestamp"],
+        transaction_id=loaded.get("transaction_id"),
+        policy_id=loaded.get("policy_id"),
+        claim_id=loaded.get("claim_id"),
+        status=loaded.get("status"),
+        data=loaded.get("data", {}),
+        payload=payload,
+        odd=odd,
+        received_at=received_at,
+    )
+
+
+def _without_oddities(
+    schema: "EventSchema", found: dict[str, Any], body: bytes, mapping: Mapping[str, str]
+) -> dict[str, str]:
+    """Replace optional values that are odd by their text, or drop them. Says what was odd, by field."""
+    odd: dict[str, str] = {}
+    for name in found.keys() - REQUIRED:
+        try:
+            schema.readers[name](found[name], name, found)
+        except ValidationError as error:
+            if _is_odd(name, found[name]):
+                odd[name] = str(error.messages[0])
+                text = _odd_text(name, found.pop(name), body, mapping)
+                if text is not None:
+                    found[name] = text
+    return odd
+
+
+def _is_odd(name: str, value: Any) -> bool:
+    """Whether nothing is lost by taking this value, which is none for the field, as absent or as its text."""
+    if isinstance(value, dict | list):  # PHP writes `[[]]`, and Java `{"id": null}`, where there is nothing
+        return all(leaf is None or leaf == "" for _, leaf in leaves(value))
+    return not value or name != "data"
+
+
+def _odd_text(name: str, value: Any, body: bytes, mapping: Mapping[str, str]) -> str | None:
+    """The text that an odd value counts as, or None: then it counts as absent."""
+    if name == "data" or not isinstance(value, bool | float):
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    literal = str(at(parse_object(body, literal_numbers=True), mapping[name]))  # 12.50 is not 12.5
+    return literal if len(literal) <= MOST_TEXT else None
+
+
+class _Text(fields.Field[str]):
+    """Text, or an integer, which becomes its text. Nothing that a database or a terminal would choke on."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ValidationError("not_text")
+        if isinstance(value, int) and abs(value) >= 10**MOST_TEXT:
+            raise ValidationError("too_long")
+        text = str(value)
+        if not text or text.isspace():
+            raise ValidationError("empty")
+        if len(text) > MOST_TEXT:
+            raise ValidationError("too_long")
+        if not text.isprintable():
+            raise ValidationError("not_printable")
+        return text
+
+
+class _EventId(_Text):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if not _EVENT_ID.fullmatch(text):
+            raise ValidationError("not_printable_ascii")
+        return text
+
+
+class _Moment(fields.Field[datetime]):
+    """A moment, in one of the forms of moments.py."""
+
+    zone: tzinfo | None = None
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        try:
+            return read_moment(value, self.zone)
+        except NoMoment as error:
+            raise ValidationError(error.reason) from None
+
+
+class _Object(fields.Field[dict[str, Any]]):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ValidationError("not_an_object")
+        return value
+
+
+class EventSchema(Schema):
+    """The envelope's fields, after the mapping has found them."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    event_id = _EventId(required=True)
+    event_type = _Text(required=True)
+    timestamp = _Moment(required=True)
+    transaction_id = _Text()
+    policy_id = _Text()
+    claim_id = _Text()
+    status = _Text()
+    data = _Object()
+
+    def __init__(self, zone: tzinfo | None = None) -> None:
+        super().__init__()
+        moment: Any = self.fields["timestamp"]  # this schema's own: each has copies of its fields
+        moment.zone = zone
+        self.readers: dict[str, Any] = {name: found._deserialize for name, found in self.fields.items()}
+
+    def take(self, found: dict[str, Any]) -> dict[str, Any]:
+        """What `load()` returns, but faster. Raises ValidationError at the first field that is odd or missing."""
+        if not found.keys() >= REQUIRED:
+            raise ValidationError("missing")
+        readers = self.readers
+        return {name: readers[name](value, name, found) for name, value in found.items()}
+
+
+_schema = cache(EventSchema)
+REQUIRED = frozenset(name for name, known in EventSchema().fields.items() if known.required)
+
+
+def _reasons(error: ValidationError) -> dict[str, list[str]]:
+    messages: Any = error.messages
+    return {
+        field: ["missing" if "Missing data" in reason else reason for reason in reasons]
+        for field, reasons in messages.items()
+    }

@@ -1,0 +1,173 @@
+"""Reads a body as one JSON object, strictly: what another reader could read otherwise is refused.
+
+Two readers that disagree about a duplicate key or a NaN would see two different events behind one signature. A byte
+order mark changes nothing of what is read, so it is let pass.
+"""
+
+import json
+import math
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from receiver.protocol.errors import UnusablePayload
+
+MOST_DEPTH = 64
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    **dict.fromkeys((b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"), "deflate"),
+}
+"""How compressed bodies begin. It is looked at in what is no UTF-8."""
+
+
+class Number(str):
+    """A number as it was written."""
+
+    __slots__ = ()
+
+
+def parse_object(body: bytes, *, literal_numbers: bool = False) -> dict[str, Any]:
+    """The JSON object that the bytes are; with `literal_numbers`, each number is a `Number`. Raises UnusablePayload."""
+    try:
+        text = body.removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
+    except UnicodeDecodeError:
+        packed = (name for start, name in _COMPRESSED.items() if body.startswith(start))
+        raise UnusablePayload({"body": [next(packed, "not_utf8")]}) from None
+    try:
+        value = (_LITERAL if literal_numbers else _STRICT).decode(text)
+    except _Refused as error:
+        raise UnusablePayload({"body": [str(error)]}) from None
+    except RecursionError:
+        raise UnusablePayload({"body": ["too_deep"]}) from None
+    except json.JSONDecodeError:
+        raise UnusablePayload({"body": ["not_json"]}) from None
+    except ValueError:  # of thousands of digits: Python reads no such integer
+        raise UnusablePayload({"body": ["number_too_long"]}) from None
+    if not isinstance(value, dict):
+        raise UnusablePayload({"body": ["not_an_object"]})
+    if text.count("{") + text.count("[") > MOST_DEPTH and _depth(value) > MOST_DEPTH:
+        raise UnusablePayload({"body": ["too_deep"]})
+    return value
+
+
+class _Refused(Exception):
+    """JSON that Python's reader would take and another would not."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _Refused("duplicate_key")
+    return found
+
+
+def _not_json(_constant: str) -> Any:
+    raise _Refused("not_a_finite_number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise _Refused("not_a_finite_number")
+    return number
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_not_json, parse_float=_finite)
+_LITERAL = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_not_json, parse_int=Number, parse_float=Number)
+
+
+def _depth(value: Any) -> int:
+    """How deep the value is nested, by levels and not by recursion: the value may be deeper than the stack."""
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        inner = [item for item in level if isinstance(item, dict | list)]
+        level = [child for item in inner for child in (item.values() if isinstance(item, dict) else item)]
+    return depth - 1
+
+
+def at(payload: dict[str, Any], path: str) -> Any:
+    """What stands at the dotted path, or None."""
+    if "." not in path:
+        return payload.get(path)
+    value: Any = payload
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf with its dotted path; the items of a list are numbered from 0."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if inner is None:
+        yield path, value
+        return
+    for key, item in inner:
+        yield from leaves(item, f"{path}.{key}" if path else str(key))
+
+
+def same_value(first: Any, second: Any) -> bool:
+    """Whether two values say the same; both are read with `literal_numbers`.
+
+    The order of keys says nothing, nor does the way in which a number is written: 1.0 is 1. "1" and true are not.
+    """
+    if type(first) is not type(second):
+        return False
+    if isinstance(first, Number):
+        return first == second or _is_same_number(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same_value(item, second[key]) for key, item in first.items())
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(same_value, first, second))
+    return bool(first == second)
+
+
+def without_paths(payload: dict[str, Any], paths: Collection[str]) -> dict[str, Any]:
+    """A copy of the payload that lacks what stands at these dotted paths. A path leads through each item of a list."""
+    kept: dict[str, Any] = {}
+    for key, value in payload.items():
+        if key in paths:
+            continue
+        below = [path.removeprefix(f"{key}.") for path in paths if path.startswith(f"{key}.")]
+        kept[key] = _without_below(value, below) if below else value
+    return kept
+
+
+def _without_below(value: Any, paths: Collection[str]) -> Any:
+    if isinstance(value, list):
+        return [_without_below(item, paths) for item in value]
+    return without_paths(value, paths) if isinstance(value, dict) else value
+
+
+def to_json(value: Any) -> str:
+    """What `parse_object()` read with `literal_numbers`, as JSON again: each number as it was written."""
+    if isinstance(value, Number):
+        return str(value)
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{json.dumps(key)}: {to_json(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(to_json(item) for item in value)}]"
+    return json.dumps(value)
+
+
+def _is_same_number(first: str, second: str) -> bool:
+    try:
+        return _normal(first) == _normal(second)
+    except ValueError:  # an exponent of thousands of digits
+        return False
+
+
+def _normal(number: str) -> tuple[bool, str, int]:
+    """Whether it is negative, its digits without the zeros at both ends, and the power of ten behind them.
+
+    Exact at any size of number and exponent. Raises ValueError for an exponent that Python doesn't read.
+    """
+    mantissa, _, exponent = number.lower().partition("e")
+    whole, _, fraction = mantissa.removeprefix("-").partition(".")
+    digits = (whole + fraction).lstrip("0")
+    significant = digits.rstrip("0")
+    if not significant:
+        return False, "", 0
+    power = int(exponent or 0) - len(fraction) + len(digits) - len(significant)
+    return number.startswith("-"), significant, power

@@ -1,0 +1,237 @@
+"""What needs a person: every condition once, with its limit, its stable code and its sentence. Pure.
+
+Overview, `events check` and /metrics all ask `conditions()`, so they can't disagree. The facts come from
+queries.health(). To add a condition: its fact in `Health`, its limit in `Limits`, and a function in `_CONDITIONS`.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from receiver.protocol.moments import written
+from receiver.queries.count import Count, total
+from receiver.store.lifecycle import State
+
+
+class Condition(NamedTuple):
+    """Something that needs a person: a stable code, and a sentence that says what to do."""
+
+    code: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is still well. `events check` has an option for most; Overview and /metrics use these defaults."""
+
+    dead: int = 0
+    quarantined: int = 0  # within `quarantined_within`: what lies longer can often not be mended any more
+    quarantined_within: timedelta = timedelta(hours=72)  # a long weekend
+    failing: int = 20  # events at the same time
+    failing_for: timedelta = timedelta(minutes=15)
+    waiting_for: timedelta = timedelta(days=1)
+    due_for: timedelta = timedelta(minutes=5)
+    silence: timedelta | None = timedelta(days=1)  # since the last delivery; None: any silence is well
+    first_delivery_expected: bool = False  # whether it is silence, too, when no delivery ever came
+    rejected: int = 20  # within ten minutes
+    refused_in_a_row: int = 4
+    wrong_paths: int = 0  # POSTs within an hour
+
+
+NONE = Count(0)
+
+
+@dataclass(frozen=True)
+class Failing:
+    """Events that are pending and whose last attempt ended without success."""
+
+    count: Count = NONE
+    since: datetime | None = None  # the earliest of them
+    error: str | None = None  # the most frequent one, masked
+
+
+@dataclass(frozen=True)
+class Health:
+    """The facts of one moment."""
+
+    now: datetime
+    problem: str | None  # a reason code when the database is not ready for this build
+    counts: dict[State, Count]
+    quarantined: dict[str, Count]  # within Limits.quarantined_within, by the reason
+    newest: int  # how many of the newest events were looked at
+    newest_quarantined: int  # how many of these are quarantined
+    failing: Failing  # the handler raised, hung, or took its worker with it
+    waiting: Failing  # the handler raised RetryLater
+    oldest_due: datetime | None
+    worker_seen: datetime | None
+    due_without_worker: bool
+    last_delivery: datetime | None
+    rejected_recently: int  # within ten minutes
+    refused_in_a_row: int  # answers since the last good one, at least
+    wrong_paths: int  # POSTs to paths that look like the webhook's, within an hour
+    wrong_path: str | None  # the most frequent of these paths
+    right_path: str  # the webhook's
+    unmasked: list[str] = field(default_factory=list)  # what the masking self-test found in clear text
+
+
+def conditions(health: Health, limits: Limits) -> list[Condition]:
+    """What somebody should look at, the worst first (§6.4, §10.1)."""
+    return [Condition(code, sentence) for code, find in _CONDITIONS.items() for sentence in find(health, limits)]
+
+
+def _not_ready(health: Health, _limits: Limits) -> Iterator[str]:
+    if health.problem:
+        yield f"The receiver is not ready: {health.problem}. Deliveries may be answered 503 until that is mended."
+
+
+def _no_worker(health: Health, _limits: Limits) -> Iterator[str]:
+    if health.due_without_worker:
+        yield "Events are due and no worker was seen for a minute. Start one: flask --app wsgi worker"
+
+
+def _refused_in_a_row(health: Health, limits: Limits) -> Iterator[str]:
+    if health.refused_in_a_row > limits.refused_in_a_row:
+        yield (
+            f"{health.refused_in_a_row:,} answers in a row were refusals. Senang.io may suspend an endpoint that keeps "
+            "failing (§10.1): look at the audit log, and at Captures in the sandbox."
+        )
+
+
+def _wrong_path(health: Health, limits: Limits) -> Iterator[str]:
+    if health.wrong_paths > limits.wrong_paths:
+        posts = "1 POST" if health.wrong_paths == 1 else f"{health.wrong_paths:,} POSTs"
+        to = health.wrong_path or "paths that look like the webhook's"
+        yield f"{posts} came to {to} within an hour: the address is {health.right_path}. Correct it where it is set."
+
+
+def _rejected(health: Health, limits: Limits) -> Iterator[str]:
+    if health.rejected_recently > limits.rejected:
+        yield (
+            f"{health.rejected_recently:,} deliveries were rejected within ten minutes: the audit log has the reasons. "
+            "Is the secret the right one?"
+        )
+
+
+def _all_quarantined(health: Health, _limits: Limits) -> Iterator[str]:
+    if health.newest >= FEWEST_TO_JUDGE and health.newest_quarantined == health.newest:
+        yield (
+            f"Each of the last {health.newest} deliveries was quarantined: nothing that Senang.io sends is processed. "
+            "Most often SENANG_PAYLOAD_FIELDS is wrong: ask flask --app wsgi senang doctor."
+        )
+
+
+def _quarantined_unusable(health: Health, limits: Limits) -> Iterator[str]:
+    yield from _quarantined(
+        health, limits, "unusable",
+        "could not be read as events: mend SENANG_PAYLOAD_FIELDS (flask --app wsgi senang doctor), then replay them.",
+    )  # fmt: skip
+
+
+def _quarantined_stale(health: Health, limits: Limits) -> Iterator[str]:
+    yield from _quarantined(
+        health, limits, "stale",
+        "had a timestamp outside the tolerance: check this machine's clock and SENANG_TIMESTAMP_TOLERANCE, "
+        "then replay them.",
+    )  # fmt: skip
+
+
+def _quarantined_id_reused(health: Health, limits: Limits) -> Iterator[str]:
+    yield from _quarantined(
+        health, limits, "id_reused",
+        "came under the ID of an event with another body. The first body counts: ask Senang.io which one is right.",
+    )  # fmt: skip
+
+
+def _quarantined(health: Health, limits: Limits, reason: str, what: str) -> Iterator[str]:
+    """All reasons together are compared with the limit."""
+    found = health.quarantined.get(reason)
+    if found and total(list(health.quarantined.values())).exceeds(limits.quarantined):
+        bodies = "1 delivery" if str(found) == "1" else f"{found} deliveries"
+        yield f"{bodies} within {_hours(limits.quarantined_within)} {what}"
+
+
+def _backlog(health: Health, limits: Limits) -> Iterator[str]:
+    if health.oldest_due and health.now - health.oldest_due > limits.due_for:
+        yield (
+            f"A backlog: the oldest due event has waited since {_moment(health.oldest_due)}. Handlers are slow, "
+            "or there are too few workers."
+        )
+
+
+def _failing(health: Health, limits: Limits) -> Iterator[str]:
+    failing = health.failing
+    too_long = failing.since is not None and health.now - failing.since > limits.failing_for
+    if failing.since and (too_long or failing.count.exceeds(limits.failing)):
+        events = "1 event fails and is" if str(failing.count) == "1" else f"{failing.count} events fail and are"
+        yield f"{events} tried again, since {_moment(failing.since)}. Most often: {failing.error}"
+
+
+def _waiting(health: Health, limits: Limits) -> Iterator[str]:
+    waiting = health.waiting
+    if waiting.since is not None and health.now - waiting.since > limits.waiting_for:
+        events = "1 event is" if str(waiting.count) == "1" else f"{waiting.count} events are"
+        yield (
+            f"{events} put off again and again by the handler, since {_moment(waiting.since)}. "
+            f"Most often: {waiting.error}"
+        )
+
+
+def _dead(health: Health, limits: Limits) -> Iterator[str]:
+    dead = health.counts[State.DEAD]
+    if dead.exceeds(limits.dead):
+        events = "1 event is" if str(dead) == "1" else f"{dead} events are"
+        yield f"{events} dead: no further attempt is made. Mend the cause, then replay."
+
+
+def _silence(health: Health, limits: Limits) -> Iterator[str]:
+    if limits.silence is None:
+        return
+    if health.last_delivery is None and limits.first_delivery_expected:
+        yield "No delivery has ever come. Does Senang.io know the address?"
+    if health.last_delivery is not None and health.now - health.last_delivery > limits.silence:
+        yield (
+            f"Nothing authentic has come for {_hours(limits.silence)}. Is the endpoint suspended (§10.1), "
+            "or its address changed?"
+        )
+
+
+def _masking(health: Health, _limits: Limits) -> Iterator[str]:
+    if health.unmasked:
+        yield (
+            f"The masking self-test failed for {', '.join(health.unmasked)}: do not trust what is shown until it is "
+            "mended."
+        )
+
+
+def _hours(length: timedelta) -> str:
+    hours = length.total_seconds() / 3600
+    return "an hour" if hours == 1 else f"{hours:g} hours"
+
+
+def _moment(moment: datetime) -> str:
+    return f"{written(moment)}Z"
+
+
+FEWEST_TO_JUDGE = 5
+"""Of fewer deliveries nobody can say that none is ever processed."""
+
+_CONDITIONS: dict[str, Callable[[Health, Limits], Iterator[str]]] = {
+    "not_ready": _not_ready,
+    "no_worker": _no_worker,
+    "refused_in_a_row": _refused_in_a_row,
+    "wrong_path": _wrong_path,
+    "all_quarantined": _all_quarantined,
+    "rejected": _rejected,
+    "backlog": _backlog,
+    "failing": _failing,
+    "waiting": _waiting,
+    "dead": _dead,
+    "quarantined_unusable": _quarantined_unusable,
+    "quarantined_stale": _quarantined_stale,
+    "quarantined_id_reused": _quarantined_id_reused,
+    "silence": _silence,
+    "masking": _masking,
+}
+CODES = tuple(_CONDITIONS)
+"""Of every condition, the worst first."""

@@ -1,0 +1,153 @@
+"""Questions about the inbox that the page, the CLI, /metrics and /readyz ask. Nothing here writes."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from receiver.database.causes import cause_of
+from receiver.database.columns import UtcDateTime
+from receiver.database.engine import reading
+from receiver.privacy.masking import masking_self_test
+from receiver.queries.conditions import Failing, Health, Limits
+from receiver.queries.count import COUNT_CAP, Count, cap_for
+from receiver.queries.filters import Filter
+from receiver.queries.index_pieces import branch, failing_branch
+from receiver.store.audit import WRONG_PATH
+from receiver.store.inbox import Inbox
+from receiver.store.lifecycle import NOT_YET, State
+from receiver.store.models import AuditEntry, Heartbeat, Observation, StoredEvent, SummedUntil
+from receiver.store.schema import takes_writes
+
+WORKER_SILENCE = timedelta(minutes=1)
+TEN_MINUTES, HOUR = timedelta(minutes=10), timedelta(hours=1)
+NEWEST = 20
+LONGEST_ERROR = 200
+DEFAULT_LIMITS = Limits()
+
+
+def seen_types(session: Session) -> Sequence[str]:
+    """The event types that ever came, for a person to choose from."""
+    types = sa.select(Observation.name).where(Observation.kind == "type").order_by(Observation.name)
+    return session.scalars(types.limit(200)).all()
+
+
+def health(inbox: Inbox, limits: Limits = DEFAULT_LIMITS, *, count_to: int = COUNT_CAP) -> Health:
+    """The facts that conditions.py judges. Counts reach as far as the limits, and at least to `count_to`."""
+    now, problem = inbox.clock.now(), _problem(inbox)
+    with reading(inbox.engine) as session:
+        oldest_due, worker_seen = _oldest_due(session, inbox), _worker_seen(session)
+        until = session.scalars(sa.select(SummedUntil)).one()
+        newest_received = session.scalar(sa.select(sa.func.max(StoredEvent.received_at)))
+        newest = list(session.scalars(branch({}, None, None).with_only_columns(StoredEvent.state).limit(NEWEST)))
+        failing, waiting = _failing(session, cap_for(limits.failing, count_to))
+        wrong_paths, wrong_path = _wrong_paths(session, now - HOUR)
+        return Health(
+            now=now,
+            problem=problem,
+            counts=_counts(session, cap_for(limits.dead, count_to)),
+            quarantined=_quarantined(session, now - limits.quarantined_within, cap_for(limits.quarantined)),
+            newest=len(newest),
+            newest_quarantined=newest.count(State.QUARANTINED),
+            failing=failing,
+            waiting=waiting,
+            oldest_due=oldest_due,
+            worker_seen=worker_seen,
+            due_without_worker=bool(oldest_due and _is_silent(worker_seen, now)),
+            last_delivery=max(filter(None, (newest_received, until.last_good_at)), default=None),
+            rejected_recently=_occurrences(session, now - TEN_MINUTES, AuditEntry.result != WRONG_PATH),
+            refused_in_a_row=until.failed_in_a_row,
+            wrong_paths=wrong_paths,
+            wrong_path=wrong_path,
+            right_path=inbox.settings.webhook_path,
+            unmasked=masking_self_test(),
+        )
+
+
+def _worker_seen(session: Session) -> datetime | None:
+    return session.scalar(sa.select(sa.func.max(Heartbeat.seen_at)).where(Heartbeat.worker != "purge"))
+
+
+def _is_silent(worker_seen: datetime | None, now: datetime) -> bool:
+    return worker_seen is None or now - worker_seen > WORKER_SILENCE
+
+
+def _problem(inbox: Inbox) -> str | None:
+    try:
+        return takes_writes(inbox)
+    except SQLAlchemyError as error:
+        return cause_of(error)
+
+
+def _oldest_due(session: Session, inbox: Inbox) -> datetime | None:
+    """The state is a literal, and SQLite is told, so that the partial index serves it."""
+    due = (StoredEvent.state == sa.literal_column("'pending'")) & (StoredEvent.due_at <= inbox.now())
+    oldest = sa.select(sa.func.min(StoredEvent.due_at)).where(due)
+    return session.scalar(oldest.with_hint(StoredEvent, "INDEXED BY ix_events_due", "sqlite"))
+
+
+def _counts(session: Session, cap: int) -> dict[State, Count]:
+    """Of each state. Only what was processed grows for ever, and no number of it needs a person."""
+    caps = {state: COUNT_CAP if state == State.PROCESSED else cap for state in State}
+    numbers = {
+        state: sa.select(StoredEvent.id).where(StoredEvent.state == state).limit(cap + 1).subquery()
+        for state, cap in caps.items()
+    }
+    counted = {
+        state: session.scalar(sa.select(sa.func.count()).select_from(rows)) or 0 for state, rows in numbers.items()
+    }
+    return {state: Count.of(number, caps[state]) for state, number in counted.items()}
+
+
+def _quarantined(session: Session, since: datetime, cap: int) -> dict[str, Count]:
+    """How many of what came since then is quarantined, by the reason."""
+    rows = branch({"state": State.QUARANTINED}, (since, 0), None, down=False)
+    reasons = rows.with_only_columns(StoredEvent.quarantine_reason).limit(cap + 1).subquery()
+    by_reason = sa.select(reasons.c.quarantine_reason, sa.func.count()).group_by(reasons.c.quarantine_reason)
+    found: dict[str | None, int] = dict(iter(session.execute(by_reason)))
+    is_capped = sum(found.values()) > cap
+    return {reason or "unusable": Count(min(number, cap), is_capped) for reason, number in found.items()}
+
+
+def _failing(session: Session, cap: int) -> tuple[Failing, Failing]:
+    """Events whose last attempt failed, and events that are put off; looked at are those that came first."""
+    rows = failing_branch(Filter(), None, None, down=False).limit(cap + 1)
+    found = rows.with_only_columns(
+        StoredEvent.last_error.startswith(NOT_YET).label("waits"),
+        sa.func.coalesce(StoredEvent.failing_since, StoredEvent.received_at, type_=UtcDateTime()).label("since"),
+        sa.func.substr(StoredEvent.last_error, 1, LONGEST_ERROR).label("error"),
+    ).subquery()
+    number = sa.func.count()
+    sums = sa.select(found.c.waits, found.c.error, number, sa.func.min(found.c.since, type_=UtcDateTime()))
+    groups = session.execute(sums.group_by(found.c.waits, found.c.error).order_by(number.desc(), found.c.error)).all()
+    is_capped = sum(group[2] for group in groups) > cap
+
+    def summed(*, waits: bool) -> Failing:
+        chosen = [group for group in groups if bool(group.waits) == waits]
+        if not chosen:
+            return Failing()
+        total = sum(group[2] for group in chosen)
+        return Failing(Count(total, is_capped), min(group[3] for group in chosen), chosen[0].error)
+
+    return summed(waits=False), summed(waits=True)
+
+
+def _wrong_paths(session: Session, since: datetime) -> tuple[int, str | None]:
+    """How many POSTs came to paths that look like the webhook's, and the path that was named most often."""
+    is_one = AuditEntry.result == WRONG_PATH
+    named = sa.select(AuditEntry.detail).where(_rejected(since), is_one, AuditEntry.detail != "summed")
+    named = named.group_by(AuditEntry.detail).order_by(sa.func.count().desc(), AuditEntry.detail).limit(1)
+    return _occurrences(session, since, is_one), session.scalar(named)
+
+
+def _occurrences(session: Session, since: datetime, which: sa.ColumnElement[bool]) -> int:
+    number = sa.func.coalesce(sa.func.sum(AuditEntry.occurrences), 0)
+    return int(session.scalar(sa.select(number).where(_rejected(since), which)) or 0)
+
+
+def _rejected(since: datetime) -> sa.ColumnElement[bool]:
+    """In so many words, so that the partial index `ix_audit_rejected` serves it; its rows are few, by the tally."""
+    # The moment is a value, which the planner can judge: how few rows lie behind an expression it can't know.
+    return sa.and_(sa.text("substr(audit_log.result, 1, 9) = 'rejected:'"), AuditEntry.at > since)

@@ -1,0 +1,176 @@
+"""How a filter is answered from indexes: by branches, each of which reads one piece of one index, in its order.
+
+A filter without a term has a branch for each state that it names. A term has two for each column that may hold it:
+what is equal to it, and what begins with it. They read CANDIDATES rows each at most, or a term of two letters would
+read everything. By its beginning nothing is found that people don't see, or they could guess it letter by letter.
+
+A branch bounds and orders its rows by all the columns of its index together, never by `state = …`: then no other
+index serves the order, and PostgreSQL can't choose one whose rows it would have to sift.
+
+To search another column: an index like `ix_events_policy`, and the column's name in `SEARCHED`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from receiver.privacy.columns import is_shown
+from receiver.queries.filters import Filter, Position, row_named
+from receiver.store.lifecycle import State
+from receiver.store.models import StoredEvent
+
+CANDIDATES = 1000
+SEARCHED = ("event_id", "stated_event_id", "transaction_id", "policy_id", "claim_id")
+Statement = sa.Select[*tuple[Any, ...]]
+
+FAILING = sa.text("events.state = 'pending' AND events.last_error IS NOT NULL")
+"""In so many words, so that the partial index `ix_events_failing` serves it."""
+_LAST = "\U0010ffff"  # what begins with a term is smaller than the term with this behind it
+_FOUND = (StoredEvent.id, StoredEvent.received_at, StoredEvent.state, StoredEvent.event_type)
+
+
+def nearest(
+    session: Session, wanted: Filter, before: Position | None, after: Position | None, limit: int
+) -> sa.Subquery:
+    """The filter's rows from `before` to older ones, or from `after` to newer ones, without what a list shows."""
+    low, high = wanted.bounds(before, after)
+    down = after is None
+    if wanted.term is None and wanted.failing:
+        found = failing_branch(wanted, low, high, down=down)
+    elif wanted.term is None:
+        branches = [branch(key, low, high, down=down).limit(limit) for key in keys(wanted, wanted.states)]
+        found = sa.select(sa.union_all(*_wrapped(branches)).subquery())
+    else:
+        found = matching(session, wanted, wanted.states, low, high)
+    return in_order(found, found.selected_columns, down=down).limit(limit).subquery()
+
+
+def in_order(statement: Statement, columns: Any, *, down: bool) -> Statement:
+    """By the order of the pages, down to older rows or up to newer ones."""
+    order = (columns.received_at, columns.id)
+    return statement.order_by(*(column.desc() if down else column for column in order))
+
+
+def keys(wanted: Filter, states: Iterable[State]) -> list[dict[str, str]]:
+    """For each branch the columns that lead its index, and what stands in them."""
+    if wanted.event_type is not None:
+        return [{"event_type": wanted.event_type, "state": state} for state in list(states) or State]
+    return [{"state": state} for state in states] or [{}]
+
+
+def branch(key: dict[str, str], low: Position | None, high: Position | None, *, down: bool = True) -> Statement:
+    """The rows between two positions in one piece of the index on (key, received_at, id)."""
+    columns = [getattr(StoredEvent, name) for name in (*key, "received_at", "id")]
+    leading, values = columns[: len(key)], tuple(key.values())
+    statement: Statement = sa.select(*_FOUND).order_by(*(column.desc() if down else column for column in columns))
+    if low is not None:
+        statement = statement.where(sa.tuple_(*columns) > bound_tuple(columns, values + low))
+    elif key:
+        statement = statement.where(sa.tuple_(*leading) >= bound_tuple(leading, values))
+    if high is not None:
+        statement = statement.where(sa.tuple_(*columns) < bound_tuple(columns, values + high))
+    elif key:
+        statement = statement.where(sa.tuple_(*leading) <= bound_tuple(leading, values))
+    return statement
+
+
+def failing_branch(wanted: Filter, low: Position | None, high: Position | None, *, down: bool = True) -> Statement:
+    """The rows between two positions that fail and are tried again. They are few, and an index has no other rows."""
+    statement = branch({}, low, high, down=down).where(FAILING)
+    if wanted.event_type is not None:
+        statement = statement.where(StoredEvent.event_type == wanted.event_type)
+    return statement.with_hint(StoredEvent, "INDEXED BY ix_events_failing", "sqlite")
+
+
+def matching(
+    session: Session, wanted: Filter, states: Iterable[State], low: Position | None, high: Position | None
+) -> Statement:
+    """The term's candidates that meet the rest of the filter."""
+    found = sa.union(*_wrapped(_visible_branches(session, wanted.term or ""))).subquery()
+    place = (found.c.received_at, found.c.id)
+    statement: Statement = sa.select(found)
+    if named := list(states):
+        statement = statement.where(found.c.state.in_(named))
+    if wanted.event_type is not None:
+        statement = statement.where(found.c.event_type == wanted.event_type)
+    if wanted.failing:
+        statement = statement.where(found.c.id.in_(sa.select(StoredEvent.id).where(FAILING)))
+    if low is not None:
+        statement = statement.where(sa.tuple_(*place) > bound_tuple(place, low))
+    if high is not None:
+        statement = statement.where(sa.tuple_(*place) < bound_tuple(place, high))
+    return statement
+
+
+def is_capped(session: Session, wanted: Filter) -> bool:
+    """Whether the filter has a term that more rows match than were candidates."""
+    if wanted.term is None:
+        return False
+    more = (
+        branch.with_only_columns(sa.literal_column("1")).offset(CANDIDATES).limit(1).exists()
+        for branch in (*_equal(wanted.term), *_beginning(session, wanted.term).values())
+    )
+    return bool(session.scalar(sa.select(sa.or_(*more))))
+
+
+def _visible_branches(session: Session, term: str) -> Iterator[Statement]:
+    """The rows that carry the term, and those whose IDs begin with it and are shown."""
+    yield from (branch.limit(CANDIDATES) for branch in _equal(term))
+    beginning = {name: branch.limit(CANDIDATES) for name, branch in _beginning(session, term).items()}
+    told_apart = ("told apart", term)
+    if told_apart not in session.info:  # a page asks for its rows and for two counts, in one session
+        session.info[told_apart] = _told_apart(session, beginning)
+    hidden, shown = session.info[told_apart]
+    for name, branch in beginning.items():
+        yield sa.select(*_FOUND).where(StoredEvent.id.in_(shown[name])) if name in hidden else branch
+
+
+def _equal(term: str) -> Iterator[Statement]:
+    """Rows that carry the term itself, the latest first."""
+    for name in SEARCHED:
+        yield sa.select(*_FOUND).where(getattr(StoredEvent, name) == term).order_by(StoredEvent.occurred_at.desc())
+    if number := row_named(term):
+        yield sa.select(*_FOUND).where(StoredEvent.id == number)
+
+
+def _beginning(session: Session, term: str) -> dict[str, Statement]:
+    """By the column: rows whose IDs begin with the term, in the IDs' order."""
+    bytewise = session.get_bind().dialect.name == "postgresql"  # the operators of text_pattern_ops
+    found: dict[str, Statement] = {}
+    for name in SEARCHED:
+        column = getattr(StoredEvent, name)
+        above, below = column.op("~>~" if bytewise else ">"), column.op("~<~" if bytewise else "<")
+        order = sa.literal_column(f"events.{name} USING ~<~") if bytewise else column
+        found[name] = sa.select(*_FOUND).where(above(term), below(term + _LAST)).order_by(order)
+    return found
+
+
+def _told_apart(session: Session, branches: dict[str, Statement]) -> tuple[set[str], dict[str, list[int]]]:
+    """The columns of which people don't see every candidate, and the rows of which they do, by the column."""
+    values = [
+        branch.with_only_columns(
+            sa.literal(name).label("name"), StoredEvent.id, getattr(StoredEvent, name).label("text")
+        )
+        for name, branch in branches.items()
+    ]
+    hidden: set[str] = set()
+    shown: dict[str, list[int]] = {name: [] for name in branches}
+    for name, row, text in session.execute(sa.union_all(*_wrapped(values))):
+        if is_shown(text):
+            shown[name].append(row)
+        else:
+            hidden.add(name)
+    return hidden, shown
+
+
+def _wrapped(branches: Iterable[Statement]) -> Iterator[Statement]:
+    """SQLite takes an ORDER BY and a LIMIT in part of a union only when that part is a query of its own."""
+    for branch in branches:
+        yield sa.select(branch.subquery())
+
+
+def bound_tuple(columns: Sequence[Any], values: Sequence[Any]) -> Any:
+    pairs = zip(columns, values, strict=True)
+    return sa.tuple_(*(sa.bindparam(None, value, column.type, unique=True) for column, value in pairs))

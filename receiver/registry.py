@@ -1,0 +1,180 @@
+"""Which handler an event type belongs to, and what the partner knows of a subject. A leaf.
+
+A handler is registered by decorating it; `discover()` imports the partner's folder so that the decorators
+run. Exact types win over patterns, and a longer pattern wins over a shorter one; two handlers for one type
+or pattern stop the start, because which of them ran would be chance. `@describes("policy")` lets the pages show the
+partner's own present state of a policy, transaction or claim beside its events. `@shows_message` lets people see the
+words of an error; all others are shown by their type and place (receiver/privacy/errors.py).
+"""
+
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import NamedTuple, TypeVar
+
+from sqlalchemy.orm import Session
+
+from receiver.protocol.envelope import Event
+
+Handler = Callable[[Event, Session], None]
+Describer = Callable[[Session, str], object]
+H = TypeVar("H", bound=Handler)
+D = TypeVar("D", bound=Describer)
+
+_handlers: dict[str, Handler] = {}
+_describers: dict[str, list[tuple[str, Describer]]] = {}
+
+
+SHORTEST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1, 7 * 24 * 3600
+
+
+class PermanentFailure(Exception):
+    """Raised by a handler for an event that no further attempt can save: it becomes dead at once.
+
+    Its message is shown, masked.
+    """
+
+
+class RetryLater(Exception):
+    """Raised by a handler that can't do its work yet: run it again in so many seconds, and charge no attempt.
+
+    `seconds` is a number from 1 to 604,800 (7 days); anything else raises ValueError. `reason` is shown, masked, beside
+    the event. What the handler wrote is undone. It may be raised as often as the work has to wait: nothing ends that
+    but the handler, so Overview and `events check` name what waits for longer than a day.
+    """
+
+    def __init__(self, seconds: float, reason: str = "") -> None:
+        is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if not is_number or not SHORTEST_RETRY_SECONDS <= seconds <= LONGEST_RETRY_SECONDS:
+            raise ValueError(
+                f"RetryLater takes a number of seconds from {SHORTEST_RETRY_SECONDS} to {LONGEST_RETRY_SECONDS}"
+            )
+        super().__init__(reason or "")
+        self.seconds = float(seconds)
+
+
+class DuplicateHandler(Exception):
+    """Two handlers claim the same event type."""
+
+
+E = TypeVar("E", bound=type[BaseException])
+_spoken: set[type[BaseException]] = {PermanentFailure, RetryLater}
+
+
+def shows_message(error: E) -> E:
+    """Let people see what errors of this type say, masked, and of the types derived from it.
+
+    For a type whose words never quote the payload. Of every other error people see its type and where it was raised.
+    Decorate your own type with it, or call it with a library's: `shows_message(BankClosed)`.
+    """
+    _spoken.add(error)
+    return error
+
+
+def spoken_errors() -> tuple[type[BaseException], ...]:
+    """The types whose words people may see."""
+    return tuple(_spoken)
+
+
+def handles(*patterns: str) -> Callable[[H], H]:
+    """Make the function the handler of these event types; `*` matches any run of characters."""
+
+    def register(handler: H) -> H:
+        for pattern in patterns:
+            known = _handlers.setdefault(pattern, handler)
+            if known is not handler:
+                raise DuplicateHandler(f"{pattern}: {name_of(known)} and {name_of(handler)}")
+        return handler
+
+    return register
+
+
+def handler_for(event_type: str) -> Handler | None:
+    """The handler of this type, or None when none is registered (§5.2: such an event waits)."""
+    if event_type in _handlers:
+        return _handlers[event_type]
+    matching = [pattern for pattern in _handlers if fnmatchcase(event_type, pattern)]
+    return _handlers[max(matching, key=len)] if matching else None
+
+
+def registered() -> Iterator[tuple[str, Handler]]:
+    """Every pattern with its handler, in alphabetical order."""
+    yield from sorted(_handlers.items())
+
+
+def name_of(handler: Handler) -> str:
+    """`module.function`, as a person looks it up."""
+    return f"{handler.__module__}.{handler.__qualname__}"
+
+
+def describes(kind: str, title: str) -> Callable[[D], D]:
+    """Make the function say what the partner's table holds of a subject: `policy`, `transaction` or `claim`."""
+
+    def register(describer: D) -> D:
+        known = [name for name, _ in _describers.setdefault(kind, [])]
+        if title not in known:
+            _describers[kind].append((title, describer))
+        return describer
+
+    return register
+
+
+def describers_of(kind: str) -> list[tuple[str, Describer]]:
+    """What can be said of a subject of this kind: each title with its describer, in the order of registration.
+
+    A describer returns a mapping of names to values, or None where there is no row. Whoever calls it is prepared for
+    any other value and for any error: it is the partner's code.
+    """
+    return list(_describers.get(kind, []))
+
+
+def discover(package: str) -> None:
+    """Import the package's `models` and all of its `handlers`, so that their decorators run.
+
+    Only what was registered for this package is known from then on: a process that is told of another one, as the
+    tests are, forgets the first. Raises ModuleNotFoundError when there is no such package.
+    """
+    global _package
+    if package == _package:
+        return
+    restore(_discovered.get(package, Registered()))
+    if package not in _discovered:
+        importlib.import_module(package)
+        for name in ("models", "handlers"):
+            if importlib.util.find_spec(f"{package}.{name}"):
+                _import_all(f"{package}.{name}")
+        _discovered[package] = present()
+    _package = package
+
+
+class Registered(NamedTuple):
+    """What is registered at one moment."""
+
+    handlers: Mapping[str, Handler] = MappingProxyType({})
+    describers: Mapping[str, Sequence[tuple[str, Describer]]] = MappingProxyType({})
+
+
+_discovered: dict[str, Registered] = {}
+_package = ""
+
+
+def present() -> Registered:
+    """What is registered now."""
+    return Registered(dict(_handlers), {kind: tuple(known) for kind, known in _describers.items()})
+
+
+def restore(registered: Registered) -> None:
+    """Go back to what was registered at an earlier moment."""
+    _handlers.clear()
+    _handlers.update(registered.handlers)
+    _describers.clear()
+    _describers.update({kind: list(known) for kind, known in registered.describers.items()})
+
+
+def _import_all(name: str) -> None:
+    module = importlib.import_module(name)
+    for found in pkgutil.iter_modules(getattr(module, "__path__", []), f"{name}."):
+        importlib.import_module(found.name)

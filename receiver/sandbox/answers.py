@@ -1,0 +1,91 @@
+"""What became of deliveries, for people and for programs: one by one, and summed up by answer.
+
+The words of an answer are a stranger's: `outcome()` makes them fit for one line of a terminal.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from receiver.protocol.errors import UnusablePayload
+from receiver.protocol.json_body import at, parse_object
+from receiver.sandbox.sender import Answer
+
+LONGEST_OUTCOME = 40
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """One delivery and its answer. Type and ID are `-` where the body doesn't tell."""
+
+    event_type: str
+    event_id: str
+    status: int
+    outcome: str
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class Answers:
+    """All deliveries that were answered alike. Latencies are in milliseconds."""
+
+    status: int
+    outcome: str
+    count: int
+    p50: float
+    p99: float
+    max: float
+
+
+def delivered(body: bytes, fields: Mapping[str, str], answer: Answer) -> Delivered:
+    """The delivery of this body; `fields` says where its envelope fields are."""
+    try:
+        payload = parse_object(body)
+    except UnusablePayload:
+        payload = {}
+    event_type, event_id = (_shown(at(payload, fields[name])) for name in ("event_type", "event_id"))
+    return Delivered(event_type, event_id, answer.status, outcome(answer), round(answer.seconds * 1000, 1))
+
+
+def outcome(answer: Answer) -> str:
+    """The receiver's own word for what it did: `accepted`, `duplicate`, `Unauthorized`."""
+    if not answer.status:
+        return answer.text
+    document = _document(answer)
+    for word in (document.get("status"), document.get("title")):
+        if isinstance(word, str) and word:
+            return _shown(word)[:LONGEST_OUTCOME]
+    return HTTPStatus(answer.status).phrase if answer.status in set(HTTPStatus) else "-"
+
+
+def summed_up(deliveries: Sequence[Delivered]) -> list[Answers]:
+    """The answers by status and outcome, the most frequent first."""
+    groups: dict[tuple[int, str], list[float]] = {}
+    for delivery in deliveries:
+        groups.setdefault((delivery.status, delivery.outcome), []).append(delivery.milliseconds)
+    rows = []
+    for (status, word), times in sorted(groups.items(), key=lambda group: -len(group[1])):
+        times.sort()
+        rows.append(Answers(status, word, len(times), _percentile(times, 50), _percentile(times, 99), times[-1]))
+    return rows
+
+
+def _document(answer: Answer) -> dict[str, Any]:
+    try:
+        document = json.loads(answer.text)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _percentile(times: Sequence[float], percent: int) -> float:
+    """The smallest time within which so many percent were answered."""
+    return times[math.ceil(len(times) * percent / 100) - 1]
+
+
+def _shown(value: object) -> str:
+    text = str(value) if isinstance(value, str | int) and value != "" else "-"
+    return "".join(c if c.isprintable() else "?" for c in text)

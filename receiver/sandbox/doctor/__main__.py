@@ -1,0 +1,22 @@
+"""The doctor in a process of its own, for the page: a diagnosis can take seconds of work, and must be possible to stop.
+
+Standard input is JSON: the captured delivery as `Captured.to_json()` has it, the secrets, and the seconds that it may
+take. Secrets are in neither arguments nor environment, which others on the machine can read.
+"""
+
+import json
+import sys
+
+from receiver.protocol.captured import Captured
+from receiver.sandbox.doctor import diagnose
+
+
+def main() -> None:
+    """Diagnose, and write the diagnosis as JSON."""
+    asked = json.load(sys.stdin)
+    captured = Captured.from_json(asked["captured"])
+    json.dump(diagnose(captured, asked["secrets"], seconds=asked["seconds"]).as_dict(), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Which ways of starting gunicorn serve the receiver. Any other one is refused with a sentence, never served half.
+
+To refuse another one, add it to `mistake()`.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from receiver.config import EXIT_CONFIGURATION, Settings
+from receiver.database.engine import make_engine, reading
+from receiver.private_files import is_open_to_others
+
+WORKER_CLASS = "receiver.server.web_worker.WebWorker"
+GUNICORN_BOOT_ERROR = 3
+"""With this exit code of a worker gunicorn's master stops, instead of starting one worker after another."""
+
+_is_configured = False
+
+
+def configured() -> None:
+    """gunicorn.conf.py was read. The processes that gunicorn forks know it too."""
+    global _is_configured
+    _is_configured = True
+
+
+def mistake(config: Any) -> str | None:
+    """What is wrong with the way in which gunicorn was started, in a sentence."""
+    if config.preload_app:
+        return "--preload is not supported: gevent has to change Python before the receiver is loaded."
+    if config.worker_class_str != WORKER_CLASS:
+        return f"The worker class has to be {WORKER_CLASS}: it bounds how long slow senders are waited for."
+    return None
+
+
+def database_mistake(settings: Settings) -> str | None:
+    """Why this database must not be used, in a sentence. One that does not answer may do so later."""
+    from receiver.store.environment import REFUSAL, environment_problem  # only `live` needs it before the start
+
+    if settings.environment != "live":
+        return None
+    engine = make_engine(settings.database_url)
+    try:
+        with reading(engine) as session:
+            return f"DATABASE_URL: {REFUSAL}" if environment_problem(session, settings.environment) else None
+    except SQLAlchemyError:
+        return None
+    finally:
+        engine.dispose()
+
+
+def say_doubts(settings: Settings) -> None:
+    """What may well be a mistake in the settings, once for each start."""
+    for doubt in settings.doubts:
+        setting, _, sentence = doubt.partition(": ")
+        structlog.get_logger().warning("doubtful_setting", setting=setting, doubt=sentence)
+
+
+def say_open_files(files: Mapping[str, str | Path | None]) -> None:
+    """Which files of secrets everybody on this machine may read, by what each is called."""
+    for name, path in files.items():
+        if path and is_open_to_others(Path(path)):
+            structlog.get_logger().warning("readable_by_everybody", file=name, remedy="chmod 600")
+
+
+def refuse(sentence: str, exit_code: int = EXIT_CONFIGURATION) -> None:
+    """End the process."""
+    print(f"The receiver cannot start:\n  - {sentence}", file=sys.stderr, flush=True)
+    raise SystemExit(exit_code)
+
+
+def refuse_gunicorn_without_its_configuration() -> None:
+    """From another folder gunicorn does not find its file, and would serve with defaults and run no handler."""
+    if "gunicorn.arbiter" in sys.modules and not _is_configured:
+        refuse(
+            "gunicorn did not read gunicorn.conf.py. Start it in the project's folder, or name the file with -c.",
+            GUNICORN_BOOT_ERROR,
+        )

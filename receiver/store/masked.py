@@ -1,0 +1,45 @@
+"""What people see of a stored body (§9.3): masked once, when its handler has it open, and kept so.
+
+An acknowledgement does not wait for it. Until the first attempt is settled a row has no masked payload yet, and
+whoever looks at it masks it for himself; what is erased by retention is masked before that, if it never was.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from receiver.config import Settings
+from receiver.privacy.escaping import escaped_json
+from receiver.privacy.masking import mask_payload
+from receiver.privacy.sealing import CannotUnseal, unseal
+from receiver.protocol.errors import UnusablePayload
+from receiver.store.models import StoredEvent
+
+_REFERENCES = ("event_id", "transaction_id", "policy_id", "claim_id")
+
+
+def masked_text(settings: Settings, payload: Mapping[str, Any] | None, body: bytes) -> str:
+    """The masked payload as JSON. A reference number may pass wherever the partner's mapping finds one."""
+    if payload is None:
+        return json.dumps(f"[unparsed body, {len(body)} bytes]")
+    references = {settings.payload_fields[name] for name in _REFERENCES}
+    return json.dumps(mask_payload(dict(payload), references=references))
+
+
+def masked_body(settings: Settings, body: bytes) -> str:
+    """The same of bytes that nobody has parsed yet."""
+    try:
+        return masked_text(settings, settings.read_event(body).payload, body)
+    except UnusablePayload as error:
+        return masked_text(settings, error.payload, body)
+
+
+def visible_payload(settings: Settings, row: StoredEvent) -> object | None:
+    """What may be seen of a row, or None when retention has erased it (or no key opens it)."""
+    text = row.masked_payload
+    if text is None and row.sealed_payload is not None:
+        with suppress(CannotUnseal):
+            body = unseal(row.sealed_payload, row=row.seal_id, keys=settings.payload_keys)
+            text = masked_body(settings, body)
+    return None if text is None else escaped_json(json.loads(text))  # what was masked long ago may not be escaped

@@ -1,0 +1,267 @@
+"""The receiver's own tables. The partner's stand in app/models.py.
+
+`events` is inbox and queue at once: the row is the job. `audit_log` only ever grows (triggers in the
+migration refuse anything else). A change here needs `flask --app wsgi db migrate`.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from receiver.database.columns import BigId, ReceiverBase, RowUuid, UtcDateTime
+from receiver.store.lifecycle import State
+
+_NO_ID = sa.text("event_id IS NULL")
+_PENDING = sa.text("state = 'pending'")
+_SEALED = sa.text("state <> 'pending' AND sealed_payload IS NOT NULL")
+_MASKED = sa.text("sealed_payload IS NULL AND masked_payload IS NOT NULL")
+_UNPARSED = sa.text("NOT parsed AND sealed_payload IS NOT NULL")
+_FAILING = sa.text("state = 'pending' AND last_error IS NOT NULL")
+_REJECTED = sa.text("substr(result, 1, 9) = 'rejected:'")
+_SANDBOX = sa.text("environment = 'sandbox'")
+_RUNNING = sa.text("state = 'running'")
+_ACTS = sa.text("action NOT IN ('delivery', 'attempt')")
+_SUMMED = sa.text("inbox_id IS NULL AND event_id IS NOT NULL")
+_BYTEWISE = "text_pattern_ops"
+"""On PostgreSQL an index in the database's own order can't serve prefixes. This one serves them, and equality."""
+_IN_NO_ORDER = {"fillfactor": 70}
+"""IDs come in no order: an index of them that is built anew needs room in each page, or each page splits at once."""
+
+
+def _references(name: str, column: str) -> sa.Index:
+    """For a search by ID and for the story of one subject, in order of occurrence. Without rows that have none."""
+    known = sa.text(f"{column} IS NOT NULL")
+    bytewise = {column: _BYTEWISE}
+    return sa.Index(
+        name, column, "occurred_at", postgresql_ops=bytewise, postgresql_with=_IN_NO_ORDER,
+        sqlite_where=known, postgresql_where=known,
+    )  # fmt: skip
+
+
+class StoredEvent(ReceiverBase):
+    """One event, or one authentic body that is not (yet) an event: then `event_id` is null.
+
+    Its pages have room for two versions of each row (migration 0006), so that PostgreSQL keeps a claim on the same page
+    and out of the indexes: no index may hold what a claim changes.
+    """
+
+    __tablename__ = "events"
+    __table_args__ = (
+        sa.CheckConstraint(f"state IN ({', '.join(repr(s.value) for s in State)})", name="ck_events_state"),
+        sa.Index(
+            "uq_events_event_id",
+            "event_id",
+            unique=True,
+            postgresql_ops={"event_id": _BYTEWISE},
+            postgresql_with=_IN_NO_ORDER,
+        ),
+        sa.Index("uq_events_body", "body_digest", unique=True, sqlite_where=_NO_ID, postgresql_where=_NO_ID),
+        sa.Index("ix_events_due", "due_at", "id", sqlite_where=_PENDING, postgresql_where=_PENDING),
+        sa.Index("ix_events_received", "received_at", "id"),
+        sa.Index("ix_events_state_received", "state", "received_at", "id"),
+        sa.Index("ix_events_type_state_received", "event_type", "state", "received_at", "id"),
+        _references("ix_events_transaction", "transaction_id"),
+        _references("ix_events_policy", "policy_id"),
+        _references("ix_events_claim", "claim_id"),
+        _references("ix_events_stated_event", "stated_event_id"),
+        sa.Index("ix_events_sealed", "received_at", "id", sqlite_where=_SEALED, postgresql_where=_SEALED),
+        sa.Index("ix_events_masked", "received_at", "id", sqlite_where=_MASKED, postgresql_where=_MASKED),
+        sa.Index("ix_events_unparsed", "received_at", "id", sqlite_where=_UNPARSED, postgresql_where=_UNPARSED),
+        sa.Index("ix_events_failing", "received_at", "id", sqlite_where=_FAILING, postgresql_where=_FAILING),
+        sa.Index("ix_events_sandbox", "id", sqlite_where=_SANDBOX, postgresql_where=_SANDBOX),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    seal_id: Mapped[UUID] = mapped_column(RowUuid)  # never changes: the sealed payload is bound to it
+    event_id: Mapped[str | None] = mapped_column(sa.String(200))
+    stated_event_id: Mapped[str | None] = mapped_column(sa.String(200))  # a quarantined body's own word
+    event_type: Mapped[str | None] = mapped_column(sa.String(200))
+    occurred_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    transaction_id: Mapped[str | None] = mapped_column(sa.String(200))
+    policy_id: Mapped[str | None] = mapped_column(sa.String(200))
+    claim_id: Mapped[str | None] = mapped_column(sa.String(200))
+    reported_status: Mapped[str | None] = mapped_column(sa.String(200))
+    environment: Mapped[str] = mapped_column(sa.String(10))
+
+    state: Mapped[str] = mapped_column(sa.String(20))
+    quarantine_reason: Mapped[str | None] = mapped_column(sa.String(40))  # unusable, id_reused or stale
+    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
+    due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    lease_token: Mapped[UUID | None] = mapped_column(RowUuid)
+    leased_by: Mapped[str | None] = mapped_column(sa.String(100))
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_error: Mapped[str | None] = mapped_column(sa.Text)  # masked
+    failing_since: Mapped[datetime | None] = mapped_column(UtcDateTime)  # while every attempt ends without success
+
+    deliveries: Mapped[int] = mapped_column(default=1, server_default="1")
+    id_reused: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    revived_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # by a redelivery
+    replayed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # by a person
+    body_digest: Mapped[str] = mapped_column(sa.String(100))
+    sealed_payload: Mapped[bytes | None] = mapped_column(sa.LargeBinary)
+    sealing_key: Mapped[str | None] = mapped_column(sa.String(16))
+    parsed: Mapped[bool] = mapped_column(default=True, server_default=sa.true())
+    masked_payload: Mapped[str | None] = mapped_column(sa.Text)  # JSON
+
+
+class AuditEntry(ReceiverBase):
+    """One line of the audit log (§9.1, §9.2). Append-only."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (
+        sa.Index("ix_audit_inbox", "inbox_id", "id"),
+        sa.Index("ix_audit_summed", "event_id", sqlite_where=_SUMMED, postgresql_where=_SUMMED),
+        sa.Index("ix_audit_at", "at", "id"),
+        sa.Index("ix_audit_rejected", "at", "id", sqlite_where=_REJECTED, postgresql_where=_REJECTED),
+        sa.Index("ix_audit_acts", "action", "at", "id", sqlite_where=_ACTS, postgresql_where=_ACTS),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)  # as the writer says
+    # By the database's own clock; no writer can choose it. SQLite stamps it after the row is inserted.
+    recorded_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    action: Mapped[str] = mapped_column(sa.String(20))  # delivery, attempt, replay, purge, sign_in, …
+    event_id: Mapped[str | None] = mapped_column(sa.String(200))
+    event_type: Mapped[str | None] = mapped_column(sa.String(200))
+    result: Mapped[str] = mapped_column(sa.String(60))
+    occurrences: Mapped[int] = mapped_column(default=1, server_default="1")
+    actor: Mapped[str | None] = mapped_column(sa.String(100))
+    request_id: Mapped[str | None] = mapped_column(sa.String(64))
+    duration_ms: Mapped[int | None] = mapped_column()
+    detail: Mapped[str | None] = mapped_column(sa.Text)  # masked
+    inbox_id: Mapped[int | None] = mapped_column(sa.BigInteger)  # the row in `events`, for its masked payload
+
+
+class Observation(ReceiverBase):
+    """An event type or payload field that was seen for the first time (§5.2, §11.1)."""
+
+    __tablename__ = "observations"
+
+    kind: Mapped[str] = mapped_column(sa.String(10), primary_key=True)  # type or field
+    name: Mapped[str] = mapped_column(sa.String(400), primary_key=True)
+    first_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class HourlySum(ReceiverBase):
+    """How often something happened in an hour: summed from the audit log by rollup.py, and timings by latency.py."""
+
+    __tablename__ = "hourly_sums"
+
+    hour: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    kind: Mapped[str] = mapped_column(sa.String(20), primary_key=True)  # delivery, attempt or latency
+    name: Mapped[str] = mapped_column(sa.String(60), primary_key=True)  # a result, or a bucket's upper bound
+    occurrences: Mapped[int] = mapped_column(sa.BigInteger)
+
+
+class SummedUntil(ReceiverBase):
+    """Up to which audit row the sums reach, and what is known at that row. One row, made by the migration."""
+
+    __tablename__ = "summed_until"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    audit_id: Mapped[int] = mapped_column(sa.BigInteger)
+    as_of: Mapped[datetime | None] = mapped_column(UtcDateTime)  # everything before this moment is in the sums
+    turn_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    failed_in_a_row: Mapped[int] = mapped_column(sa.BigInteger)
+    last_good_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Heartbeat(ReceiverBase):
+    """A worker process that was alive at `seen_at`."""
+
+    __tablename__ = "worker_heartbeats"
+
+    worker: Mapped[str] = mapped_column(sa.String(100), primary_key=True)
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class BulkReplay(ReceiverBase):
+    """A replay of everything that a filter finds; its states are drawn in receiver/actions/bulk_replay.py."""
+
+    __tablename__ = "bulk_replays"
+    __table_args__ = (
+        sa.Index("ix_bulk_replays_running", "id", sqlite_where=_RUNNING, postgresql_where=_RUNNING),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_by: Mapped[str] = mapped_column(sa.String(100))
+    reason: Mapped[str | None] = mapped_column(sa.String(200))
+    filter: Mapped[str] = mapped_column(sa.Text)  # as it stands in an address
+    state: Mapped[str] = mapped_column(sa.String(20))
+    position_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    position_id: Mapped[int | None] = mapped_column(sa.BigInteger)
+    replayed: Mapped[int] = mapped_column()
+    skipped: Mapped[int] = mapped_column()
+    skipped_because: Mapped[dict[str, int] | None] = mapped_column(sa.JSON)  # how many for each reason code
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class CaptureWindow(ReceiverBase):
+    """Whether deliveries that fail verification are kept for the doctor: until when, and how many more. One row.
+
+    Its number is that of the first delivery that it can keep.
+    """
+
+    __tablename__ = "capture_window"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    ends_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    remaining: Mapped[int] = mapped_column()
+
+
+class CapturedDelivery(ReceiverBase):
+    """A delivery that failed verification, sealed. It is no event and never becomes one."""
+
+    __tablename__ = "captured_deliveries"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    captured_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    reason: Mapped[str] = mapped_column(sa.String(40))
+    source: Mapped[str] = mapped_column(sa.String(100))  # a keyed digest of the sender's address
+    seal_id: Mapped[UUID] = mapped_column(RowUuid)
+    sealed_request: Mapped[bytes] = mapped_column(sa.LargeBinary)
+
+
+class User(ReceiverBase):
+    """Who may look (viewer) and who may act (operator)."""
+
+    __tablename__ = "users"
+    __table_args__ = (sa.CheckConstraint("role IN ('operator', 'viewer')", name="ck_users_role"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(100), unique=True)
+    password_hash: Mapped[str] = mapped_column(sa.String(300))
+    role: Mapped[str] = mapped_column(sa.String(10))
+    active: Mapped[bool] = mapped_column(default=True, server_default=sa.true())
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    generation: Mapped[int] = mapped_column(default=0, server_default="0")  # sessions of an older one have ended
+
+
+class EndedSession(ReceiverBase):
+    """A session that its user signed out, until it would have ended by itself."""
+
+    __tablename__ = "ended_sessions"
+
+    session_id: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    ends_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class SignInFailures(ReceiverBase):
+    """How many tries to sign in were refused in a window: of one account name, of one address, of everyone."""
+
+    __tablename__ = "sign_in_failures"
+    __table_args__ = (sa.Index("ix_sign_in_failures_ends", "ends_at"),)
+
+    source: Mapped[str] = mapped_column(sa.String(100), primary_key=True)  # a keyed digest, or "everyone"
+    failures: Mapped[int] = mapped_column()
+    ends_at: Mapped[datetime] = mapped_column(UtcDateTime)

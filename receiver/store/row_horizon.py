@@ -1,0 +1,48 @@
+"""Up to which row number a table is settled: below it no other row can appear any more.
+
+On PostgreSQL a row gets its number before it is committed: number 7 may be visible while 6 is still on its way, and
+who then goes on after 7 never sees 6. Whoever took a lower number did so holding a lock on the table, which only the
+end of its transaction releases. So all who hold one now are waited for. SQLite has one writer at a time, and no such
+gap. Any table whose rows are numbered will do.
+"""
+
+import time
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from receiver.database.engine import reading
+from receiver.store.inbox import Inbox
+from receiver.store.models import AuditEntry, StoredEvent
+
+LOOK_AGAIN_SECONDS = 0.02
+_WRITERS = sa.text(
+    "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted"
+    " AND relation = CAST(:table AS regclass)"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+def newest_settled(
+    inbox: Inbox, table: type[StoredEvent] | type[AuditEntry] = StoredEvent, *, patience: float | None = None
+) -> int:
+    """The highest row number below which no other row can appear any more, or 0.
+
+    Raises TimeoutError when some transaction is not over after `patience` seconds.
+    """
+    ends_at = None if patience is None else time.monotonic() + patience
+    with reading(inbox.engine) as session:
+        newest = session.scalar(sa.select(sa.func.max(table.id))) or 0
+        writers = _writers(session, table.__tablename__)
+        while writers & _writers(session, table.__tablename__):
+            if ends_at is not None and time.monotonic() > ends_at:
+                raise TimeoutError
+            time.sleep(LOOK_AGAIN_SECONDS)
+    return newest
+
+
+def _writers(session: Session, table: str) -> set[str]:
+    """The transactions that may have taken a row number and are not over."""
+    if session.get_bind().dialect.name != "postgresql":
+        return set()
+    return set(session.scalars(_WRITERS, {"table": table}))

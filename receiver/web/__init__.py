@@ -1,0 +1,144 @@
+"""Who may knock (the webhook), who may look (the page). `ACCESS` declares it for every route.
+
+To add a route: register it here and say in `ACCESS` who may use it; a test fails until both are done.
+"""
+
+from urllib.parse import urlsplit
+
+from flask import Flask, Request, Response, request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from secure import ContentSecurityPolicy, ReferrerPolicy, Secure, StrictTransportSecurity, XFrameOptions
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from receiver.config import Settings
+from receiver.extensions import csrf
+from receiver.ingest import route as webhooks
+from receiver.ingest.fast_lane import FastLane
+from receiver.web import (
+    audit,
+    auth,
+    bounds,
+    captures,
+    events,
+    forms,
+    health,
+    lines,
+    overview,
+    parts,
+    prefix,
+    problems,
+    replays,
+    subjects,
+    support,
+    words,
+    wrong_paths,
+)
+from receiver.web.present import RowNumber
+
+ACCESS = {
+    "webhooks.receive": "signature",
+    "health.alive": "public",
+    "health.ready": "public",
+    "health.metrics": "metrics token",
+    "auth.sign_in": "public",
+    "auth.sign_out": "viewer",
+    "overview.index": "viewer",
+    "events.index": "viewer",
+    "events.find": "viewer",
+    "events.show": "viewer",
+    "events.reveal": "operator",
+    "events.export": "operator",
+    "events.replay": "operator",
+    "replays.plan": "operator",
+    "replays.show": "operator",
+    "replays.confirm": "operator",
+    "replays.cancel": "operator",
+    "subjects.show": "viewer",
+    "audit.index": "viewer",
+    "audit.find": "viewer",
+    "audit.export": "operator",
+    "support.event": "viewer",
+    "support.time": "viewer",
+    "captures.index": "operator",
+    "captures.show": "operator",
+    "captures.open_": "operator",
+    "captures.close": "operator",
+    "static": "public",
+}
+
+_CSP = (
+    ContentSecurityPolicy()
+    .default_src("'none'")
+    .style_src("'self'")
+    .script_src("'self'")
+    .img_src("'self'")
+    .connect_src("'self'")
+    .form_action("'self'")
+    .base_uri("'none'")
+    .frame_ancestors("'none'")
+)
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Register the blueprints and what every answer has in common."""
+    app.url_map.converters["row"] = RowNumber
+    app.register_blueprint(webhooks.blueprint)
+    for room in (health, auth, overview, events, replays, subjects, audit, support, captures):
+        app.register_blueprint(room.blueprint)
+    csrf.exempt(webhooks.blueprint)
+    words.init_app(app)
+    parts.init_app(app)
+    problems.init_app(app)
+    auth.init_app(app)
+    wrong_paths.init_app(app)
+    lines.init_app(app)
+    bounds.init_app(app)
+    app.before_request(problems.start_request)
+    if settings.require_https:
+        app.before_request(problems.refuse_plain_http)
+    forms.init_app(app)
+    app.session_interface = _PageSessions(always_secure=settings.require_https)
+    page = Secure(csp=_CSP, referrer=ReferrerPolicy().same_origin(), xfo=XFrameOptions().deny())
+    every = [("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store")]
+    if settings.require_https:  # one request over HTTPS does not prove that the next one can have it too
+        hsts = StrictTransportSecurity().max_age(31536000)
+        every.append((hsts.header_name, hsts.header_value))
+    if settings.fast_lane:
+        app.wsgi_app = FastLane(app.wsgi_app, app.extensions["inbox"], every)  # type: ignore[method-assign]
+    prefix.init_app(app, settings.script_name)
+    if hops := settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+
+    @app.after_request
+    def add_headers(response: Response) -> Response:
+        if response.mimetype == "text/html":
+            response.headers.extend(page.headers)
+        response.headers.extend({name: value for name, value in every if name not in response.headers})
+        response.headers["X-Request-ID"] = problems.request_id()
+        if response.location:
+            response.location = _on_this_host(response.location)
+        return response
+
+
+def _on_this_host(address: str) -> str:
+    """The path of a redirect alone. Werkzeug's own redirects name the host that the client claims to have asked for."""
+    target = urlsplit(address)
+    return target._replace(scheme="", netloc="", path="/" + target.path.lstrip("/")).geturl()
+
+
+class _PageSessions(SecureCookieSessionInterface):
+    """Pages have sessions; whoever delivers has none, whatever cookies it sends.
+
+    A session that was begun over HTTPS never travels over plain HTTP, whether HTTPS is required or not.
+    """
+
+    def __init__(self, *, always_secure: bool) -> None:
+        self._always_secure = always_secure
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return self._always_secure or request.is_secure
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if request.path.startswith("/webhooks/"):
+            return self.make_null_session(app)
+        return super().open_session(app, request)

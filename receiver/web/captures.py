@@ -1,0 +1,69 @@
+"""Captured deliveries, and the doctor's diagnosis of each: the way from "signature mismatch" to the right settings."""
+
+from flask import Blueprint, abort, flash, redirect, render_template, url_for
+from flask_login import current_user
+from werkzeug.wrappers import Response
+
+from receiver.green import Crowded
+from receiver.ingest import captures
+from receiver.present import present_inbox
+from receiver.protocol.schemes import weakness
+from receiver.store.shown import shown_part
+from receiver.web.auth import operator_required
+from receiver.web.diagnoses import diagnosis_beside
+
+MINUTES = 10
+
+blueprint = Blueprint("captures", __name__, url_prefix="/captures")
+
+
+@blueprint.get("")
+@operator_required
+def index() -> str:
+    """What was captured, and whether capturing goes on."""
+    inbox = present_inbox()
+    return render_template(
+        "captures.html",
+        rows=captures.kept(inbox),
+        window=captures.present_window(inbox),
+        left_out=captures.left_out(inbox),
+        most_per_address=captures.MOST_PER_ADDRESS,
+        most=captures.RING,
+        minutes=MINUTES,
+        weakness=weakness(inbox.settings.scheme),
+    )
+
+
+@blueprint.get("/<row:capture_id>")
+@operator_required
+def show(capture_id: int) -> str:
+    """The diagnosis of one captured delivery. Of the delivery itself nothing is shown: nobody knows whose it is."""
+    inbox = present_inbox()
+    row = next((row for row in captures.kept(inbox) if row.id == capture_id), None) or abort(404)
+    captured = shown_part("capture", lambda: captures.open_capture(inbox, row)) or abort(410)
+    try:
+        diagnosis = diagnosis_beside(captured, inbox.settings.webhook_secrets, asked_by=current_user.name)
+    except Crowded:
+        abort(503, "Other diagnoses are running. Try again in a few seconds.")
+    return render_template("capture.html", row=row, diagnosis=diagnosis)
+
+
+@blueprint.post("/open")
+@operator_required
+def open_() -> Response:
+    """Start capturing, for a while."""
+    try:
+        captures.open_window(present_inbox(), minutes=MINUTES, count=captures.RING, actor=current_user.name)
+        flash(f"Capturing for {MINUTES} minutes. Let Senang.io send a delivery now.")
+    except captures.CaptureRefused as error:
+        flash(str(error))
+    return redirect(url_for("captures.index"))
+
+
+@blueprint.post("/close")
+@operator_required
+def close() -> Response:
+    """Stop capturing."""
+    captures.close_window(present_inbox(), actor=current_user.name)
+    flash("Capturing has stopped.")
+    return redirect(url_for("captures.index"))

@@ -1,0 +1,39 @@
+"""The doctor's diagnosis, beside the event loop: it is pure work, and what is captured is a stranger's.
+
+It runs in a process of its own, which is ended when its time is up. One runs at a time, and few may wait.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from receiver.database.url import ROOT
+from receiver.green import Lane
+from receiver.protocol.captured import Captured
+from receiver.sandbox.doctor import Diagnosis
+
+SECONDS = 5.0
+"""For the search; then the doctor says what it has tried."""
+MOST_SECONDS = 20.0
+"""For all of it, the start of the process too."""
+_COMMAND = (sys.executable, "-m", "receiver.sandbox.doctor")
+_lane = Lane(places=4)
+
+
+def diagnosis_beside(captured: Captured, secrets: Sequence[str], *, asked_by: str) -> Diagnosis:
+    """What the doctor says of the delivery. Raises Crowded where too many ask at once."""
+    asked = {"captured": captured.to_json().decode(), "secrets": list(secrets), "seconds": SECONDS}
+    with _lane.turn(asked_by):
+        try:
+            done = subprocess.run(  # noqa: S603 - our own module
+                _COMMAND, input=json.dumps(asked), capture_output=True, text=True, cwd=ROOT, timeout=MOST_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            return Diagnosis("not_found", f"The diagnosis took too long and was stopped. {_ON_THE_COMMAND_LINE}")
+    if done.returncode != 0:
+        return Diagnosis("not_found", f"The diagnosis failed. {_ON_THE_COMMAND_LINE}")
+    return Diagnosis(**json.loads(done.stdout))
+
+
+_ON_THE_COMMAND_LINE = "On the command line there is more time: flask --app wsgi senang doctor --captured"

@@ -1,0 +1,184 @@
+"""The events pages: find, look at one, run it again. Filters live in the address, so that a view can be shared.
+
+What somebody looks for comes in a form, and stands in the address only as it may be kept there (privacy/columns.py).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_login import current_user, login_required
+from werkzeug.wrappers import Response
+
+from receiver.actions.replay import CannotReplay, is_put_off
+from receiver.actions.replay import replay as replay_event
+from receiver.database.engine import reading, writing
+from receiver.present import present_inbox
+from receiver.queries.audit_trail import audit_trail
+from receiver.queries.count import total
+from receiver.queries.filters import (
+    Filter,
+    Position,
+    described,
+    from_address,
+    from_cursor,
+    in_address,
+    moment_in,
+    to_cursor,
+)
+from receiver.queries.health import seen_types
+from receiver.queries.search import count_failing, counts, neighbours, page, stream
+from receiver.queries.unusable import look_at
+from receiver.store.audit import record
+from receiver.store.lifecycle import REPLAYABLE, State
+from receiver.store.masked import visible_payload
+from receiver.store.models import StoredEvent
+from receiver.store.shown import shown
+from receiver.web.auth import operator_required
+from receiver.web.export import FORMATS
+from receiver.web.present import reason as given_reason
+from receiver.web.problems import request_id
+
+COLUMNS = [
+    "event_id", "event_type", "state", "received_at", "occurred_at", "transaction_id", "policy_id", "claim_id",
+    "reported_status", "attempts", "deliveries", "id_reused", "quarantine_reason", "stated_event_id",
+    "due_at", "failing_since", "last_error", "id",
+]  # fmt: skip
+
+blueprint = Blueprint("events", __name__, url_prefix="/events")
+
+
+@blueprint.get("")
+@login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
+def index() -> str:
+    """The newest events that fit, a page at a time."""
+    chosen, before, after = filter_of_request(), _position("before"), _position("after")
+    inbox, showing = present_inbox(), present_inbox().settings.showing
+    with reading(inbox.engine) as session:
+        found = page(session, chosen, before=before, after=after)
+        numbers, failing = counts(session, chosen), count_failing(session, chosen)
+        types = seen_types(session)
+    return render_template(
+        "events.html",
+        chosen=chosen,
+        rows=[shown(row, showing) for row in found.rows],
+        capped=found.capped,
+        looked_for=chosen.term and showing(chosen.term),
+        older=found.older and to_cursor(found.older),
+        newer=found.newer and to_cursor(found.newer),
+        counts=numbers,
+        total=total(list(numbers.values())),
+        failing=failing,
+        types=list(dict.fromkeys(map(showing, types))),
+        parameters=address_of(chosen),
+        is_newest_page=not (before or after),
+    )
+
+
+@blueprint.post("/find")
+@login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
+def find() -> Response:
+    """Lead to what the form looks for."""
+    parameters: dict[str, Any] = dict(address_of(_filter(request.form.to_dict(flat=False))))
+    return redirect(url_for("events.index", **parameters), 303)
+
+
+@blueprint.get("/export.<form>")
+@operator_required
+def export(form: str) -> Response:
+    """Every event that fits, streamed, without payloads. That somebody took them is an audit row."""
+    inbox, chosen = present_inbox(), filter_of_request()
+    if form not in FORMATS:
+        abort(404)
+    with writing(inbox.engine) as session:
+        detail = described(chosen.parameters(), inbox.settings.showing)
+        record(session, inbox, "export", f"events as {form}", actor=current_user.name, detail=detail)
+    return FORMATS[form](_rows(chosen), COLUMNS, f"events.{form}")
+
+
+@blueprint.get("/<row:inbox_id>")
+@login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
+def show(inbox_id: int) -> str:
+    """One event: its envelope, its masked payload and what happened to it."""
+    return _page_of(inbox_id, {})
+
+
+@blueprint.post("/<row:inbox_id>/reveal")
+@operator_required
+def reveal(inbox_id: int) -> str:
+    """The same page with one column in clear text. Who asked for which is an audit row, committed first."""
+    inbox, name = present_inbox(), request.form.get("column", "")
+    with writing(inbox.engine) as session:
+        row = session.get(StoredEvent, inbox_id) or abort(404)
+        value = shown(row, inbox.settings.showing).clear(name) or abort(404)
+        record(
+            session, inbox, "reveal", name, event_id=row.event_id or row.stated_event_id, event_type=row.event_type,
+            actor=current_user.name, request_id=request_id(), inbox_id=inbox_id,
+        )  # fmt: skip
+    return _page_of(inbox_id, {name: value})
+
+
+def _page_of(inbox_id: int, revealed: Mapping[str, str]) -> str:
+    inbox, chosen = present_inbox(), filter_of_request()
+    with reading(inbox.engine) as session:
+        row = session.get(StoredEvent, inbox_id) or abort(404)
+        trail = audit_trail(session, row)
+        beside = neighbours(session, row, chosen)
+        seen = session.scalar(sa.select(inbox.now()))  # by the same clock as a replay
+    return render_template(
+        "event.html",
+        row=shown(row, inbox.settings.showing),
+        trail=trail.shown(inbox.settings.showing),
+        beside=beside,
+        revealed=revealed,
+        parameters=address_of(chosen),
+        masked_payload=lambda: visible_payload(inbox.settings, row),
+        unusable=look_at(inbox.settings, row),
+        replayable=row.state in REPLAYABLE or is_put_off(row),
+        seen=seen.isoformat() if seen else "",
+    )
+
+
+@blueprint.post("/<row:inbox_id>/replay")
+@operator_required
+def replay(inbox_id: int) -> Response | str:
+    """Make the event due again; of one that was processed it is asked once more, and why."""
+    inbox, asked = present_inbox(), request.form
+    with reading(inbox.engine) as session:
+        row = session.get(StoredEvent, inbox_id) or abort(404)
+    reason, seen = given_reason(), moment_in(asked, "seen")
+    if row.state == State.PROCESSED and not (asked.get("sure") and reason):
+        row_shown = shown(row, inbox.settings.showing)
+        return render_template("replay_again.html", row=row_shown, seen=asked.get("seen", ""))
+    try:
+        flash(replay_event(inbox, inbox_id, actor=current_user.name, reason=reason, unless_since=seen))
+    except CannotReplay as error:
+        flash(str(error))
+    return redirect(url_for("events.show", inbox_id=inbox_id))
+
+
+def filter_of_request() -> Filter:
+    """The filter in the address. Raises BadFilter."""
+    return _filter(request.args.to_dict(flat=False))
+
+
+def address_of(chosen: Filter) -> dict[str, list[str]]:
+    """The filter as it stands in an address."""
+    return in_address(chosen.parameters(), present_inbox().settings.showing)
+
+
+def _filter(parameters: Mapping[str, Sequence[str]]) -> Filter:
+    return Filter.from_parameters(from_address(parameters, present_inbox().settings.showing))
+
+
+def _position(name: str) -> Position | None:
+    text = request.args.get(name)
+    return from_cursor(text) if text else None
+
+
+def _rows(chosen: Filter) -> Iterator[dict[str, Any]]:
+    inbox = present_inbox()
+    for found in stream(inbox.engine, chosen):
+        row = shown(found, inbox.settings.showing)
+        yield {column: getattr(row, column) for column in COLUMNS}

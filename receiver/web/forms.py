@@ -1,0 +1,49 @@
+"""What a form must prove before anything is done, and what its reader sees when it can't.
+
+A form carries a token of its reader's session, and the token is good for as long as the session is. Other sites' forms
+come without the session, because its cookie is SameSite=Lax. There remain attackers who can plant a session of their
+own: from a neighbouring host name, or over plain HTTP. Their forms are refused by `Sec-Fetch-Site`, which the browser
+itself writes on every HTTPS request, and which no page can forge.
+
+Flask-WTF has a check of its own against them, which is off: over HTTPS it compares the Referer with the Host. Some
+proxies lose the port, or pass on the name of their upstream as Host (nginx does, unless told otherwise). Behind those
+the check refuses every form, the sign-in first. `Sec-Fetch-Site` passes through every proxy as it is.
+"""
+
+from flask import Flask, g, request
+from flask_login import current_user
+from flask_wtf.csrf import CSRFError
+from werkzeug.wrappers import Response
+
+from receiver.extensions import csrf
+from receiver.web import auth, problems
+
+OURS = ("same-origin", "none")
+"""Values of Sec-Fetch-Site that a form of ours comes with: `none` when a browser sends a form again by itself."""
+
+
+def init_app(app: Flask) -> None:
+    """Check every form, and answer what can't be proved with a page."""
+    app.config.update(WTF_CSRF_TIME_LIMIT=None, WTF_CSRF_SSL_STRICT=False, WTF_CSRF_CHECK_DEFAULT=False)
+    csrf.init_app(app)
+    app.before_request(_check)
+    app.register_error_handler(CSRFError, _refuse)
+
+
+def _check() -> None:
+    """Raises CSRFError."""
+    csrf.protect(apply_exemptions=True)
+    if "csrf_valid" in g and request.headers.get("Sec-Fetch-Site", "same-origin") not in OURS:
+        raise CSRFError("The form was sent from another site.")
+
+
+def _refuse(_error: CSRFError) -> Response | tuple[str, int]:
+    """Nothing was done. Whoever wanted to sign in gets the form again, all others the way back to their page."""
+    if request.endpoint == "auth.sign_in":
+        return auth.show_sign_in(refusal="This form was out of date. Please try again."), 400
+    detail = "This form belongs to a session that has ended, so nothing was done."
+    if not current_user.is_authenticated:
+        return problems.failure(400, "The form is out of date", f"{detail} Sign in, then do it again.")
+    return problems.failure(
+        400, "The form is out of date", f"{detail} Go back to its page, reload it, then do it again."
+    )

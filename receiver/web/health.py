@@ -1,0 +1,83 @@
+"""Whether the receiver is alive, ready, and what it counted. Public answers give no details."""
+
+import hmac
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TooLate
+from contextlib import suppress
+from typing import Any, cast
+
+import structlog
+from flask import Blueprint, Response, abort, current_app, jsonify, request
+from sqlalchemy.exc import SQLAlchemyError
+
+from receiver import metrics as counted
+from receiver.database.causes import cause_of
+from receiver.ingest.group_commit import NotStored
+from receiver.present import present_inbox
+from receiver.queries.health import health as health_now
+from receiver.store.inbox import Inbox
+from receiver.store.schema import takes_writes
+
+READY_DEADLINE_SECONDS = 1.5
+READY_CACHE_SECONDS = 5.0
+COUNTED_TO = 1_000_000
+"""Whoever sets an alert on a number of events may choose a high one."""
+
+log = structlog.get_logger()
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/healthz")
+def alive() -> Response:
+    """The process answers. No I/O."""
+    return jsonify(status="alive")
+
+
+@blueprint.get("/readyz")
+def ready() -> tuple[Response, int]:
+    """The committer runs; the database takes writes and has the schema that this build needs. Cached for 5 s."""
+    cached: tuple[float, str | None] | None = current_app.extensions.get("readiness")
+    if cached is None or time.monotonic() - cached[0] > READY_CACHE_SECONDS:
+        cached = (time.monotonic(), _problem())
+        current_app.extensions["readiness"] = cached
+        if cached[1]:
+            log.error("not_ready", reason=cached[1])
+    is_ready = cached[1] is None
+    return jsonify(status="ready" if is_ready else "not ready"), 200 if is_ready else 503
+
+
+@blueprint.get("/metrics")
+def metrics() -> Response:
+    """Prometheus. As good as absent unless METRICS_TOKEN is set."""
+    inbox = present_inbox()
+    token = inbox.settings.metrics_token
+    if not token:
+        abort(404)
+    if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), f"Bearer {token}".encode()):
+        abort(401)
+    health = health_now(inbox, count_to=COUNTED_TO)
+    text = counted.render(health, shared_directory=os.environ.get("PROMETHEUS_MULTIPROC_DIR") or None)
+    return Response(text, mimetype="text/plain")
+
+
+def _problem() -> str | None:
+    inbox = present_inbox()
+    if inbox.committer.is_broken:
+        return _start_committer(inbox)
+    pool = ThreadPoolExecutor(max_workers=1)
+    try:
+        check: Any = pool.submit(takes_writes, inbox)
+        return cast("str | None", check.result(timeout=READY_DEADLINE_SECONDS))
+    except (SQLAlchemyError, TooLate) as error:
+        return cause_of(error)
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _start_committer(inbox: Inbox) -> str:
+    """Whoever is called not ready gets no deliveries, so nobody else would start it."""
+    with suppress(NotStored):
+        inbox.committer.start()
+    return "committer_gone"

@@ -1,0 +1,42 @@
+"""The page to open in the morning: is all well, and since when not?
+
+What it warns of is decided in receiver/queries/conditions.py.
+"""
+
+from flask import Blueprint, render_template, request
+from flask_login import login_required
+
+from receiver.present import present_inbox
+from receiver.queries.conditions import conditions
+from receiver.queries.filters import choice_in
+from receiver.queries.health import DEFAULT_LIMITS
+from receiver.queries.health import health as health_now
+from receiver.queries.overview import overview
+from receiver.store.shown import shown_part
+from receiver.web.chart import SERIES, chart
+
+SPANS = {"24h": (24, 1), "7d": (7 * 24, 6), "30d": (30 * 24, 24)}
+"""Hours to look back, and hours to a bar."""
+
+blueprint = Blueprint("overview", __name__)
+
+
+@blueprint.get("/")
+@login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
+def index() -> str:
+    """The state of the endpoint at a glance."""
+    inbox = present_inbox()
+    span = choice_in(request.args, "span", SPANS) or "24h"
+    hours, hours_a_bar = SPANS[span]
+    found, health = overview(inbox, hours), health_now(inbox)
+    return render_template(
+        "overview.html",
+        found=found,
+        span=span,
+        spans=SPANS,
+        health=health,
+        warnings=shown_part("warnings", lambda: [found.sentence for found in conditions(health, DEFAULT_LIMITS)]),
+        chart=chart(found.hours, hours_a_bar),
+        series=SERIES,
+        masking_works=not health.unmasked,
+    )

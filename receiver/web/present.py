@@ -1,0 +1,24 @@
+"""What every page needs: the app's inbox, the numbers in addresses, and the reason that a person gives."""
+
+from flask import request
+from werkzeug.routing import BaseConverter, ValidationError
+
+from receiver.queries.filters import row_number
+
+
+class RowNumber(BaseConverter):
+    """`<row:…>` in a route: a number that a row can have. Any other is an address at which there is nothing."""
+
+    regex = "[0-9]+"
+
+    def to_python(self, value: str) -> int:
+        number = row_number(value)
+        if number is None:
+            raise ValidationError
+        return number
+
+
+def reason() -> str | None:
+    """Why a person does what the form asks for. Signs that nobody can see become spaces."""
+    text = "".join(sign if sign.isprintable() else " " for sign in request.form.get("reason", ""))
+    return text.strip()[:200] or None

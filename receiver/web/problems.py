@@ -1,0 +1,119 @@
+"""Answers that are not a success: a page for a reader, RFC 9457 problem details for a machine.
+
+A problem is the same for every cause that must not be told apart. To say more on the page of a status, add a line to
+`ADVICE`; to give one case words of its own, raise the HTTP error with a description.
+"""
+
+import json
+import time
+from uuid import uuid4
+
+import structlog
+from flask import Flask, Response, g, render_template, request
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import Forbidden, HTTPException
+
+from receiver.database.causes import cause_of
+from receiver.queries.filters import BadFilter
+
+RETRY_AFTER_SECONDS = "5"
+UNEXPECTED_ERROR = ("Internal Server Error", "Something went wrong; the log has the request ID.")
+PROBLEM = "application/problem+json"
+MACHINES = ("/webhooks", "/healthz", "/readyz", "/metrics")
+"""Where the addresses begin that only machines visit."""
+ADVICE = {
+    400: "The request is not understood. Go back, and try again from the page.",
+    401: "Your session has ended. Sign in again.",
+    403: "Your role may look, but not do this. Ask an operator.",
+    404: "There is nothing at this address. Is it written right? What was here may have been erased since.",
+    405: "This address can't be opened like this. Go back, and use the buttons of the page.",
+    410: "What was here can't be read any more.",
+    413: "That is more than the receiver takes. Go back, and send less.",
+}
+
+log = structlog.get_logger()
+
+
+def init_app(app: Flask) -> None:
+    """Answer every error of every route."""
+    app.register_error_handler(HTTPException, http_error)
+    app.register_error_handler(BadFilter, _bad_filter)
+    app.register_error_handler(SQLAlchemyError, _database_error)
+    app.register_error_handler(Exception, _unexpected_error)
+
+
+def start_request() -> None:
+    """Start the request's clock."""
+    g.started = time.monotonic()
+
+
+def request_id() -> str:
+    """The present request's ID: one of our own, since a stranger's must not reach the audit log."""
+    return str(request.environ.setdefault("senang.request_id", uuid4().hex))
+
+
+def refuse_plain_http() -> None:
+    """§3.1. Never a redirect: the body would have crossed the network in the clear already."""
+    if not request.is_secure and request.endpoint not in ("health.alive", "health.ready"):
+        raise Forbidden("This endpoint is served over HTTPS only.")
+
+
+def problem_text(status: int, title: str, detail: str) -> str:
+    """The text of a problem document. Its fields never quote the request."""
+    return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail})
+
+
+def problem(status: int, title: str, detail: str) -> Response:
+    """A problem document as an answer."""
+    return Response(problem_text(status, title, detail), status, mimetype=PROBLEM)
+
+
+def failure(status: int, title: str, detail: str) -> Response:
+    """A page where somebody reads it, else a problem document."""
+    if not _is_read_by_a_person():
+        return problem(status, title, detail)
+    if status >= 500:
+        g.reader_stays_unknown = True  # the database that would know them may be what failed
+    try:
+        page = render_template("error.html", title=title, detail=detail, request_id=request_id())
+    except Exception as error:
+        log.error("error_page_not_shown", error=type(error).__name__)
+        return problem(status, title, detail)
+    return Response(page, status, mimetype="text/html")
+
+
+def http_error(error: HTTPException) -> Response:
+    """The answer to an HTTP error. Its own words come first; a status has the same advice for every page."""
+    code, detail = error.code or 500, error.description or error.name
+    if detail == type(error).description and _is_read_by_a_person():
+        detail = ADVICE.get(code, detail)
+    response = failure(code, error.name, detail)
+    for name, value in error.get_headers(request.environ):
+        if name.lower() in ("allow", "retry-after"):
+            response.headers[name] = value
+    return response
+
+
+def _bad_filter(error: BadFilter) -> Response:
+    """A parameter that means nothing is named, and nothing else is shown instead."""
+    return failure(400, "That address is not understood", f"Its {error.name} means nothing here.")
+
+
+def _database_error(error: SQLAlchemyError) -> Response:
+    log.error("database_unavailable", error=cause_of(error))
+    response = failure(503, "Service Unavailable", "The database does not answer. Please try again.")
+    response.headers["Retry-After"] = RETRY_AFTER_SECONDS
+    return response
+
+
+def _unexpected_error(error: Exception) -> Response:
+    log.error("unexpected_error", exc_info=error)
+    return failure(500, *UNEXPECTED_ERROR)
+
+
+def _is_read_by_a_person() -> bool:
+    """Browsers prefer HTML to everything else. Senders and scripts say nothing, or that they take anything."""
+    if request.path.startswith(MACHINES):
+        return False
+    accepted = request.accept_mimetypes
+    return accepted["text/html"] > accepted["application/json"]

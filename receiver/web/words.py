@@ -1,0 +1,70 @@
+"""How moments and states are put into words on the pages. To add a filter, add it in `init_app()`."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from flask import Flask
+
+from receiver.actions.support import in_both_zones
+from receiver.present import present_inbox
+from receiver.protocol.moments import written
+from receiver.store.lifecycle import State
+
+ICONS = {
+    State.PENDING: "◷",
+    State.PROCESSED: "✓",
+    State.DEAD: "✕",
+    State.UNHANDLED: "○",
+    State.QUARANTINED: "⚠",
+}
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """`5 minutes ago`, `in 2 hours`: rounded down to the largest unit that fits."""
+    passed = now - moment
+    words = _amount(abs(passed))
+    if words == "now":
+        return "just now"
+    return f"{words} ago" if passed > timedelta() else f"in {words}"
+
+
+def icon(state: str) -> str:
+    """The sign that stands beside a state's word, so that colour is never alone."""
+    return ICONS.get(State(state), "") if state in set(State) else ""
+
+
+def for_input(moment: datetime | None) -> str:
+    """As a field of a form takes it: UTC, to the minute."""
+    return moment.replace(tzinfo=None).isoformat(timespec="minutes") if moment else ""
+
+
+def without(parameters: Mapping[str, object], name: str) -> dict[str, object]:
+    """The parameters of an address but for one."""
+    return {known: value for known, value in parameters.items() if known != name}
+
+
+def init_app(app: Flask) -> None:
+    """Give the templates their filters, and the badge of the environment (§8.3)."""
+    app.jinja_env.tests |= {
+        "moment": lambda value: isinstance(value, datetime) and value.tzinfo is not None,
+        "several": lambda value: isinstance(value, list | tuple | set | frozenset),
+    }
+    app.jinja_env.filters |= {
+        "both_zones": in_both_zones,
+        "written": written,
+        "icon": icon,
+        "without": without,
+        "for_input": for_input,
+        "ago": lambda moment: ago(moment, present_inbox().clock.now()),
+    }
+
+    @app.context_processor
+    def badge() -> dict[str, str]:
+        return {"environment": present_inbox().settings.environment}
+
+
+def _amount(length: timedelta) -> str:
+    for unit, seconds in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        if number := int(length.total_seconds() // seconds):
+            return f"{number} {unit}{'' if number == 1 else 's'}"
+    return "now"

@@ -1,0 +1,230 @@
+"""Who may run an event now: the claim, its lease and its token.
+
+A claim is charged as an attempt when it is taken, so an event that kills its worker runs out of attempts like any
+other. Only the holder of the token may settle (settlement.py), or hand its claims back.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from receiver.database.engine import writing
+from receiver.database.now import database_now
+from receiver.store.audit import record
+from receiver.store.inbox import Inbox
+from receiver.store.lifecycle import State, backoff
+from receiver.store.models import StoredEvent
+
+LEASE_MARGIN_SECONDS = 15.0
+MOST_CLAIMED = 5_000
+"""More claims than all workers hold together; where they hold more, lost ones are found a little later."""
+WORKER_DIED = (
+    "the worker died during every attempt: killed, out of memory, os._exit in the handler, or deaf to its time limit"
+)
+WORKER_LOST = "the worker did not end its last attempt: it was killed, or lost its database"
+_PENDING = StoredEvent.state == sa.literal_column("'pending'")  # a literal, so that the partial index serves it
+_EVENTS: Any = StoredEvent.__table__
+_RELEASED: dict[str, Any] = {"lease_token": None, "lease_until": None, "leased_by": None}
+
+
+class Claim(NamedTuple):
+    """The right to run one attempt of one event, until the lease ends."""
+
+    inbox_id: int
+    token: UUID
+    attempt: int
+    event_id: str
+    event_type: str
+    seal_id: UUID
+    sealed_payload: bytes | None
+    masked: bool  # whether its masked payload is there already
+    received_at: datetime
+
+
+def claim_due(inbox: Inbox, worker: str) -> list[Claim]:
+    """Take the events that are due, oldest first, and commit the claim.
+
+    An event whose lease ran out may have killed its worker: it is taken alone, so that it can't take
+    neighbours with it, and it is buried when its attempts are used up. That is looked for once a second.
+    """
+    token, claims = uuid4(), list[Claim]()
+    with writing(inbox.engine) as session:
+        if inbox.lost_leases.is_due(inbox.clock.now()):
+            # Beyond its last attempt by one: in that one it may have been a neighbour that never ran.
+            _bury(session, inbox, _lost(inbox) & (StoredEvent.attempts > inbox.settings.max_attempts))
+            claims = _take(session, inbox, worker, token, _claim(_lost(inbox)), most=1)
+        for claim in claims:
+            _note_lost(session, inbox, claim)
+            record(
+                session,
+                inbox,
+                "attempt",
+                "worker lost",
+                event_id=claim.event_id,
+                event_type=claim.event_type,
+                actor=f"attempt {claim.attempt - 1}",
+                inbox_id=claim.inbox_id,
+            )
+            inbox.lost_leases.again()
+        most = inbox.paces.claim_size(inbox.settings.worker_batch)
+        return claims or _take(session, inbox, worker, token, _UNCLAIMED, most=most)
+
+
+def renew(inbox: Inbox, claims: Sequence[Claim]) -> None:
+    """Let the leases of these claims begin anew. Whoever lost one finds out when it is settled."""
+    with writing(inbox.engine) as session:
+        session.execute(
+            sa.update(StoredEvent).where(_still_held(claims)).values(lease_until=inbox.now(plus=_lease(inbox))),
+            execution_options={"synchronize_session": False},
+        )
+
+
+def hand_back(inbox: Inbox, claims: Sequence[Claim]) -> None:
+    """Return claims whose handlers did not run to their end: due at once, and the attempt is not charged."""
+    with writing(inbox.engine) as session:
+        _return(session, inbox, _still_held(claims))
+
+
+def recover(inbox: Inbox, worker: str, *, begun: int, died: bool) -> None:
+    """Let go of what a worker holds that has `died` or lost the database, also of claims it never heard of.
+
+    `begun` is the row whose attempt was begun last, or 0. It alone is charged: it keeps its token, so that it is taken
+    alone. Where its worker died it is due after the pause of any failed attempt, or all attempts would be over in
+    seconds, and it is dead after the last one. What was not begun costs nothing.
+    """
+    held = _PENDING & (StoredEvent.leased_by == worker)
+    first = _first_due(inbox)
+    others = StoredEvent.id.in_(sa.select(first.c.id).where(first.c.leased_by == worker, first.c.id != begun))
+    with writing(inbox.engine) as session:
+        if died:
+            exhausted = StoredEvent.attempts >= inbox.settings.max_attempts
+            _bury(session, inbox, held & (StoredEvent.id == begun) & exhausted)
+        attempts = session.scalar(sa.select(StoredEvent.attempts).where(held, StoredEvent.id == begun))
+        changes: dict[str, Any] = {"lease_until": inbox.now(plus=-1)}
+        if died and attempts:
+            again_at = inbox.now(plus=backoff(attempts, inbox.random))
+            changes = {"lease_until": again_at, "due_at": again_at, "leased_by": None, **_failing(inbox)}
+        session.execute(sa.update(StoredEvent).where(held, StoredEvent.id == begun).values(changes))
+        _return(session, inbox, held & others)
+    inbox.lost_leases.again()
+
+
+def _still_held(claims: Sequence[Claim]) -> sa.ColumnElement[bool]:
+    rows, tokens = [claim.inbox_id for claim in claims], {claim.token for claim in claims}
+    return StoredEvent.id.in_(rows) & StoredEvent.lease_token.in_(tokens)
+
+
+def _first_due(inbox: Inbox) -> sa.Subquery:
+    """Claimed is what is due longest: it is among the first in the order of due_at, however long the backlog is."""
+    return (
+        sa.select(StoredEvent.id, StoredEvent.leased_by, StoredEvent.lease_until)
+        .where(_PENDING, StoredEvent.due_at <= inbox.now())
+        .order_by(StoredEvent.due_at, StoredEvent.id)
+        .with_hint(StoredEvent, "INDEXED BY ix_events_due", "sqlite")
+        .limit(MOST_CLAIMED)
+        .subquery()
+    )
+
+
+def _lost(inbox: Inbox) -> sa.ColumnElement[bool]:
+    """Leases that have ended."""
+    first = _first_due(inbox)
+    ended = StoredEvent.lease_token.is_not(None) & (StoredEvent.lease_until <= inbox.now())
+    return _PENDING & StoredEvent.id.in_(sa.select(first.c.id).where(first.c.lease_until <= inbox.now())) & ended
+
+
+def _lease(inbox: Inbox) -> float:
+    """Seconds. An attempt begins within one time limit of the last renewal, and takes another one at most."""
+    return 2 * inbox.settings.handler_timeout + LEASE_MARGIN_SECONDS
+
+
+def _return(session: Session, inbox: Inbox, which: sa.ColumnElement[bool]) -> None:
+    returned = session.execute(
+        sa.update(StoredEvent)
+        .where(which)
+        .values(attempts=StoredEvent.attempts - 1, **_RELEASED)
+        .returning(StoredEvent.id, StoredEvent.event_id, StoredEvent.event_type),
+        execution_options={"synchronize_session": False},
+    ).all()
+    for inbox_id, event_id, event_type in returned:
+        record(session, inbox, "attempt", "handed back", event_id=event_id, event_type=event_type, inbox_id=inbox_id)
+
+
+def _claim(claimable: sa.ColumnElement[bool]) -> sa.Executable:
+    """The statement that takes what is due of this, oldest first. `_take()` says what its parameters are."""
+    now = database_now(sa.bindparam("ahead", type_=sa.Float()))
+    due = (
+        sa.select(_EVENTS.c.id)
+        .where(claimable, _EVENTS.c.due_at <= now)
+        .order_by(_EVENTS.c.due_at, _EVENTS.c.id)
+        .limit(sa.bindparam("most", type_=sa.Integer()))
+        .with_hint(_EVENTS, "INDEXED BY ix_events_due", "sqlite")  # or it sorts the whole backlog at each claim
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    return (
+        sa.update(_EVENTS)
+        .where(_EVENTS.c.id.in_(sa.select(due.c.id)))
+        .values(
+            attempts=_EVENTS.c.attempts + 1,
+            lease_token=sa.bindparam("token"),
+            leased_by=sa.bindparam("worker"),
+            lease_until=database_now(sa.bindparam("lease", type_=sa.Float())),
+        )
+        .returning(
+            _EVENTS.c.id,
+            _EVENTS.c.attempts,
+            _EVENTS.c.event_id,
+            _EVENTS.c.event_type,
+            _EVENTS.c.seal_id,
+            _EVENTS.c.sealed_payload,
+            sa.func.length(_EVENTS.c.masked_payload),  # SQLite 3.40 says of any column here that it IS NOT NULL
+            _EVENTS.c.received_at,
+        )
+    )
+
+
+_UNCLAIMED = _claim(_PENDING & StoredEvent.lease_token.is_(None))
+"""Built once: a worker asks for it all the time."""
+
+
+def _take(session: Session, inbox: Inbox, worker: str, token: UUID, claim: sa.Executable, most: int) -> list[Claim]:
+    ahead = inbox.clock.offset.total_seconds()
+    rows = session.execute(
+        claim, {"token": token, "worker": worker, "most": most, "ahead": ahead, "lease": ahead + _lease(inbox)}
+    )
+    claims = [Claim(r[0], token, r[1], r[2] or "", r[3] or "", r[4], r[5], r[6] is not None, r[7]) for r in rows]
+    return sorted(claims, key=attrgetter("inbox_id"))
+
+
+def _note_lost(session: Session, inbox: Inbox, claim: Claim) -> None:
+    session.execute(
+        sa.update(StoredEvent).where(StoredEvent.id == claim.inbox_id).values(_failing(inbox)),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def _failing(inbox: Inbox) -> dict[str, Any]:
+    """The event is failing: people see that, and why, before its attempts are used up."""
+    return {"last_error": WORKER_LOST, "failing_since": sa.func.coalesce(StoredEvent.failing_since, inbox.now())}
+
+
+def _bury(session: Session, inbox: Inbox, which: sa.ColumnElement[bool]) -> None:
+    """Events that took their worker with them in their last permitted attempt are dead."""
+    rows = session.execute(
+        sa.update(StoredEvent)
+        .where(which)
+        .values(state=State.DEAD, finished_at=inbox.now(), last_error=WORKER_DIED, failing_since=None, **_RELEASED)
+        .returning(StoredEvent.id, StoredEvent.event_id, StoredEvent.event_type),
+        execution_options={"synchronize_session": False},
+    ).all()
+    for inbox_id, event_id, event_type in rows:
+        record(
+            session, inbox, "attempt", "dead", event_id=event_id, event_type=event_type, detail=WORKER_DIED,
+            inbox_id=inbox_id,
+        )  # fmt: skip

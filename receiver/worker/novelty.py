@@ -1,0 +1,124 @@
+"""Notes event types and payload fields that are seen for the first time (§5.2, §11.1).
+
+What is remembered is names, not shapes: eleven optional fields make two thousand shapes, and eleven names. A name is
+written once, and nothing is written when nothing is new. There is an end to the fields that are noted, to what is
+looked at in one event and in one batch, and to what is written at once: no sender can make a worker stall, or hold the
+lock that deliveries wait for on SQLite. What is beyond is noted with a later event that has it. A type is always noted.
+
+Keys are data: one that doesn't look like the name of a field is noted as `[key]`, and a type as people see it.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from itertools import chain, islice
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.dialects import postgresql, sqlite
+
+from receiver.database.causes import cause_of
+from receiver.database.engine import reading, writing
+from receiver.privacy.grammar import is_identifier_key
+from receiver.privacy.remembered import remembered
+from receiver.protocol.envelope import Event
+from receiver.store.inbox import Inbox
+from receiver.store.models import Observation
+from receiver.worker.observed import Observed
+
+log = structlog.get_logger()
+
+MOST_DEPTH = 6
+MOST_ITEMS = 20
+MOST_LOOKED_AT = 1_000
+"""Fields and items of one event: those near the top come first."""
+MOST_LOOKED_AT_IN_A_BATCH = 5_000
+MOST_AT_ONCE = 250
+"""Names of fields that are written in one transaction."""
+MOST_FIELDS = 5_000
+"""Names of fields that are noted in all."""
+MOST_TYPES = 10_000
+"""Types that a process remembers. When there are more it forgets them all, and notes them again."""
+LONGEST_NAME = 400
+REST = timedelta(minutes=1)
+
+
+def observe(inbox: Inbox, events: Sequence[Event]) -> None:
+    """Note what is new in these events. Runs after they were settled, in a transaction of its own.
+
+    Never fails: the events are processed, and what was missed is noted with a later event.
+    """
+    observed, now = inbox.observed, inbox.clock.now()
+    if not events or (observed.rests_until is not None and now < observed.rests_until):
+        return
+    try:
+        if not observed.is_loaded:
+            _load(inbox, observed)
+        _note(inbox, observed, events)
+    except Exception as error:
+        observed.rests_until = now + REST
+        log.warning("names_not_noted", error=cause_of(error))
+
+
+def _load(inbox: Inbox, observed: Observed) -> None:
+    with reading(inbox.engine) as session:
+        for kind, names, most in (("type", observed.types, MOST_TYPES), ("field", observed.fields, MOST_FIELDS)):
+            known = sa.select(Observation.name).where(Observation.kind == kind).limit(most)
+            names.update(session.scalars(known))
+    observed.is_loaded = True
+
+
+def _note(inbox: Inbox, observed: Observed, events: Sequence[Event]) -> None:
+    types = {inbox.settings.showing(event.type) for event in events} - observed.types
+    names = _new_fields(observed, events)
+    rows = [{"kind": "field", "name": name} for name in sorted(names)]
+    rows += [{"kind": "type", "name": name} for name in sorted(types)]
+    if rows:
+        dialect = postgresql if inbox.engine.dialect.name == "postgresql" else sqlite
+        insert = dialect.insert(sa.inspect(Observation).local_table).values(first_seen_at=inbox.now())
+        with writing(inbox.engine) as session:
+            session.connection().execute(insert.on_conflict_do_nothing(), rows)
+    if len(observed.types) >= MOST_TYPES:
+        observed.types.clear()
+    observed.types |= types
+    observed.fields |= names
+
+
+def _new_fields(observed: Observed, events: Iterable[Event]) -> set[str]:
+    """At most as many as may still be noted."""
+    room = min(MOST_AT_ONCE, MOST_FIELDS - len(observed.fields))
+    if room <= 0:
+        return set()
+    paths = islice(chain.from_iterable(_paths(event.payload) for event in events), MOST_LOOKED_AT_IN_A_BATCH)
+    found = set[str]()
+    for path in paths:
+        if path not in observed.fields:
+            found.add(path)
+            if len(found) == room:
+                break
+    return found
+
+
+def _paths(payload: Any) -> Iterator[str]:
+    """Dotted paths, `[]` for any item of a list."""
+    waiting, left = deque([("", payload, 0)]), MOST_LOOKED_AT
+    while waiting:
+        prefix, value, depth = waiting.popleft()
+        if isinstance(value, dict):
+            found = ((f"{prefix}.{_shown(key)}" if prefix else _shown(key), item) for key, item in value.items())
+        else:
+            found = ((f"{prefix}[]", item) for item in value[:MOST_ITEMS])
+        for path, item in found:
+            if not left:
+                return
+            left -= 1
+            if isinstance(value, dict):
+                yield path[:LONGEST_NAME]
+            if isinstance(item, (dict, list)) and item and depth + 1 < MOST_DEPTH:
+                waiting.append((path, item, depth + 1))
+
+
+@remembered
+def _shown(key: str) -> str:
+    return key if is_identifier_key(key) else "[key]"

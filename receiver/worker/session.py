@@ -1,0 +1,169 @@
+"""The session a handler gets: everything a session does, but ending the transaction.
+
+The handler's writes and "this event is processed" commit together or not at all, so only the worker may commit. The
+session works behind a savepoint of the worker's transaction: what it did is kept or undone by itself. Nobody releases
+that savepoint, for the end of the transaction does.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import sqlalchemy as sa
+from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGconn
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.orm import Session
+
+_FORBIDDEN_SQL = ("COMMIT", "ROLLBACK", "END", "ABORT", "BEGIN", "START", "PREPARE")
+_SAVEPOINT = "attempt"
+CANCEL_SECONDS = 2.0
+
+_guarded: dict[Any, "HandlerSession"] = {}
+"""The driver's connections on which a handler runs at the moment."""
+
+
+class HandlerMisuse(Exception):
+    """A handler tried to end its transaction itself."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"a handler may not {what}: its writes commit together with the event's new state, after it returns. "
+            "Use session.flush() to see database errors early, session.begin_nested() to undo a part."
+        )
+
+
+class SwallowedError(Exception):
+    """A handler went on after an error of the database, which PostgreSQL answers by undoing everything."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a handler caught an error of the database and went on: PostgreSQL keeps nothing of a transaction after "
+            "one. What may fail belongs in `with session.begin_nested():`."
+        )
+
+
+class HandlerSession(Session):
+    """A session whose transaction belongs to the worker. It serves the attempts of that transaction, one after another.
+
+    `misuse` remembers an error that was swallowed.
+    """
+
+    misuse: HandlerMisuse | None = None
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection, join_transaction_mode="rollback_only")
+        self.worker_connection = connection  # on which the worker's transaction is under way
+        self._driver: Any = connection.connection.driver_connection
+        self._libpq: PGconn | None = getattr(self._driver, "pgconn", None)  # None on SQLite
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """In the block the transaction can't be ended. What was done in it is kept, or undone when it raises.
+
+        Raises the misuse that the handler swallowed, if any, and SwallowedError.
+        """
+        self.misuse = None
+        self._set_savepoint()
+        _guarded[self._driver] = self
+        try:
+            try:
+                yield
+            finally:
+                del _guarded[self._driver]
+            self._keep()
+        except BaseException:
+            self._undo()
+            raise
+
+    def end(self) -> None:
+        """Roll back what is not committed, and give the connection up."""
+        super().close()
+        self.worker_connection.close()
+
+    def interrupt(self) -> bool:
+        """Cancel the statement that is under way: the connection, and who shares its transaction, live on.
+
+        Says whether there was one. May be called from a signal handler.
+        """
+        if not self._transaction_is(TransactionStatus.ACTIVE):
+            return False
+        self._driver.cancel_safe(timeout=CANCEL_SECONDS)
+        return True
+
+    def commit(self) -> None:
+        """Refused while a handler runs."""
+        self._refuse_when_guarded("commit")
+        super().commit()
+
+    def rollback(self) -> None:
+        """Refused while a handler runs."""
+        self._refuse_when_guarded("roll back")
+        super().rollback()
+
+    def close(self) -> None:
+        """Refused while a handler runs."""
+        self._refuse_when_guarded("close the session")
+        super().close()
+
+    def _transaction_is(self, status: TransactionStatus) -> bool:
+        """As libpq knows it; on SQLite it is in none of these states."""
+        return self._libpq is not None and self._libpq.transaction_status == status
+
+    def _set_savepoint(self) -> None:
+        """By the driver itself: one is set for every attempt, and SQLAlchemy's own costs twice as much.
+
+        A transaction that takes none is of no more use, nor is its connection.
+        """
+        try:
+            self._driver.execute(f"SAVEPOINT {_SAVEPOINT}")
+        except Exception as error:
+            self.worker_connection.invalidate(error)
+            raise
+
+    def _keep(self) -> None:
+        if self.misuse is not None:
+            raise self.misuse
+        if self._transaction_is(TransactionStatus.INERROR):
+            raise SwallowedError  # SQLite goes on after an error
+        while nested := self.get_nested_transaction():
+            nested.commit()  # begun without `with`, and left open
+        if len(self.identity_map):
+            self.expunge_all()
+
+    def _undo(self) -> None:
+        self.close()
+        if not self.worker_connection.invalidated:
+            self.worker_connection.exec_driver_sql(f"ROLLBACK TO {_SAVEPOINT}")
+
+    def _refuse_when_guarded(self, what: str) -> None:
+        if self._driver in _guarded:
+            _refuse(self, what)
+
+
+def _refuse(session: HandlerSession, what: str) -> NoReturn:
+    session.misuse = HandlerMisuse(what)
+    raise session.misuse
+
+
+def guard(engine: Engine) -> None:
+    """Let handlers be watched on this engine. Others are none of our business."""
+    sa.event.listen(engine, "commit", _on_commit)
+    sa.event.listen(engine, "before_cursor_execute", _before_statement)
+
+
+def _on_commit(connection: Connection) -> None:
+    if session := _guarded.get(connection.connection.driver_connection):
+        _refuse(session, "commit")
+
+
+def _before_statement(
+    _connection: Connection, cursor: Any, statement: str, _parameters: Any, _context: Any, _many: bool
+) -> None:
+    session = _guarded.get(cursor.connection)
+    if session is None:
+        return
+    words = [word.upper() for word in statement.split(maxsplit=2)[:2]]
+    ends_transaction = bool(words) and words[0].rstrip(";") in _FORBIDDEN_SQL
+    if ends_transaction and words != ["ROLLBACK", "TO"]:
+        _refuse(session, f"execute {words[0].rstrip(';')}")

@@ -1,0 +1,143 @@
+"""How outcomes are settled: many events and their audit rows at once, in the transaction of their handlers' writes.
+
+`settle()` is the fence: it settles what is still claimed by this very token, all of it or nothing.
+
+The outcomes travel as one parameter, a JSON array, so that the statement is the same for any number of them: it is
+prepared once, and the driver converts one value instead of hundreds.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from receiver.database.now import PLACEHOLDER, database_now_sql
+from receiver.store.inbox import Inbox
+from receiver.store.lifecycle import State
+from receiver.store.tally import Key
+from receiver.worker.attempt import Outcome
+
+_AUDITED = {
+    "inbox_id": "bigint",
+    "event_id": "text",
+    "event_type": "text",
+    "result": "text",
+    "actor": "text",
+    "duration_ms": "integer",
+    "detail": "text",
+}
+_OUTCOME = _AUDITED | {
+    "state": "text",
+    "masked": "text",
+    "retry_in": "float",
+    "uncharged": "integer",
+    "is_audited": "boolean",
+}
+
+
+class LeaseLost(Exception):
+    """Somebody else holds these claims now; `rows` are their numbers."""
+
+    def __init__(self, rows: set[int]) -> None:
+        super().__init__("the lease was lost")
+        self.rows = rows
+
+
+def settle(connection: Connection, inbox: Inbox, outcomes: Sequence[Outcome]) -> None:
+    """Record what became of the events. Raises LeaseLost; then the transaction has to be rolled back."""
+    if not outcomes:
+        return
+    dialect, ahead = connection.dialect.name, inbox.clock.offset.total_seconds()
+    token = outcomes[0].claim.token  # one for all claims of a batch
+    owner = token if dialect == "postgresql" else token.hex
+    rows = json.dumps([_row(inbox, outcome) for outcome in outcomes])
+    if dialect == "postgresql":
+        settled = connection.exec_driver_sql(_at_once(), (rows, ahead, ahead, ahead, owner, ahead)).scalars().all()
+    else:
+        settling, auditing = _one_after_the_other()
+        settled = connection.exec_driver_sql(settling, (rows, ahead, ahead, ahead, owner)).scalars().all()
+        connection.exec_driver_sql(auditing, (rows, ahead))
+    if lost := {outcome.claim.inbox_id for outcome in outcomes} - set(settled):
+        raise LeaseLost(lost)
+
+
+def _row(inbox: Inbox, outcome: Outcome) -> dict[str, Any]:
+    """What `_OUTCOME` names."""
+    claim = outcome.claim
+    return {
+        "inbox_id": claim.inbox_id,
+        "event_id": claim.event_id,
+        "event_type": claim.event_type,
+        "result": outcome.result,
+        "actor": f"attempt {claim.attempt}",
+        "duration_ms": outcome.duration_ms,
+        "detail": outcome.failure.error if outcome.failure else None,
+        "state": outcome.state,
+        "masked": outcome.masked,
+        "retry_in": outcome.retry_in,
+        "uncharged": int(not outcome.is_charged),
+        "is_audited": _is_audited(inbox, outcome),
+    }
+
+
+def _is_audited(inbox: Inbox, outcome: Outcome) -> bool:
+    """Attempts that count are bounded. A handler can put its events off for ever, and must not fill the disk so."""
+    if outcome.is_charged:
+        return True
+    key = Key(outcome.result, event_type=outcome.claim.event_type, action="attempt")
+    return inbox.tally.admits(key, inbox.clock.now())
+
+
+@cache
+def _at_once() -> str:
+    """Both statements in one, which only PostgreSQL can: the array is sent and read once."""
+    return f"""
+        WITH outcomes AS ({_outcomes("postgresql")}),
+            settled AS ({_update("postgresql")}),
+            audited AS ({_insert("postgresql")})
+        SELECT id FROM settled"""  # noqa: S608 - made of names that stand in this file
+
+
+@cache
+def _one_after_the_other() -> tuple[str, str]:
+    """The same on SQLite."""
+    outcomes = f"WITH outcomes AS ({_outcomes('sqlite')})"
+    return f"{outcomes} {_update('sqlite')}", f"{outcomes} {_insert('sqlite')}"
+
+
+def _update(dialect: str) -> str:
+    mark = PLACEHOLDER[dialect]
+    return f"""
+        UPDATE events SET
+            state = outcomes.state,
+            last_error = outcomes.detail,
+            failing_since = CASE WHEN outcomes.state = '{State.PENDING}'
+                THEN COALESCE(events.failing_since, {database_now_sql(dialect, mark)}) END,
+            attempts = events.attempts - outcomes.uncharged,
+            finished_at = CASE WHEN outcomes.state <> '{State.PENDING}' THEN {database_now_sql(dialect, mark)} END,
+            due_at = CASE WHEN outcomes.retry_in IS NULL THEN due_at
+                ELSE {database_now_sql(dialect, f"{mark} + outcomes.retry_in")} END,
+            masked_payload = COALESCE(outcomes.masked, masked_payload),
+            lease_token = NULL, lease_until = NULL, leased_by = NULL
+        FROM outcomes
+        WHERE events.id = outcomes.inbox_id AND events.lease_token = {mark}
+        RETURNING events.id"""  # noqa: S608 - made of names that stand in this file
+
+
+def _insert(dialect: str) -> str:
+    columns = ", ".join(_AUDITED)
+    return f"""
+        INSERT INTO audit_log ({columns}, action, at)
+        SELECT {columns}, 'attempt', {database_now_sql(dialect, PLACEHOLDER[dialect])} FROM outcomes
+        WHERE is_audited"""  # noqa: S608 - made of names that stand in this file
+
+
+def _outcomes(dialect: str) -> str:
+    """The rows of the JSON array."""
+    if dialect == "postgresql":
+        columns = ", ".join(f"{name} {kind}" for name, kind in _OUTCOME.items())
+        return f"SELECT * FROM json_to_recordset(%s::json) AS row ({columns})"  # noqa: S608 - made of names that stand in this file
+    columns = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in _OUTCOME)
+    return f"SELECT {columns} FROM json_each(?)"  # noqa: S608 - made of names that stand in this file

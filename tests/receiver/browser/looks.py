@@ -1,0 +1,57 @@
+"""The browsers that people have, the ways on which they come, and the marks that say in which of them a test runs.
+
+Four browsers are enough for every pair of width, colours and JavaScript, and all ways are among them. To have another,
+add it here; another way is one more line in tests/receiver/browser/world.py.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.receiver.browser.nginx import find_nginx
+
+
+@dataclass(frozen=True)
+class Look:
+    """One browser: how wide, in which colours, with JavaScript or without, and on which way it comes."""
+
+    width: int
+    colours: str
+    javascript: bool
+    way: str = "tls"
+
+    def __str__(self) -> str:
+        device = "desktop" if self.width > 500 else "phone"
+        return f"{device}-{self.colours}-{'js' if self.javascript else 'nojs'}"
+
+    def options(self) -> dict[str, Any]:
+        """As Playwright wants to hear it."""
+        return {
+            "viewport": {"width": self.width, "height": 844},
+            "color_scheme": self.colours,
+            "java_script_enabled": self.javascript,
+            "ignore_https_errors": True,  # the certificate is our own
+        }
+
+
+WIDE, NARROW = 1280, 390
+DESKTOP = Look(WIDE, "light", javascript=True)
+BEHIND = "nginx" if find_nginx() else "tls"
+WAYS = ("plain", "tls", *(("nginx", "nginx without Host") if find_nginx() else ()))
+FOUR = (
+    DESKTOP,
+    Look(NARROW, "dark", True, BEHIND),
+    Look(WIDE, "dark", False, "plain"),
+    Look(NARROW, "light", False, BEHIND),
+)
+PAINTED = tuple(Look(width, colours, True) for width in (WIDE, NARROW) for colours in ("light", "dark"))
+
+on_every_way = pytest.mark.parametrize(
+    "look", [Look(WIDE, "light", True, way) for way in WAYS], ids=lambda look: look.way, indirect=True
+)
+in_every_browser = pytest.mark.parametrize("look", FOUR, ids=str, indirect=True)
+with_javascript = pytest.mark.parametrize("look", FOUR[:2], ids=str, indirect=True)
+without_javascript = pytest.mark.parametrize("look", FOUR[2:], ids=str, indirect=True)
+in_all_colours = pytest.mark.parametrize("look", PAINTED, ids=str, indirect=True)
+"""For what is painted: every width in every colour. axe is JavaScript itself."""

@@ -1,0 +1,56 @@
+"""What people do on many pages."""
+
+import re
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests.receiver.browser.world import USERS
+from tests.receiver.conftest import PASSWORD
+
+
+def sign_in(page: Page, role: str = "operator", password: str = PASSWORD) -> None:
+    """From wherever the sign-in form is; a page that was not opened yet begins there."""
+    if page.url == "about:blank":
+        page.goto("/sign-in")
+    page.get_by_label("Name").fill(USERS[role])
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def find(page: Page, term: str = "", event_type: str = "") -> None:
+    """Search in the list of events."""
+    page.get_by_label("Event, transaction, policy or claim ID").fill(term)
+    page.get_by_label("Type").fill(event_type)
+    send(page, "Find")
+
+
+def listed(page: Page) -> list[str]:
+    """The names of the events in the list, as they stand there."""
+    return [name.strip() for name in page.locator("#list tbody td:nth-child(2) a.id").all_inner_texts()]
+
+
+def follow(link: Locator) -> None:
+    """Follow the link and see the page behind it."""
+    with link.page.expect_navigation():
+        link.click()
+
+
+def send(page: Page, name: str) -> None:
+    """Press the button that sends a form and see the page behind it, its scripts included."""
+    with page.expect_navigation():
+        press(page, name)
+
+
+def press(page: Page, name: str) -> None:
+    """Press the button of exactly this name."""
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def expect_path(page: Page, path: str) -> None:
+    """The page is at this path, whatever its query."""
+    expect(page).to_have_url(re.compile(rf"//[^/]+{re.escape(path)}(\?|$)"))
+
+
+def state_of(page: Page) -> Locator:
+    """The state of the event that the page shows."""
+    return page.locator("main > p .state")

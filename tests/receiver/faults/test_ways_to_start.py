@@ -1,0 +1,100 @@
+"""Ways to start gunicorn: each serves the receiver whole, or is refused with a sentence."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.receiver.processes import ROOT, Receiver, eventually, running
+
+WAIT_SECONDS = 110
+
+
+@pytest.fixture
+def start(database, environment, tmp_path):
+    """Start gunicorn with these arguments. Returns its exit code and what it said."""
+
+    def run(*arguments, folder=ROOT):
+        receiver = Receiver(environment | {"DATABASE_URL": database, "EMBEDDED_WORKER": "0"})
+        command = [sys.executable, "-m", "gunicorn", "wsgi:app", *arguments]
+        done = subprocess.run(
+            command, cwd=folder, env=receiver.environment, capture_output=True, text=True, timeout=WAIT_SECONDS
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--preload"], "--preload is not supported"),
+        (["--worker-class", "sync"], "worker class has to be"),
+        (["--worker-class", "gthread", "--threads", "4"], "worker class has to be"),
+        (["--worker-class", "gevent"], "worker class has to be"),
+    ],
+)
+def test_a_way_that_would_serve_half_of_it_is_refused_with_a_sentence(start, arguments, said):
+    exit_code, output = start(*arguments)
+
+    assert (exit_code, said in output, "Traceback" in output) == (78, True, False)
+
+
+def test_gunicorn_that_did_not_find_its_configuration_is_refused(start, tmp_path):
+    exit_code, output = start("--chdir", str(ROOT), folder=tmp_path)
+
+    assert exit_code != 0
+    assert "gunicorn did not read gunicorn.conf.py" in output
+
+
+def test_from_another_folder_it_serves_when_its_configuration_is_named(database, environment, tmp_path, inbox, payload):
+    with running(environment | {"DATABASE_URL": database}, EMBEDDED_WORKER="0") as receiver:
+        receiver.folder = tmp_path
+        web = receiver.web("--chdir", str(ROOT), "--config", str(ROOT / "gunicorn.conf.py"))
+
+        assert receiver.sender(inbox).deliver(payload()).status == 200
+        assert web.poll() is None
+
+
+def test_the_web_workers_counts_take_no_more_room_with_each_reload_and_go_with_the_server(
+    database, environment, tmp_path, inbox, payload
+):
+    own = {"METRICS_TOKEN": "a-token-for-prometheus-0123456789", "TMPDIR": str(tmp_path), "EMBEDDED_WORKER": "0"}
+    with running(environment | {"DATABASE_URL": database} | own, WEB_CONCURRENCY="1") as receiver:
+        web = receiver.web()
+        receiver.sender(inbox).deliver(payload())
+        (folder,) = tmp_path.glob("senang-metrics-*")
+        for _ in range(2):
+            before = _web_workers(web.pid)
+            web.send_signal(signal.SIGHUP)
+            eventually(lambda known=before: _web_workers(web.pid) and not _web_workers(web.pid) & known)
+            receiver.sender(inbox).deliver(payload())
+
+        files = sorted(path.name for path in folder.iterdir())
+        assert {name.partition("_")[2] for name in files} <= {"1.db", "2.db"}
+        web.terminate()
+        web.wait(WAIT_SECONDS)
+        assert not folder.exists()
+
+
+def _web_workers(master):
+    """The children of gunicorn's master that are not the embedded worker."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and _parent(entry) == master and b"--parent" not in _read(entry / "cmdline"):
+            found.add(int(entry.name))
+    return found
+
+
+def _parent(process):
+    stat = _read(process / "stat").decode(errors="replace").rpartition(")")[2].split()
+    return int(stat[1]) if stat and stat[0] != "Z" else None
+
+
+def _read(path):
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        return b""

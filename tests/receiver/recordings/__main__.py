@@ -1,0 +1,5 @@
+"""`make recordings`."""
+
+from tests.receiver.recordings import record
+
+record()

@@ -1,0 +1,73 @@
+"""Migrations: up and down on both databases, the models match, and two deploys at once do not collide."""
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask_migrate import downgrade, upgrade
+
+from receiver.database.columns import Base, ReceiverBase
+from receiver.store.schema import VERSION_TABLE, locate, takes_writes
+from tests.receiver.databases import both_databases
+from tests.receiver.processes import PATIENCE_SECONDS, Receiver
+
+
+def test_there_are_two_branches_with_one_head_each():
+    scripts = ScriptDirectory.from_config(locate(Config()))
+
+    assert [scripts.get_revision(f"{branch}@head").revision for branch in ("receiver", "partner")] == sorted(
+        scripts.get_heads(), reverse=True
+    )
+
+
+@both_databases
+def test_the_models_match_the_migrations(inbox):
+    with inbox.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "version_table": VERSION_TABLE})
+
+        assert compare_metadata(context, [ReceiverBase.metadata, Base.metadata]) == []
+
+
+@both_databases
+def test_everything_can_be_taken_down_and_built_again(app, inbox, deliver):
+    with app.app_context():
+        downgrade(revision="base")
+    with inbox.engine.connect() as connection:
+        left = set(sa.inspect(connection).get_table_names()) - {"receiver_version", "sqlite_sequence"}
+    with app.app_context():
+        upgrade(revision="heads")
+
+    assert left == set()
+    assert deliver().status == 200
+
+
+@both_databases
+def test_the_triggers_stand_after_the_migrations(inbox, deliver, clock):
+    deliver()
+
+    with pytest.raises(sa.exc.DBAPIError, match="append-only"), inbox.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM audit_log"))
+
+
+@both_databases
+def test_two_migrations_at_once_end_in_one_schema(app, database, environment):
+    with app.app_context():
+        downgrade(revision="base")
+    receiver = Receiver(environment | {"DATABASE_URL": database})
+
+    racers = [receiver.start("-m", "flask", "--app", "wsgi", "db", "upgrade") for _ in range(2)]
+
+    assert [racer.wait(PATIENCE_SECONDS) for racer in racers] == [0, 0]
+
+
+@both_databases
+def test_a_schema_that_is_behind_is_not_ready_and_one_that_is_beyond_is(app, inbox):
+    with inbox.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE receiver_version SET version_num = 'newer_' || version_num"))
+    beyond = takes_writes(inbox)
+    with inbox.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM receiver_version"))
+
+    assert (beyond, takes_writes(inbox)) == (None, "not_migrated")

@@ -1,0 +1,135 @@
+"""What the documents, docstrings and comments name exists: files, links, make targets, commands and settings.
+
+To have another kind of name checked, add the pattern that finds it and what it has to be.
+"""
+
+import ast
+import re
+import tokenize
+from functools import cache
+from pathlib import Path
+
+import click
+import pytest
+
+from receiver.cli import events, init, senang, users
+from receiver.worker import processes as worker
+from tests.receiver.processes import ROOT
+
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "bench/RESULTS.md")]
+DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
+SOURCES = [ROOT / "gunicorn.conf.py", ROOT / "wsgi.py"]
+SOURCES += [
+    path for folder in ("app", "bench", "docs", "migrations", "tests") for path in (ROOT / folder).rglob("*.py")
+]
+CODE = re.compile(r"```.*?\n(.*?)```|(?<!`)`([^`\n]+)`", re.DOTALL)
+FILE = re.compile(
+    r"(?<![\w/.<-])(?:app|bench|docs|migrations|tests|\.ci)/[\w./-]*\w|(?<![\w/.-])[a-z_]\w*\.(?:py|md)\b"
+)
+LINK = re.compile(r"\]\(([^)\s]+)\)|\b(?:src|srcset|href)=\"([^\"]+)\"")
+TARGET = re.compile(r"\bmake ((?:[a-z]+-)*[a-z]+)")
+COMMAND = re.compile(r"(?:flask --app wsgi |^)((?:events|senang|users|worker|init)\b[^#\n]*)", re.MULTILINE)
+SETTING = re.compile(r"\b[A-Z]+(?:_[A-Z]+)+\b")
+COMMANDS = {"events": events, "init": init, "senang": senang, "users": users, "worker": worker}
+
+
+def code(text: str) -> list[str]:
+    """What stands between back quotes."""
+    return [block or words for block, words in CODE.findall(text)]
+
+
+def prose(path: Path) -> str:
+    """The docstrings and comments of a module."""
+    nodes = (node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Expr))
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    with path.open("rb") as file:
+        texts += [token.string for token in tokenize.tokenize(file.readline) if token.type == tokenize.COMMENT]
+    return "\n".join(texts)
+
+
+@cache
+def files() -> set[str]:
+    """The names of our own files, and their paths."""
+    places = ("app", "bench", "docs", "migrations", "tests", ".ci")
+    paths = [path for place in places for path in (ROOT / place).rglob("*")] + list(ROOT.glob("*.*"))
+    relative = {str(path.relative_to(ROOT)) for path in paths}
+    return relative | {Path(name).name for name in relative}
+
+
+@cache
+def sources() -> str:
+    return "\n".join(
+        path.read_text() for path in [*SOURCES, ROOT / "Makefile", ROOT / ".env.example"] if path != Path(__file__)
+    )
+
+
+def anchors(document: Path) -> set[str]:
+    """Where a link into the document may lead."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def unknown_command(words: str) -> str | None:
+    """The word of a command line that is no command, if there is one."""
+    group = None
+    for word in words.split():
+        names = word.split("|")
+        known = COMMANDS if group is None else getattr(group, "commands", {})
+        if not known or not all(re.fullmatch("[a-z]+", name) for name in names):
+            return None
+        if not set(names) <= set(known):
+            return word
+        group = known[names[0]]
+    return None
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+class TestOfADocument:
+    def test_every_file_exists(self, document):
+        assert set(FILE.findall(document.read_text())) - files() == set()
+
+    def test_every_link_leads_somewhere(self, document):
+        found = {place for pair in LINK.findall(document.read_text()) for place in pair if place}
+        ours = [place.partition("#") for place in found if not place.startswith("http")]
+
+        assert [path for path, _, _ in ours if path and not (document.parent / path).exists()] == []
+        for path, _, anchor in ours:
+            assert not anchor or anchor in anchors(document.parent / path if path else document)
+
+    def test_every_make_target_exists(self, document):
+        named = {target for text in code(document.read_text()) for target in TARGET.findall(text)}
+
+        assert named - targets() == set()
+
+    def test_every_command_exists(self, document):
+        lines = [line for text in code(document.read_text()) for line in COMMAND.findall(text)]
+
+        assert [line for line in lines if unknown_command(line)] == []
+
+    def test_every_setting_exists(self, document):
+        named = {name for text in code(document.read_text()) for name in SETTING.findall(text)}
+
+        assert {name for name in named if not re.search(rf"\b{name}", sources())} == set()
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_every_file_that_a_docstring_or_a_comment_names_exists():
+    missing = {str(path.relative_to(ROOT)): set(FILE.findall(prose(path))) - files() for path in SOURCES}
+
+    assert {path: names for path, names in missing.items() if names} == {}
+
+
+def test_every_make_target_and_command_that_a_docstring_names_exists():
+    texts = [text for path in SOURCES for text in re.findall(r"`([^`\n]+)`", prose(path))]
+
+    assert {target for text in texts for target in TARGET.findall(text)} - targets() == set()
+    assert [text for text in texts for line in COMMAND.findall(text) if unknown_command(line)] == []
+
+
+def test_an_unknown_command_would_be_noticed():
+    assert isinstance(COMMANDS["events"], click.Group)
+    assert unknown_command("events chek --json") == "chek"
+    assert unknown_command("users add|dismiss NAME") == "add|dismiss"

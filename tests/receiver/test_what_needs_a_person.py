@@ -1,0 +1,450 @@
+"""What needs a person is told alike by Overview, `events check` and /metrics, and before it is too late."""
+
+import csv
+import html
+import io
+import json
+import re
+
+import pytest
+import sqlalchemy as sa
+
+from bench.fill import fill
+from receiver.actions import bulk_replay
+from receiver.actions.replay import replay
+from receiver.maintenance.rollup import INTERVAL, roll_up_if_due
+from receiver.queries.conditions import CODES
+from receiver.queries.filters import Filter
+from receiver.registry import PermanentFailure, RetryLater, handles
+from receiver.store.lifecycle import State
+from receiver.store.models import StoredEvent
+from receiver.worker.leases import claim_due, hand_back
+from tests.receiver.databases import both_databases
+
+ERROR = "ConnectionError at tests/receiver/test_what_needs_a_person.py"
+"""How the error of a handler of this file begins; its line follows."""
+
+
+@pytest.fixture
+def check(app):
+    """`events check`: its exit code, and what it says to a program."""
+
+    def run(*options):
+        result = app.test_cli_runner().invoke(args=["events", "check", "--json", *options])
+        lines = [line for line in result.output.splitlines() if line.startswith('{"ok"')]
+        return result.exit_code, json.loads(lines[0])
+
+    return run
+
+
+@pytest.fixture
+def overview(signed_in):
+    """The text of Overview."""
+    client = signed_in()
+    return lambda: html.unescape(client.get("/").text)
+
+
+@pytest.fixture
+def failing():
+    """A handler that fails for ever."""
+
+    @handles("test.event")
+    def fails(event, session):
+        raise ConnectionError("the bank is down")
+
+
+@pytest.fixture
+def kill_the_worker(inbox, clock):
+    """Let a worker claim what is due, and never be heard of again."""
+
+    def kill():
+        claims = claim_due(inbox, "a worker that dies")
+        clock.advance(minutes=5)
+        return claims
+
+    return kill
+
+
+def in_trouble(code, request):
+    """Bring a condition about, through the front door."""
+    use = request.getfixturevalue
+    deliver, sender, payload, work, clock, inbox = map(use, ("deliver", "sender", "payload", "work", "clock", "inbox"))
+    stranger = use("app").test_client()
+    if code in ("failing", "waiting", "dead"):
+        error = {"failing": ValueError("no"), "waiting": RetryLater(3600), "dead": PermanentFailure("never")}[code]
+
+        @handles("test.event")
+        def troubled(event, session):
+            raise error
+
+        deliver("test.event")
+        work()
+        clock.advance(hours=25 if code == "waiting" else 1)
+        deliver("payment.success")
+        work()
+    elif code in ("no_worker", "backlog"):
+        deliver()
+        clock.advance(minutes=6)
+    elif code == "silence":
+        deliver()
+        work()
+        clock.advance(hours=25)
+    elif code == "refused_in_a_row":
+        for _ in range(5):
+            stranger.post("/webhooks/senang", data=b"{}")
+        clock.advance(seconds=INTERVAL.total_seconds())
+        roll_up_if_due(inbox)
+    elif code == "rejected":
+        for _minute in range(3):
+            for _ in range(10):
+                stranger.post("/webhooks/senang", data=b"{}")
+            clock.advance(minutes=1)
+    elif code == "wrong_path":
+        stranger.post("/webhooks/senang/")
+    elif code in ("all_quarantined", "quarantined_unusable"):
+        for number in range(5):
+            sender.deliver({"number": number})
+    elif code == "quarantined_id_reused":
+        sent = payload(event_id="evt_1")
+        sender.deliver(sent)
+        sender.deliver(sent | {"transaction_id": "TXN-another"})
+    elif code == "quarantined_stale":
+        body = json.dumps(payload()).encode()
+        signed = sender.signed(body)
+        clock.advance(minutes=6)
+        stranger.post("/webhooks/senang", data=body, headers=dict(signed.headers))
+    elif code == "not_ready":
+        deliver()
+        object.__setattr__(inbox.settings, "environment", "live")
+
+
+@pytest.mark.parametrize("code", sorted(set(CODES) - {"masking"}))
+def test_overview_and_check_and_metrics_tell_the_same(code, environment, request):
+    environment["METRICS_TOKEN"] = "a-token"
+    client = request.getfixturevalue("app").test_client()
+    check = request.getfixturevalue("check")
+    before = check()
+    in_trouble(code, request)
+
+    exit_code, said = check()
+
+    shown = request.getfixturevalue("overview")()  # a session does not last as long as some of these
+    metrics = client.get("/metrics", headers={"Authorization": "Bearer a-token"}).text
+    assert before[0] == 0
+    assert exit_code == 1
+    assert code in said["codes"]
+    assert said["alarms"][said["codes"].index(code)] in shown
+    assert "All is well" not in shown
+    told = dict(re.findall(r'^senang_needs_a_person\{condition="(\w+)"\} ([01])$', metrics, re.M))
+    assert list(told) == list(CODES)
+    assert [name for name, value in told.items() if value == "1"] == said["codes"]
+
+
+def test_all_is_well_when_all_is_well(check, overview, deliver, work):
+    deliver()
+    work()
+
+    exit_code, said = check()
+
+    assert (exit_code, said["ok"], said["alarms"]) == (0, True, [])
+    assert "All is well" in overview()
+
+
+@both_databases
+def test_a_mapping_that_quarantines_everything_is_told_with_what_to_do(check, sender):
+    for number in range(50):
+        sender.deliver({"meta": {"id": number}})
+
+    exit_code, said = check("--max-quarantined", "1000")
+
+    assert exit_code == 1
+    assert said["codes"] == ["all_quarantined"]
+    assert "SENANG_PAYLOAD_FIELDS" in said["alarms"][0]
+
+
+@both_databases
+def test_quarantined_deliveries_are_allowed_up_to_a_number_and_within_a_time(check, sender, deliver, clock):
+    deliver()
+    for number in range(3):
+        sender.deliver({"number": number})
+
+    enough, too_few = check("--max-quarantined", "3"), check("--max-quarantined", "2")
+    clock.advance(hours=71)
+    deliver()
+    within, of_today = check("--max-due-seconds", "999999"), check("--quarantined-hours", "24")
+
+    assert "quarantined_unusable" not in enough[1]["codes"]
+    assert "quarantined_unusable" in too_few[1]["codes"]
+    assert "quarantined_unusable" in within[1]["codes"]
+    assert "quarantined_unusable" not in of_today[1]["codes"]
+
+
+@both_databases
+@pytest.mark.parametrize("state", ["dead", "quarantined"])
+def test_a_limit_beyond_ten_thousand_is_counted_up_to(check, inbox, state):
+    fill(inbox.engine, 10_800)
+    with inbox.engine.begin() as connection:
+        all_of_it = sa.update(StoredEvent).values(state=state, quarantine_reason="unusable", received_at=inbox.now())
+        connection.execute(all_of_it)
+
+    exceeded, kept = check(f"--max-{state}", "10500")[1], check(f"--max-{state}", "10900")[1]
+
+    assert any(state in code and code != "all_quarantined" for code in exceeded["codes"])
+    assert not any(state in code and code != "all_quarantined" for code in kept["codes"])
+    assert "10,500+" in str(exceeded["alarms"])
+
+
+def test_metrics_say_where_a_count_ends_before_its_end(environment, request):
+    environment["METRICS_TOKEN"] = "a-token"
+    client, inbox = request.getfixturevalue("app").test_client(), request.getfixturevalue("inbox")
+    fill(inbox.engine, 10_800)
+    with inbox.engine.begin() as connection:
+        connection.execute(sa.update(StoredEvent).where(StoredEvent.id <= 10_300).values(state="dead"))
+        connection.execute(sa.update(StoredEvent).where(StoredEvent.id > 10_300).values(state="processed"))
+
+    shown = client.get("/metrics", headers={"Authorization": "Bearer a-token"}).text.splitlines()
+
+    assert 'senang_events{state="dead"} 10300' in shown
+    assert 'senang_events_capped{state="dead"} 0' in shown
+
+
+def test_silence_counts_from_the_first_delivery_unless_it_is_asked_for(check):
+    assert check()[0] == 0
+    assert check("--max-silence-hours", "6")[1]["codes"] == ["silence"]
+    assert check("--max-silence-hours", "0")[0] == 0
+
+
+def test_check_speaks_to_people_in_sentences(app, sender):
+    sender.deliver({"no": "event"})
+
+    result = app.test_cli_runner().invoke(args=["events", "check"])
+
+    assert result.exit_code == 1
+    assert "quarantined_unusable: 1 delivery within 72 hours could not be read" in result.output
+
+
+@both_databases
+def test_a_failing_event_is_shown_with_its_error_before_it_dies(
+    environment, request, failing, signed_in, deliver, work, overview, check
+):
+    deliver("test.event", event_id="evt_1")
+    deliver("payment.success", event_id="evt_2")
+    work()
+
+    client = signed_in()
+    found = [client.get(address).text for address in ("/events", "/events?failing=yes", "/events?failing=yes&q=evt_1")]
+
+    assert all('<span class="flag">failing</span>' in page for page in found)
+    assert all(ERROR in page and "bank" not in page for page in found)
+    assert ["evt_2" in page for page in found] == [True, False, False]
+    assert '<strong><a href="/events?failing=yes">1</a></strong> failing' in overview()
+    assert check()[1]["failing"]["error"].startswith(ERROR)
+    assert check()[0] == 0
+
+
+def test_a_failing_event_is_in_the_exports_with_its_error(failing, signed_in, deliver, work):
+    deliver("test.event", event_id="evt_1")
+    deliver("payment.success", event_id="evt_2")
+    work()
+    client = signed_in()
+
+    as_json = json.loads(client.get("/events/export.json").text)
+    as_csv = list(csv.DictReader(io.StringIO(client.get("/events/export.csv?failing=yes").text)))
+
+    assert {row["event_id"]: (row["last_error"] or "").partition(":")[0] for row in as_json} == {
+        "evt_1": ERROR,
+        "evt_2": "",
+    }
+    assert [(row["event_id"], row["last_error"].partition(":")[0]) for row in as_csv] == [("evt_1", ERROR)]
+    assert as_csv[0]["failing_since"]
+
+
+def test_the_command_line_lists_and_shows_what_is_failing(failing, app, deliver, work):
+    deliver("test.event", event_id="evt_1")
+    deliver("payment.success", event_id="evt_2")
+    work()
+    run = lambda *arguments: app.test_cli_runner().invoke(args=["events", *arguments]).output.splitlines()  # noqa: E731
+
+    listed = [line for line in run("list") if not line.startswith("{")]
+    alone = [line for line in run("list", "--failing") if not line.startswith("{")]
+    as_json = json.loads(run("list", "--json", "--failing")[-1])
+
+    assert len(listed) == 2
+    assert len(alone) == 1
+    assert f"evt_1  failing: {ERROR}" in alone[0]
+    assert as_json[0]["last_error"].startswith(ERROR)
+    assert any(line.startswith(f"last_error: {ERROR}") for line in run("show", "evt_1"))
+
+
+def test_metrics_count_what_is_failing_and_what_is_put_off(environment, request):
+    environment["METRICS_TOKEN"] = "a-token"
+    client, deliver, work = map(request.getfixturevalue, ("app", "deliver", "work"))
+    request.getfixturevalue("failing")
+
+    @handles("test.waits")
+    def waits(event, session):
+        raise RetryLater(60)
+
+    for event_type in ("test.event", "test.event", "test.waits"):
+        deliver(event_type)
+    work()
+
+    shown = client.test_client().get("/metrics", headers={"Authorization": "Bearer a-token"}).text.splitlines()
+
+    assert {"senang_failing_events 2", "senang_waiting_events 1", "senang_oldest_due_seconds 0.0"} <= set(shown)
+
+
+@both_databases
+def test_many_events_that_fail_at_once_are_told_before_the_time_is_over(failing, check, deliver, work):
+    for _ in range(4):
+        deliver("test.event")
+    work()
+
+    assert check("--max-failing", "4")[0] == 0
+    assert check("--max-failing", "3")[1]["codes"] == ["failing"]
+
+
+@both_databases
+def test_an_event_that_is_put_off_for_ever_is_shown_since_when(check, deliver, work, clock, stored, signed_in):
+    @handles("test.event")
+    def waits(event, session):
+        raise RetryLater(6 * 3600, "the ledger is closed")
+
+    deliver("test.event", event_id="evt_1")
+    work()
+    began = stored("evt_1").failing_since
+    for _ in range(5):
+        clock.advance(hours=6, seconds=1)
+        work()
+
+    said = check("--max-silence-hours", "0")[1]
+    page = signed_in().get(f"/events/{stored('evt_1').id}").text
+
+    assert said["codes"] == ["waiting"]
+    assert f"{began:%Y-%m-%d %H:%M:%S}Z" in said["alarms"][0]
+    assert "not yet: the ledger is closed" in said["alarms"][0]
+    assert stored("evt_1").failing_since == began
+    assert "Failing since" in page
+
+
+@both_databases
+def test_an_event_that_took_its_worker_with_it_is_failing_from_then_on(deliver, kill_the_worker, inbox, check):
+    deliver("payment.success", event_id="evt_1")
+    kill_the_worker()
+    kill_the_worker()
+
+    failing = check()[1]["failing"]
+
+    assert failing["count"] == 1
+    assert "the worker did not end its last attempt" in failing["error"]
+
+
+@both_databases
+def test_a_hand_back_keeps_the_error_and_a_replay_clears_it(failing, deliver, work, inbox, clock, stored):
+    deliver("test.event", event_id="evt_1")
+    work()
+    clock.advance(minutes=1)
+    hand_back(inbox, claim_due(inbox, "stopping"))
+    kept = stored("evt_1")
+    with inbox.engine.begin() as connection:
+        connection.execute(sa.update(StoredEvent).values(state="dead"))
+    replay(inbox, kept.id, actor="test")
+    replayed = stored("evt_1")
+
+    assert (kept.last_error.partition(":")[0], kept.failing_since is None) == (ERROR, False)
+    assert (replayed.last_error, replayed.failing_since) == (None, None)
+
+
+@both_databases
+@pytest.mark.parametrize("way", ["the page", "the command", "the command for all"])
+def test_what_is_failing_is_tried_at_once_when_a_person_says_so(way, app, signed_in, deliver, work, stored, csrf_token):
+    down = [True]
+
+    @handles("test.event")
+    def needs_the_bank(event, session):
+        if down:
+            raise ConnectionError("the bank is down")
+
+    deliver("test.event", event_id="evt_1")
+    work()
+    down.clear()
+    if way == "the page":
+        client, address = signed_in(), f"/events/{stored('evt_1').id}"
+        client.post(f"{address}/replay", data={"csrf_token": csrf_token(client.get(address))})
+    else:
+        app.test_cli_runner().invoke(args=["events", "replay", "evt_1" if way == "the command" else "--failing"])
+    work()
+
+    assert stored("evt_1").state == "processed"
+
+
+@both_databases
+def test_a_bulk_replay_of_what_is_failing_tries_it_at_once_and_nothing_else(failing, deliver, work, inbox, stored):
+    deliver("test.event", event_id="evt_1")
+    deliver("payment.success", event_id="evt_2")
+    work()
+    deliver("payment.success", event_id="evt_3")
+
+    number = bulk_replay.plan(inbox, Filter.from_parameters({"failing": ["yes"]}), actor="siti", reason=None)
+    planned = bulk_replay.look(inbox, number)
+    bulk_replay.confirm(inbox, number, actor="siti")
+    while bulk_replay.step(inbox):
+        pass
+
+    done = bulk_replay.look(inbox, number).replay
+    assert (planned.count, [row.event_id for row in planned.sample]) == (1, ["evt_1"])
+    assert (done.replayed, done.skipped) == (1, 0)
+    assert (stored("evt_1").attempts, stored("evt_1").last_error) == (0, None)
+
+
+def test_a_plan_counts_the_states_that_its_filter_names(inbox):
+    fill(inbox.engine, 900)
+    chosen = Filter(states=frozenset({State.DEAD}))
+
+    number = bulk_replay.plan(inbox, chosen, actor="siti", reason=None)
+
+    assert bulk_replay.look(inbox, number).count == 9
+
+
+@both_databases
+def test_an_event_that_is_running_is_not_run_again_by_a_replay(failing, deliver, work, inbox, stored, clock):
+    deliver("test.event", event_id="evt_1")
+    work()
+    clock.advance(minutes=1)
+    claim_due(inbox, "a worker that runs it")
+
+    assert replay(inbox, stored("evt_1").id, actor="test") == "pending already"
+
+
+@both_databases
+def test_an_event_that_a_redelivery_revives_is_not_failing_before_it_is_tried(sender, payload, work, check):
+    @handles("test.event")
+    def dies(event, session):
+        raise PermanentFailure("never")
+
+    sent = payload("test.event")
+    sender.deliver(sent)
+    work()
+    sender.deliver(sent)
+
+    assert check()[1]["failing"]["count"] == 0
+
+
+@both_databases
+def test_an_event_that_succeeds_is_no_longer_failing(deliver, work, clock, stored, check):
+    calls = []
+
+    @handles("test.event")
+    def fails_once(event, session):
+        calls.append(event.id)
+        if len(calls) == 1:
+            raise ConnectionError
+
+    deliver("test.event", event_id="evt_1")
+    work()
+    before = check()[1]["failing"]["count"]
+    clock.advance(minutes=1)
+    work()
+
+    assert (before, check()[1]["failing"]["count"]) == (1, 0)
+    assert stored("evt_1").failing_since is None

@@ -1,0 +1,454 @@
+"""What stops a start: every mistake at once, by name, never by value."""
+
+import json
+import os
+from base64 import b64encode
+from secrets import token_bytes, token_hex, token_urlsafe
+
+import pytest
+from dotenv import dotenv_values
+from sqlalchemy.engine import make_url
+
+from receiver.config import ConfigurationError, load_env_file, load_settings
+from tests.receiver.certificates import self_signed
+from tests.receiver.conftest import LIVE
+from tests.receiver.processes import PATIENCE_SECONDS, ROOT, Receiver, eventually, running
+
+
+def mistakes(environ):
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(environ)
+    return caught.value.mistakes
+
+
+def test_an_empty_environment_names_everything_that_is_missing_at_once():
+    found = mistakes({})
+
+    assert [mistake.split(":")[0] for mistake in found] == ["PAYLOAD_KEYS", "SECRET_KEY", "SENANG_WEBHOOK_SECRETS"]
+
+
+def test_mistakes_never_quote_a_value(environment):
+    found = mistakes(
+        environment
+        | {
+            "PAYLOAD_KEYS": "hunter2hunter2",
+            "SECRET_KEY": "hunter3",
+            "MAX_ATTEMPTS": "hunter4",
+            "DATABASE_URL": "hunter5",
+        }
+    )
+
+    assert len(found) == 4
+    assert "hunter" not in "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"DYNO": "web.1"}, "DATABASE_URL"),
+        (LIVE | {"FLASK_DEBUG": "1"}, "FLASK_DEBUG"),
+        (LIVE | {"REQUIRE_HTTPS": "0"}, "REQUIRE_HTTPS"),
+        ({"AUDIT_RETENTION_DAYS": "30"}, "AUDIT_RETENTION_DAYS"),
+        ({"MASKED_RETENTION_DAYS": "30"}, "MASKED_RETENTION_DAYS"),
+        ({"TLS_CERTFILE": "cert.pem"}, "TLS_CERTFILE"),
+        ({"SENANG_SIGNATURE_ALGORITHM": "md5"}, "SENANG_SIGNATURE_SCHEME"),
+        ({"SENANG_PAYLOAD_FIELDS": "colour=x"}, "SENANG_PAYLOAD_FIELDS"),
+        ({"WORKER_PROCESSES": "0"}, "WORKER_PROCESSES"),
+        ({"SENANG_TIMESTAMP_ZONE": "Malaysia"}, "SENANG_TIMESTAMP_ZONE"),
+        ({"SENANG_TIMESTAMP_ZONE": "Asia"}, "SENANG_TIMESTAMP_ZONE"),
+        ({"SENANG_TIMESTAMP_ZONE": "../etc/passwd"}, "SENANG_TIMESTAMP_ZONE"),
+        ({"SENANG_TIMESTAMP_ZONE": "+08:00"}, "SENANG_TIMESTAMP_ZONE"),
+        ({"SENANG_CHANGING_FIELDS": "attempt,event_id"}, "SENANG_CHANGING_FIELDS"),
+        ({"SENANG_CHANGING_FIELDS": "meta", "SENANG_PAYLOAD_FIELDS": "event_id=meta.id"}, "SENANG_CHANGING_FIELDS"),
+    ],
+)
+def test_an_unsafe_combination_refuses_to_start(environment, changes, named):
+    assert any(named in mistake for mistake in mistakes(environment | changes))
+
+
+def test_a_known_platform_trusts_one_proxy_and_requires_https(environment):
+    settings = load_settings(environment | {"DYNO": "web.1", "DATABASE_URL": "postgres://u:p@db/x"})
+
+    assert (settings.trusted_proxies, settings.require_https) == (1, True)
+    assert settings.database_url == "postgresql+psycopg://u:p@db/x"
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("postgresql://u:hunter2@h:54x2/d", "port"),
+        ("postgresql://u:hun@hunter2@h/d", "more than one @"),
+        ("postgresql://u:hunter2@h:543210/d", "port"),
+        ("postgresql://u:p@h:1,hunter2:2/d", "port"),
+        ("postgresql://u:hunter2@h", "database"),
+        ("mysql://u:hunter2@h/d", "postgresql://"),
+        ("jdbc:postgresql://u:hunter2@h/d", "postgresql://"),
+        ("postgres+ssl://u:hunter2@h/d", "postgresql://"),
+        ("'postgresql://u:hunter2@h/d'", "quotation marks"),
+        ("postgresql:/u:hunter2@h/d", "postgresql://"),
+        ("hunter2", "postgresql://"),
+        ("/var/hunter2.db", "sqlite:///"),
+        ("sqlite:hunter2.db", "sqlite:///"),
+        ("sqlite://hunter2.db", "three slashes"),
+        ("sqlite://", "memory"),
+        ("sqlite:///:memory:", "memory"),
+        ("sqlite:///file:hunter2?mode=memory&uri=true", "memory"),
+        ("sqlite:////tmp", "folder"),
+        ("sqlite:///hunter2.db?mode=ro", "options"),
+        ("postgresql://u:hunter2@h/d?schema=public", "csearch_path"),
+        ("postgresql://u:hunter2@h/d?pgbouncer=true", "DATABASE_POOLER"),
+        ("postgresql://u:hunter2@h/d?sslmode=require&connection_limit=5", "connection_limit"),
+        ("postgresql://u:hunter2@h/d?ssl=true", "sslmode=require"),
+        ("postgresql://u:hunter2@h/d?hunter3=x", "option"),
+        ("postgresql://u:hunter2@h/d?sslmode=hunter3", "sslmode"),
+        ("postgresql://u:hunter2@h/d?pooler=none", "option"),
+    ],
+)
+def test_an_address_that_cannot_work_is_refused_with_a_sentence_and_without_a_value(environment, url, named):
+    found = mistakes(environment | {"DATABASE_URL": url})
+
+    assert [mistake.split(":")[0] for mistake in found] == ["DATABASE_URL"]
+    assert named in found[0]
+    assert "hunter" not in found[0]
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("postgres://u:p@h/d", "postgresql+psycopg://u:p@h/d"),
+        ("POSTGRESQL://u:p@h/d", "postgresql+psycopg://u:p@h/d"),
+        ("postgresql+psycopg2://u:p@h/d", "postgresql+psycopg://u:p@h/d"),
+        ("postgresql+asyncpg://u:p@h/d", "postgresql+psycopg://u:p@h/d"),
+        (" postgresql://u:p@h/d ", "postgresql+psycopg://u:p@h/d"),
+        ("postgresql://u:p@[::1]:5433/d", "postgresql+psycopg://u:p@[::1]:5433/d"),
+        ("postgresql://h/d?sslmode=verify-full&sslrootcert=/ca.pem", "sslmode=verify-full"),
+        ("postgresql:///d?host=/var/run/postgresql", "postgresql+psycopg:///d?host="),
+        ("sqlite:////tmp/receiver.db", "sqlite:////tmp/receiver.db"),
+        ("sqlite+pysqlite:////tmp/receiver.db", "sqlite:////tmp/receiver.db"),
+    ],
+)
+def test_an_address_that_another_tool_writes_works(environment, url, meant):
+    assert meant in load_settings(environment | {"DATABASE_URL": url}).database_url
+
+
+@pytest.mark.parametrize("password", ["p/w", "p#w", "p%w", "p:w", "p?w", "p%40w"])
+def test_a_password_with_unusual_characters_reaches_the_driver_as_it_is(environment, password):
+    url = load_settings(environment | {"DATABASE_URL": f"postgresql://u:{password}@h:5433/d"}).database_url
+
+    parsed = make_url(url)
+    assert (parsed.password, parsed.host, parsed.port) == (password.replace("%40", "@"), "h", 5433)
+
+
+def test_options_that_a_pooler_would_refuse_are_refused_at_the_start(environment):
+    url = "postgresql://u:p@h/d?options=-csearch_path%3Dinbox"
+
+    assert load_settings(environment | {"DATABASE_URL": url})
+    assert "options" in mistakes(environment | {"DATABASE_URL": url, "DATABASE_POOLER": "1"})[0]
+
+
+def test_an_address_that_cannot_work_ends_every_command_with_78(environment):
+    receiver = Receiver({**environment, "DATABASE_URL": "postgresql://u:hun@hunter2:54x/d"})
+
+    command = receiver.flask("db", "upgrade", check=False)
+
+    assert command.returncode == 78
+    assert "DATABASE_URL" in command.stderr
+    assert "hun" not in command.stderr
+
+
+def test_commands_and_gunicorn_alike_exit_with_78(environment):
+    receiver = Receiver({**environment, "SECRET_KEY": "short"})
+
+    web = receiver.start("-m", "gunicorn", "wsgi:app")
+    command = receiver.flask("events", "list", check=False)
+
+    assert (command.returncode, web.wait(PATIENCE_SECONDS)) == (78, 78)
+    assert "SECRET_KEY" in command.stderr
+    assert "short" not in command.stderr.replace("too_short", "")
+
+
+@pytest.mark.parametrize("place", [{}, {"DYNO": "web.1", "DATABASE_URL": "postgres://u:p@db/x"}])
+def test_a_copy_of_the_example_changes_no_default(environment, place):
+    example = {name: value for name, value in dotenv_values(ROOT / ".env.example").items() if value}
+    environment.pop("HANDLER_TIMEOUT")
+
+    assert load_settings(example | environment | place) == load_settings(environment | place)
+
+
+def test_an_empty_variable_does_not_hide_what_the_file_says(tmp_path, monkeypatch, environment):
+    (tmp_path / ".env").write_text("MAX_ATTEMPTS=3\nWORKER_BATCH=7\nWORKER_PROCESSES=\n")
+    monkeypatch.delenv("PYTHON_DOTENV_DISABLED")
+    monkeypatch.setenv("MAX_ATTEMPTS", " ")
+    monkeypatch.setenv("WORKER_BATCH", "9")
+    monkeypatch.setenv("WORKER_PROCESSES", "2")
+
+    load_env_file(tmp_path / ".env")
+    settings = load_settings({**os.environ, **environment})
+
+    assert (settings.max_attempts, settings.worker_batch, settings.worker_processes) == (3, 9, 2)
+
+
+def test_a_file_is_kept_out_where_the_environment_says_so(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("MAX_ATTEMPTS=3\n")
+    monkeypatch.setenv("MAX_ATTEMPTS", "")
+    monkeypatch.setenv("PYTHON_DOTENV_DISABLED", "1")
+
+    load_env_file(tmp_path / ".env")
+
+    assert os.environ["MAX_ATTEMPTS"] == ""
+
+
+@pytest.mark.parametrize("address", [{}, {"DATABASE_URL": ""}, {"DATABASE_URL": " "}])
+@pytest.mark.parametrize("place", [LIVE, {"RENDER": "true"}, {"DYNO": "web.1"}])
+def test_no_database_is_chosen_in_silence_where_events_are_real(environment, address, place):
+    assert [mistake.split(":")[0] for mistake in mistakes(environment | place | address)] == ["DATABASE_URL"]
+
+
+def test_a_file_that_is_named_serves_live_on_a_machine_of_ones_own(environment):
+    assert load_settings(environment | LIVE | {"DATABASE_URL": "sqlite:////srv/receiver.db"})
+
+
+def test_the_database_by_default_is_said_once(environment, tmp_path):
+    with running(environment, DATABASE_URL="", EMBEDDED_WORKER="0") as receiver:
+        receiver.log = tmp_path / "log"
+        receiver.web()
+
+    assert receiver.log.read_text().count("database_by_default") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "named", "said"),
+    [
+        ({"SENANG_PAYLOAD_FIELDS": "event_id=id;event_type=type"}, "SENANG_PAYLOAD_FIELDS", "separates nothing"),
+        ({"SENANG_PAYLOAD_FIELDS": "event_id=id event_type=type"}, "SENANG_PAYLOAD_FIELDS", "separates nothing"),
+        ({"SENANG_PAYLOAD_FIELDS": "event_id=meta . id"}, "SENANG_PAYLOAD_FIELDS", "separates nothing"),
+        ({"SENANG_PAYLOAD_FIELDS": 'event_id="id"'}, "SENANG_PAYLOAD_FIELDS", "separates nothing"),
+        ({"SENANG_PAYLOAD_FIELDS": "event_id=a,event_id=b"}, "SENANG_PAYLOAD_FIELDS", "twice"),
+        ({"SENANG_PAYLOAD_FIELDS": "event_id=a,event_type=a"}, "SENANG_PAYLOAD_FIELDS", "one and the same path"),
+        ({"SENANG_PAYLOAD_FIELDS": "event_id"}, "SENANG_PAYLOAD_FIELDS", "dotted path"),
+        ({"SENANG_PAYLOAD_FIELDS": "event_id=a..b"}, "SENANG_PAYLOAD_FIELDS", "dotted path"),
+        ({"SENANG_WEBHOOK_SECRET": "x"}, "SENANG_WEBHOOK_SECRET", "SENANG_WEBHOOK_SECRETS"),
+        ({"SENANG_SIGNATURE_HEADERS": "x"}, "SENANG_SIGNATURE_HEADERS", "SENANG_SIGNATURE_HEADER"),
+        ({"SENANG_ENVIROMENT": "live"}, "SENANG_ENVIROMENT", "SENANG_ENVIRONMENT"),
+        ({"HANDLER_TIMEOUT": "nan"}, "HANDLER_TIMEOUT", "nan"),
+        ({"HANDLER_TIMEOUT": "inf"}, "HANDLER_TIMEOUT", "infinity"),
+        ({"PORT": "http"}, "PORT", "integer"),
+        ({"PORT": "70000"}, "PORT", "65535"),
+        ({"WEB_CONCURRENCY": "two"}, "WEB_CONCURRENCY", "integer"),
+        ({"WEB_CONCURRENCY": "0"}, "WEB_CONCURRENCY", "1"),
+        ({"TLS_CERTFILE": "/no/cert.pem", "TLS_KEYFILE": "/no/key.pem"}, "TLS_CERTFILE", "readable"),
+        ({"SENANG_WEBHOOK_SECRETS": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw, x"}, "SENANG_WEBHOOK_SECRETS", "white"),
+        ({"SENANG_SIGNATURE_ID_HEADER": "none"}, "SENANG_SIGNATURE_SCHEME", "id"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused_by_name_with_a_sentence(environment, changes, named, said):
+    found = mistakes(environment | changes)
+
+    assert [mistake.split(":")[0].split(" ")[0] for mistake in found] == [named]
+    assert said in found[0]
+
+
+def test_a_variable_of_the_partners_own_may_begin_as_ours_do(environment):
+    assert load_settings(environment | {"SENANG_API_KEY": "x", "SENANG_API_SECRET": "y", "SENANG_BASE_URL": "z"})
+
+
+def test_a_certificate_needs_its_own_key(environment, tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    certificate, key = self_signed(tmp_path / "one")
+    _, foreign = self_signed(tmp_path / "other")
+
+    assert load_settings(environment | {"TLS_CERTFILE": str(certificate), "TLS_KEYFILE": str(key)})
+    assert "TLS_KEYFILE" in mistakes(environment | {"TLS_CERTFILE": str(certificate), "TLS_KEYFILE": str(foreign)})[0]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:x@h/d?port=hunter2",
+        "postgresql://u:x@h/d?port=hunter2,5",
+        "postgresql://u:x@h/d?port=99999",
+        "postgresql://u:x@hunter2..x/d",
+        f"postgresql://u:x@{'hunter2' * 10}/d",
+        "postgresql://u:x@h/d?sslmode=require&sslmode=disable",
+        "postgresql://u:x@h/d?gssencmode=hunter2",
+        "postgresql://u:x@h/d?connect_timeout=hunter2",
+        f"sqlite:///{'hunter2' * 50}.db",
+        "sqlite:////proc/hunter2/x.db",
+    ],
+)
+def test_an_address_that_nothing_can_be_reached_at_is_refused_without_its_value(environment, url):
+    (mistake,) = mistakes(environment | {"DATABASE_URL": url})
+
+    assert mistake.startswith("DATABASE_URL: cannot be used:")
+    assert "hunter2" not in mistake
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:x@/d?host=a:1&host=b:2", "postgresql://u:x@/d?host=h1,h2&port=1,2"])
+def test_an_address_of_several_hosts_may_be_used(environment, url):
+    assert load_settings(environment | {"DATABASE_URL": url}).database_url
+
+
+GUESSABLE = {
+    "SECRET_KEY": [
+        "0123456789abcdef0123456789abcdef", "my-super-secret-key-for-the-receiver",
+        "Passw0rd-password-PASSWORD-1234567",
+        "qwertyuiopasdfghjklzxcvbnm123456", "abcdefghijklmnopqrstuvwxyz012345", "insecure-9fe1c7b2a4d8e3f6b5a1c2d7",
+    ],
+    "METRICS_TOKEN": [
+        "a", "0123456789abcde", "metrics-password-7", "x" * 40, "abcabcabcabcabcabc", "deadbeefdeadbeef9",
+        "secret-of-prometheus",
+    ],
+    "PAYLOAD_KEYS": [
+        "0123456789abcdef" * 4, "8f1c2b7d4e5a69780123456789abcdef0fedcba98765432113579bdf02468ace",
+        "deadbeefcafef00d" * 4,
+    ],
+    "SENANG_WEBHOOK_SECRETS": [
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", f"whsec_{'MTIzNDU2' * 5}",
+    ],
+}  # fmt: skip
+"""Secrets that work, and that everybody can read or guess."""
+UNFILLED = {
+    "SECRET_KEY": [
+        "please-change-me-please-change-me-1", "CHANGE_THIS_TO_SOMETHING_RANDOM_12",
+        "your-secret-key-goes-here-0123456789",
+        "<replace with your own secret key 1>", "example-example-example-0123456789",
+        "placeholder0123456789abcdefghijkl",
+    ],
+    "METRICS_TOKEN": [
+        "changeme-changeme-9", "your-token-0123456789", "token-here-0123456789", "a token", '"quoted-0123456789"',
+    ],
+    "PAYLOAD_KEYS": ["changemeChangeme0123456789abcdefABCDEFghij0=", "your-payload-key-here"],
+    "SENANG_WEBHOOK_SECRETS": [
+        "whsec_changemechangemechangemechangeme", "whsec_yourSecretHere0123456789abcdefghij",
+    ],
+}  # fmt: skip
+"""What asks to be replaced."""
+
+
+@pytest.fixture
+def live(environment):
+    """Settings with which `live` starts."""
+    return environment | LIVE | {"DATABASE_URL": "sqlite:////srv/receiver.db"}
+
+
+def named(found):
+    return [sentence.split(":")[0] for sentence in found]
+
+
+def test_live_refuses_what_everybody_can_read_or_guess_by_name_and_a_sandbox_says_it(environment, live):
+    sandbox = {**live, "SENANG_ENVIRONMENT": "sandbox"}
+    assert load_settings(live).doubts == load_settings(sandbox).doubts == ()
+
+    for name, values in GUESSABLE.items():
+        for value in values:
+            found, doubts = mistakes(live | {name: value}), load_settings(sandbox | {name: value}).doubts
+
+            assert (named(found), named(doubts)) == ([name], [name]), value
+            assert value == "a" or value not in found[0]
+
+
+def test_what_asks_to_be_replaced_is_refused_everywhere(environment):
+    taken = []
+    for name, values in UNFILLED.items():
+        for value in values:
+            try:
+                load_settings(environment | {name: value})
+                taken.append(value)
+            except ConfigurationError as error:
+                assert named(error.mistakes) == [name], value  # noqa: PT017 - one test walks all cases
+
+    assert taken == []
+
+
+def test_live_refuses_a_signature_key_that_can_be_guessed_whatever_its_encoding(live, environment):
+    short = {"SENANG_SIGNATURE_MINIMUM_KEY_BYTES": "1"}
+    for scheme, encoding, secret in (
+        ("github", "utf-8", "a1b2c3"),
+        ("github", "utf-8", "a1b2c3d4e5f6g7h"),
+        ("github", "hex", "a1b2c3d4e5f60718293a4b5c6d7e8f"),
+        ("stripe", "base64", "obLD1OX2Bxgp"),
+        ("standard-webhooks", "", "whsec_obLD1OX2Bxgp"),
+    ):
+        changes = short | {
+            "SENANG_SIGNATURE_SCHEME": scheme,
+            "SENANG_SIGNATURE_SECRET_ENCODING": encoding,
+            "SENANG_WEBHOOK_SECRETS": secret,
+        }
+        assert named(mistakes(live | changes)) == ["SENANG_WEBHOOK_SECRETS"], secret
+        assert named(load_settings(environment | LIVE | changes | {"SENANG_ENVIRONMENT": "sandbox"}).doubts) == [
+            "SENANG_WEBHOOK_SECRETS"
+        ]
+
+
+def test_fresh_secrets_are_never_taken_for_guessable_ones(live):
+    for _ in range(300):
+        fresh = {"METRICS_TOKEN": token_urlsafe(24), "PAYLOAD_KEYS": token_hex(32), "SECRET_KEY": token_urlsafe(32)}
+        assert load_settings(live | fresh | {"SENANG_WEBHOOK_SECRETS": f"whsec_{b64encode(token_bytes(32)).decode()}"})
+
+
+def test_a_secret_may_be_called_so_by_whoever_issues_it(live):
+    assert load_settings(live | {"SENANG_SIGNATURE_SCHEME": "github", "SENANG_WEBHOOK_SECRETS": "secret_live_9aQx7Lr2"})
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("METRIC_TOKEN", "METRICS_TOKEN"),
+        ("PAYLOAD_KEY", "PAYLOAD_KEYS"),
+        ("DATABSE_URL", "DATABASE_URL"),
+        ("TLS_CERT_FILE", "TLS_CERTFILE"),
+        ("REQUIRE_HTTP", "REQUIRE_HTTPS"),
+        ("MAX_ATTEMPT", "MAX_ATTEMPTS"),
+        ("AUDIT_RETENTION_DAY", "AUDIT_RETENTION_DAYS"),
+        ("TRUSTED_PROXYS", "TRUSTED_PROXIES"),
+        ("WEB_CONCURENCY", "WEB_CONCURRENCY"),
+        ("FLASK_DEBUGG", "FLASK_DEBUG"),
+    ],
+)
+def test_a_name_that_is_nearly_a_setting_is_refused_in_live_and_said_in_a_sandbox(live, name, meant):
+    said = [f"{name}: is no setting. Is {meant} meant?"]
+
+    assert mistakes(live | {name: "x"}) == said
+    assert list(load_settings({**live, "SENANG_ENVIRONMENT": "sandbox", name: "x"}).doubts) == said
+
+
+def test_names_of_other_programs_raise_no_doubt(live):
+    theirs = (
+        "PATH", "HOME", "PORTS", "PGDATABASE", "DATABASE_PUBLIC_URL", "DATABASE_PRIVATE_URL", "DATABASE_URL_2",
+        "SECRET_KEY_BASE",
+        "TEST_DATABASE_URL", "DJANGO_SECRET_KEY", "AWS_SECRET_ACCESS_KEY", "HEROKU_APP_NAME", "FLASK_APP", "FLASK_ENV",
+        "GUNICORN_CMD_ARGS", "PROMETHEUS_MULTIPROC_DIR", "PYTHON_DOTENV_DISABLED", "RELAY_SECRET", "WORKER_ID", "TZ",
+    )  # fmt: skip
+
+    assert load_settings(live | dict.fromkeys(theirs, "x")).doubts == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("SENANG_SECRET", " Is SENANG_WEBHOOK_SECRETS meant?"),
+        ("SENANG_ENV", " Is SENANG_ENVIRONMENT meant?"),
+        ("SENANG_TOLERANCE", " Is SENANG_TIMESTAMP_TOLERANCE meant?"),
+        ("SENANG_SCHEME", " Is SENANG_SIGNATURE_SCHEME meant?"),
+        ("SENANG_API_KEY", ""),
+    ],
+)
+def test_a_name_of_ours_that_is_no_setting_is_said_and_may_be_the_partners_own(live, name, hint):
+    said = (f"{name}: is no setting of the receiver, which leaves it alone.{hint}",)
+
+    assert load_settings(live | {name: "x"}).doubts == said
+
+
+def test_a_start_says_its_doubts_once_and_without_a_value(environment, tmp_path):
+    with running(environment, METRICS_TOKEN="hunter2", SENANG_TENANT="hunter3") as receiver:
+        receiver.log = tmp_path / "log"
+        receiver.web()
+        eventually(lambda: "worker_started" in receiver.log.read_text() or receiver.answers("/readyz"))
+
+    said = [line for line in receiver.log.read_text().splitlines() if "doubtful_setting" in line]
+    assert sorted(json.loads(line)["setting"] for line in said) == [
+        "METRICS_TOKEN", "PAYLOAD_KEYS", "SECRET_KEY", "SENANG_TENANT", "SENANG_WEBHOOK_SECRETS",
+    ]  # fmt: skip
+    assert sum("less than 16 characters" in line for line in said) == 1
+    assert "hunter" not in receiver.log.read_text()

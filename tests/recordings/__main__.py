@@ -1,5 +1,0 @@
-"""`make recordings`."""
-
-from tests.recordings import record
-
-record()
