@@ -113,8 +113,24 @@ DETECTORS = (
         re.compile(r"[=:]"),
     ),
     Detector(
+        ("secret",),
+        re.compile(r"(?<![\w-])(?:gh[a-z]_|github_pat_|glpat-|xox[a-z]-|A[KS]IA|AIza|ya29\.)(?!\[)[\w.-]{10,}"),
+        ("ghp_16C7e42F292c6912E7710c838347Ae178B4a",),
+        re.compile(r"gh[a-z]_|git|glpat|xox|A[KS]IA|AIza|ya29"),
+    ),
+    Detector(
+        ("secret",),
+        re.compile(
+            r"(?<![A-Za-z])(?:cv[vc]2?|pin|security code|kata laluan)"
+            r"(?:\s{0,3}[=:]\s{0,3}|\s{1,3})[0-9]{3,8}(?![0-9])",
+            re.I,
+        ),
+        ("CVV: 123",),
+        re.compile(r"[Cc][Vv]|[Pp][Ii][Nn]|[Cc][Oo][Dd][Ee]|[Ll][Uu][Aa][Nn]"),
+    ),
+    Detector(
         ("e-mail",),
-        re.compile(r"(?<![\w.+%-])[\w.+%-]+@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"),
+        re.compile(r"(?<![\w.+%-])[\w.+%-]+@(?:[A-Za-z][\w-]{0,62}|[\w-]{1,63}(?=\.))(?:\.[\w-]{1,63}){0,8}"),
         ("siti@example.com",),
         re.compile(r"@"),
     ),
@@ -129,6 +145,15 @@ DETECTORS = (
         re.compile(rf"(?<![\w'@.-])(?:{_NAME} ){{1,4}}{_BETWEEN_NAMES}(?: {_NAME}){{1,4}}"),
         ("Siti Nurhaliza binti Osman",),
         re.compile(rf" {_BETWEEN_NAMES} "),
+    ),
+    Detector(
+        ("name",),
+        re.compile(
+            rf"(?<![\w'@.-])(?:Encik|Puan|Cik|Tuan|Dato'?|Datuk|Datin|Tan Sri|Dr\.?|Mrs?\.?|Ms\.?)"
+            rf" {_NAME}(?: {_NAME}){{0,3}}"
+        ),
+        ("Puan Siti Nurhaliza",),
+        re.compile(r"Encik|Puan|Cik|Tuan|Dat|Tan Sri|Dr|M[rs]"),
     ),
     Detector(
         ("account",),
@@ -153,6 +178,12 @@ DETECTORS = (
         re.compile(r"(?<![\w-])[A-Z][0-9]{7,8}[A-Z]?(?![\w-])"),
         ("A12345678",),
         re.compile(r"[A-Z][0-9]{7}"),
+    ),
+    Detector(
+        ("device",),
+        re.compile(r"(?<![\w:-])[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}(?![\w:-])"),
+        ("00:1A:2B:3C:4D:5E",),
+        re.compile(r"(?:[:-][0-9A-Fa-f]{2}){5}"),
     ),
     Detector(
         ("location",),

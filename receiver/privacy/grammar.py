@@ -104,6 +104,9 @@ _AREA_AND_NUMBER = re.compile(r"0[1-9][0-9]{7}")
 _PLATE = re.compile(r"(?:(?P<prefix>[A-HJ-NP-Z]{1,3})[-_/.]?[1-9][0-9]{2,3}[A-HJ-NP-Z]?)", re.I)
 _SHORT_CODE = re.compile(r"[A-Z][1-9][0-9]{2}", re.I)
 _DOCUMENT = re.compile(r"(?P<prefix>[A-Z]{1,2})[-_/.]?[0-9]{6,9}[A-Z]?", re.I)
+_OFFICERS = re.compile(r"(?P<prefix>[A-Z])/[0-9]{4,7}", re.I)
+"""The numbers of police and army officers."""
+_TAX = re.compile(r"(?P<prefix>SG|OG|IG)[-_/.]?[0-9]{9,12}", re.I)
 _IDENTIFIER = re.compile(r"[$@_]{0,2}[A-Za-z][A-Za-z0-9]*(?:[_.:-]{1,2}[A-Za-z0-9]+)*_?|[0-9]{1,3}")
 _LONG_NUMBER = re.compile(r"[0-9]{5}")
 
@@ -220,8 +223,8 @@ def _is_capitalised(letters: str) -> bool:
 
 
 def _is_document(text: str) -> bool:
-    """Whether the text is as a number plate or a passport is: one to three letters, digits, perhaps a letter."""
-    for shape in (_PLATE, _DOCUMENT):
+    """Whether the text looks like a number plate, a passport, or the number of an officer or of a taxpayer."""
+    for shape in (_PLATE, _DOCUMENT, _OFFICERS, _TAX):
         found = shape.fullmatch(text)
         if found and found["prefix"].lower() not in REFERENCE_PREFIXES and not _SHORT_CODE.fullmatch(text):
             return True

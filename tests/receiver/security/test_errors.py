@@ -13,6 +13,7 @@ from receiver.registry import PermanentFailure, RetryLater, handles, shows_messa
 from receiver.store.models import AuditEntry, StoredEvent
 from tests.receiver.databases import both_databases, on_postgresql
 
+HERE = r"tests/receiver/security/test_errors\.py"
 NAME = "Nurhaliza Osman"
 SHADOWS = (NAME, NAME.upper(), NAME.lower(), NAME[:9], NAME[9:], NAME[::-1], quote(NAME), NAME.encode().hex())
 
@@ -150,7 +151,7 @@ def test_an_operator_reads_the_type_the_place_in_the_handler_and_what_caused_it(
     quoting("made-up type", 3)
     work()
 
-    place = r"tests/security/test_errors\.py:[0-9]+ in"
+    place = r"tests/receiver/security/test_errors\.py:[0-9]+ in"
     assert re.fullmatch(rf"RuntimeError at {place} cause, caused by KeyError", stored("evt_1").last_error)
     assert re.fullmatch(
         rf"ExceptionGroup at {place} group, together with ValueError, together with ExceptionGroup, "
@@ -174,7 +175,7 @@ def test_a_row_that_the_database_refuses_is_told_by_its_code_and_not_by_what_sta
     work()
 
     assert re.match(
-        r"IntegrityError \[constraint \((23505|SQLITE_CONSTRAINT_PRIMARYKEY)\)\] at tests/security/test_errors\.py:",
+        rf"IntegrityError \[constraint \((23505|SQLITE_CONSTRAINT_PRIMARYKEY)\)\] at {HERE}:",
         stored("evt_1").last_error,
     )
     assert not [shadow for shadow in SHADOWS if shadow in kept()]
@@ -208,7 +209,7 @@ def test_what_a_handler_says_of_a_permanent_failure_is_shown_without_the_payload
     work()
 
     assert re.match(
-        r"PermanentFailure: product TRAVEL is not sold to \[text 15\] \(at tests/security/test_errors\.py:[0-9]+ in ",
+        rf"PermanentFailure: product TRAVEL is not sold to \[text 15\] \(at {HERE}:[0-9]+ in ",
         stored("evt_1").last_error,
     )
 

@@ -13,7 +13,9 @@ PARTIES = (
 TOLD_BY_NOBODY = {
     "Chinese name", "Indian name", "other name", "name as a reference", "name encoded", "passport with words",
     "account", "number plate", "account with words", "address", "birth date with words", "health", "free text",
-    "markup", "JSON within text", "address on the web",
+    "markup", "JSON within text", "address on the web", "XML", "account of more banks", "base64 of a name",
+    "birth date in words", "driving licence", "home", "illness", "name in capitals with commas", "name of a firm",
+    "name of a hospital", "place", "police and army number", "tax number", "vehicle", "hardware address",
 }  # fmt: skip
 """Kinds that free text hides only when the payload holds the value: a name looks like any other word."""
 
