@@ -28,13 +28,13 @@ chromium: $(VENV)/ready-dev      ## Debian's headless shell as root, else what i
 	@$(BIN)/python -m tests.receiver.browser.chromium --bring
 	@$(BIN)/python -m tests.receiver.browser.nginx --bring
 
-screenshots: chromium            ## the pictures in README.md, of the real page
+screenshots: chromium            ## the pictures in README.md and docs, of the real page
 	$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.receiver.browser.screenshots
 
 soak: $(VENV)/ready-dev          ## the long fault runs
 	$(PYTEST) -m soak --timeout 3000
 
-bench: $(BENCH)/ready             ## beside other receivers and queues: bench/RESULTS.md and README's table; half an hour
+bench: $(BENCH)/ready             ## beside other receivers and queues: bench/RESULTS.md and docs/performance.md; half an hour
 	command -v wrk redis-server >/dev/null || apt-get install -y --no-install-recommends wrk redis-server
 	$(BENCH)/bin/python -W ignore -m bench
 
@@ -49,7 +49,7 @@ lint: $(VENV)/ready-dev          ## style and types; tests/receiver/test_style.p
 audit: $(VENV)/ready-dev         ## is a hole known in what requirements.txt pins? Needs an index that has advisories
 	@$(BIN)/python -m tests.receiver.advisories
 
-recordings: $(VENV)/ready-dev    ## the terminal output in README.md, by running the commands
+recordings: $(VENV)/ready-dev    ## the terminal output in docs, by running the commands
 	$(BIN)/python -m tests.receiver.recordings
 
 lock: $(VENV)/ready-dev          ## pin what pyproject.toml names, with hashes

@@ -1,6 +1,6 @@
 """`make bench`: everything that is measured, one after the other on a quiet machine, and what came out in writing.
 
-A bench that misses what is expected of it fails the run, when all have run and RESULTS.md and README.md are written.
+A bench that misses its bar fails the run, after all have run and RESULTS.md and docs/performance.md are written.
 """
 
 import subprocess

@@ -1,4 +1,4 @@
-"""Writes what was measured where people read it: all of it in bench/RESULTS.md, one table in README.md.
+"""Writes what was measured where people read it: all of it in bench/RESULTS.md, one table in docs/performance.md.
 
 `python -m bench.report FILE…` takes the JSON documents of the benches. Each has a `section`, the first one also the
 `machine` and the `table`.
@@ -25,11 +25,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.report", description=__doc__)
     parser.add_argument("documents", type=Path, nargs="+", help="what the benches wrote to --json")
     parser.add_argument("--results", type=Path, default=ROOT / "bench" / "RESULTS.md")
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "performance.md")
     options = parser.parse_args()
     documents = [json.loads(path.read_text()) for path in options.documents]
     options.results.write_text(results(documents))
-    write_table(options.readme, documents[0]["table"])
+    write_table(options.page, documents[0]["table"])
 
 
 def results(documents: Sequence[Document]) -> str:

@@ -74,7 +74,7 @@ def section(fields: Fields, conditions: Conditions) -> str:
 
 
 def table(fields: Fields) -> str:
-    """The few figures that belong into a README, as Markdown."""
+    """The few figures for docs/performance.md, as Markdown."""
     field = fields["postgresql"]
     rows = [
         f"| {_title(name, field)} | {field.median(name, _per_second):,.0f}"

@@ -1,4 +1,4 @@
-"""Every setting, once, with its comment. To add one: a field here, a line in README.md and in .env.example.
+"""Every setting, once, with its comment. To add one: a field here, a line in docs/settings.md and in .env.example.
 
 `load_settings()` reads the environment, lists all mistakes at once by name (never by value) and refuses
 combinations that are unsafe. What may well be a mistake, and would hurt a first try if it were refused, is a doubt:

@@ -1,4 +1,4 @@
-"""What a process knows to be noted already. What is noted is decided in observations.py."""
+"""What a process knows to be noted already. What is noted is decided in novelty.py."""
 
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""README.md is true: what it says that commands print, they print."""
+"""README.md and docs/ are true: what they say that commands print, the commands print."""
 
 import re
 import socket

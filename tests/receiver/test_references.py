@@ -16,15 +16,14 @@ from receiver.cli import events, init, senang, users
 from receiver.worker import processes as worker
 from tests.receiver.processes import ROOT
 
+FOLDERS = ("app", "bench", "docs", "migrations", "receiver", "tests", ".ci")
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "bench/RESULTS.md")]
-DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
+DOCUMENTS += sorted((ROOT / "docs").rglob("*.md"))
 SOURCES = [ROOT / "gunicorn.conf.py", ROOT / "wsgi.py"]
-SOURCES += [
-    path for folder in ("app", "bench", "docs", "migrations", "tests") for path in (ROOT / folder).rglob("*.py")
-]
+SOURCES += [path for folder in FOLDERS if folder != ".ci" for path in (ROOT / folder).rglob("*.py")]
 CODE = re.compile(r"```.*?\n(.*?)```|(?<!`)`([^`\n]+)`", re.DOTALL)
 FILE = re.compile(
-    r"(?<![\w/.<-])(?:app|bench|docs|migrations|tests|\.ci)/[\w./-]*\w|(?<![\w/.-])[a-z_]\w*\.(?:py|md)\b"
+    r"(?<![\w/.<-])(?:app|bench|docs|migrations|receiver|tests|\.ci)/[\w./-]*\w|(?<![\w/.-])[a-z_]\w*\.(?:py|md)\b"
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)|\b(?:src|srcset|href)=\"([^\"]+)\"")
 TARGET = re.compile(r"\bmake ((?:[a-z]+-)*[a-z]+)")
@@ -50,8 +49,7 @@ def prose(path: Path) -> str:
 @cache
 def files() -> set[str]:
     """The names of our own files, and their paths."""
-    places = ("app", "bench", "docs", "migrations", "tests", ".ci")
-    paths = [path for place in places for path in (ROOT / place).rglob("*")] + list(ROOT.glob("*.*"))
+    paths = [path for place in FOLDERS for path in (ROOT / place).rglob("*")] + list(ROOT.glob("*.*"))
     relative = {str(path.relative_to(ROOT)) for path in paths}
     return relative | {Path(name).name for name in relative}
 

@@ -114,7 +114,7 @@ def test_every_setting_is_explained(name):
     documented = (
         "SENANG_SIGNATURE_*" if name.startswith("SENANG_SIGNATURE_") and name[17:].lower() in SCHEME_AXES else name
     )
-    assert f"`{documented}`" in (ROOT / "README.md").read_text()
+    assert f"`{documented}`" in (ROOT / "docs" / "settings.md").read_text()
 
 
 def test_every_route_declares_its_access(app):

@@ -1,4 +1,4 @@
-"""`python -m tests.receiver.browser.screenshots`: the pictures in README.md, of the real page in light and in dark."""
+"""`python -m tests.receiver.browser.screenshots`: the pictures in README.md and docs/, in light and in dark."""
 
 from collections.abc import Callable
 from pathlib import Path

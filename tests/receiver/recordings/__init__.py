@@ -1,7 +1,7 @@
-"""Terminal output for README.md, recorded by running the commands: `make recordings`.
+"""Terminal output for the documents, recorded by running the commands: `make recordings`.
 
-A recording stands in README.md between `<!-- recorded: NAME -->` and `<!-- end -->`. To add one, put the two marks
-there and a line into `RECORDINGS`.
+A recording stands in a document of docs/ between `<!-- recorded: NAME -->` and `<!-- end -->`. To add one, put the two
+marks into the document and a line into `RECORDINGS`.
 """
 
 import re
@@ -13,15 +13,15 @@ from pathlib import Path
 from tests import inherited
 
 ROOT = Path(__file__).parents[3]
-README = ROOT / "README.md"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # the one of the Standard Webhooks specification
 DELIVERY = "tests/receiver/recordings/delivery.http"
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A command as a reader types it, and what of its environment matters."""
+    """A command as a reader types it, what of its environment matters, and the document that shows its output."""
 
+    document: str
     arguments: tuple[str, ...]
     environment: dict[str, str]
 
@@ -43,25 +43,25 @@ _SETTINGS = {
     "SECRET_KEY": "0123456789abcdef" * 2,
 }
 RECORDINGS = {
-    "doctor": Recording(("senang", "doctor", DELIVERY), {"SENANG_WEBHOOK_SECRETS": SECRET}),
-    "scenarios": Recording(("senang", "scenarios"), _SETTINGS),
+    "doctor": Recording("docs/first-delivery.md", ("senang", "doctor", DELIVERY), {"SENANG_WEBHOOK_SECRETS": SECRET}),
+    "scenarios": Recording("docs/rehearsal.md", ("senang", "scenarios"), _SETTINGS),
 }
 
 
 def recorded(name: str) -> str:
-    """What README.md says that the command prints."""
-    found = re.search(_block(name), README.read_text(), re.DOTALL)
-    assert found, f"README.md has no recording of {name}"
+    """What the document says that the command prints."""
+    document = RECORDINGS[name].document
+    found = re.search(_block(name), (ROOT / document).read_text(), re.DOTALL)
+    assert found, f"{document} has no recording of {name}"
     return found[1]
 
 
 def record() -> None:
-    """Run every command, and write what it prints into README.md."""
-    text = README.read_text()
+    """Run every command, and write what it prints into its document."""
     for name, recording in RECORDINGS.items():
+        path = ROOT / recording.document
         block = f"<!-- recorded: {name} -->\n```\n$ {recording.command}\n{recording.play()}\n```\n<!-- end -->"
-        text = re.sub(_block(name), lambda _, block=block: block, text, flags=re.DOTALL)
-    README.write_text(text)
+        path.write_text(re.sub(_block(name), lambda _, block=block: block, path.read_text(), flags=re.DOTALL))
 
 
 def _block(name: str) -> str:
