@@ -9,11 +9,11 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.orm.util import identity_key
 
 from receiver.database.columns import Base, UtcDateTime
+from receiver.database.insert import insert_into
 from receiver.protocol.envelope import Event
 from receiver.registry import PermanentFailure
 
@@ -61,8 +61,9 @@ def _upsert(model: type[Base], dialect: str, columns: tuple[str, ...]) -> Any:
     """Insert the row, or change it if what is inserted is newer. Returns a row if it did."""
     table: Any = model.__table__
     changed = (*columns, *_ORDER)
-    insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
-    insert = insert.values({name: sa.bindparam(name, type_=table.c[name].type) for name in ("reference", *changed)})
+    insert = insert_into(table, dialect).values(
+        {name: sa.bindparam(name, type_=table.c[name].type) for name in ("reference", *changed)}
+    )
     is_newer = sa.tuple_(*(insert.excluded[name] for name in _ORDER)) > sa.tuple_(*(table.c[name] for name in _ORDER))
     values = {name: insert.excluded[name] for name in changed}
     upsert = insert.on_conflict_do_update(index_elements=["reference"], set_=values, where=is_newer)

@@ -26,11 +26,11 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 from werkzeug.security import check_password_hash, generate_password_hash
 
 from receiver.database.engine import reading, writing
+from receiver.database.insert import insert_into
 from receiver.privacy.sealing import body_digest
 from receiver.store.audit import record, write_sums
 from receiver.store.inbox import Inbox
@@ -95,7 +95,7 @@ def sign_out(inbox: Inbox, user_id: int, session_id: str, *, everywhere: bool, r
             session.execute(sa.update(User).where(User.id == user_id).values(generation=User.generation + 1))
         session.execute(sa.delete(EndedSession).where(EndedSession.ends_at < inbox.now()))
         ended = {"session_id": session_id, "ends_at": inbox.now(plus=SESSION_SECONDS)}
-        session.execute(_insert(inbox)(EndedSession).values(ended).on_conflict_do_nothing())
+        session.execute(insert_into(EndedSession, inbox.engine.dialect.name).values(ended).on_conflict_do_nothing())
         result = "signed out everywhere" if everywhere else "signed out"
         record(session, inbox, "sign_out", result, actor=user.name, request_id=request_id)
 
@@ -121,7 +121,9 @@ def add(inbox: Inbox, name: str, password: str, *, role: str, actor: str, replac
     hashed = _hashed(password)
     row = {"name": name, "password_hash": hashed, "role": role, "created_at": inbox.now()}
     with writing(inbox.engine) as session:
-        added = session.scalar(_insert(inbox)(User).values(row).on_conflict_do_nothing().returning(User.id))
+        added = session.scalar(
+            insert_into(User, inbox.engine.dialect.name).values(row).on_conflict_do_nothing().returning(User.id)
+        )
         if added is not None:
             record(session, inbox, "users", "added", actor=actor, detail=f"user {added}: {name}, {role}")
             return
@@ -226,7 +228,11 @@ def _failures(session: Session, inbox: Inbox, source: str, window: timedelta) ->
     """The count of a source, made if need be, and locked."""
     row = {"source": source, "failures": 0, "ends_at": inbox.now(plus=window.total_seconds())}
     same = {"failures": SignInFailures.failures}
-    insert = _insert(inbox)(SignInFailures).values(row).on_conflict_do_update(index_elements=["source"], set_=same)
+    insert = (
+        insert_into(SignInFailures, inbox.engine.dialect.name)
+        .values(row)
+        .on_conflict_do_update(index_elements=["source"], set_=same)
+    )
     counted: SignInFailures = session.scalars(insert.returning(SignInFailures)).one()
     return counted
 
@@ -246,10 +252,6 @@ def _sources(inbox: Inbox, address: str, name: str) -> _Sources:
 
 def _digest(inbox: Inbox, kind: str, text: str) -> str:
     return body_digest(f"sign-in {kind}: {text}".encode(), inbox.settings.payload_keys)
-
-
-def _insert(inbox: Inbox) -> Any:
-    return postgresql.insert if inbox.engine.dialect.name == "postgresql" else sqlite.insert
 
 
 def _usable(name: str) -> bool:

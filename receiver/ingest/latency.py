@@ -11,12 +11,12 @@ from contextlib import suppress
 from datetime import datetime
 
 import structlog
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from receiver.database.causes import cause_of
 from receiver.database.engine import writing
+from receiver.database.insert import insert_into
 from receiver.store.models import HourlySum
 
 BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -61,9 +61,9 @@ def _counted(now: datetime, milliseconds: float) -> tuple[datetime, str]:
 
 
 def _add(engine: Engine, counts: Counter[tuple[datetime, str]]) -> None:
-    dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
     with writing(engine) as session:
         for (hour, bucket), number in sorted(counts.items()):  # all writers lock the rows in one order
-            insert = dialect.insert(HourlySum).values(hour=hour, kind=KIND, name=bucket, occurrences=number)
+            insert = insert_into(HourlySum, engine.dialect.name)
+            insert = insert.values(hour=hour, kind=KIND, name=bucket, occurrences=number)
             total = {"occurrences": HourlySum.occurrences + insert.excluded.occurrences}
             session.execute(insert.on_conflict_do_update(index_elements=["hour", "kind", "name"], set_=total))

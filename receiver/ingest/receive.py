@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from receiver.database.engine import writing
+from receiver.database.insert import insert_into
 from receiver.ingest.arrivals import Arrival
 from receiver.privacy.card_data import cut_authentication_data, drop_authentication_data
 from receiver.privacy.sealing import body_digest, seal
@@ -94,9 +94,8 @@ def quarantine_stale(inbox: Inbox, event: Event | UnusablePayload, delivery: Del
 
 def insert_event(session: Session, row: dict[str, Any]) -> int | None:
     """The new row's ID, or None when a unique index says that it is here already."""
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(StoredEvent).values(row).on_conflict_do_nothing().returning(StoredEvent.id)
-    inserted: int | None = session.scalar(statement)
+    insert = insert_into(StoredEvent, session.get_bind().dialect.name).values(row)
+    inserted: int | None = session.scalar(insert.on_conflict_do_nothing().returning(StoredEvent.id))
     return inserted
 
 

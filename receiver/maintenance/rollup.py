@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from receiver.database.engine import reading, writing
+from receiver.database.insert import insert_into
 from receiver.store.audit import WRONG_PATH
 from receiver.store.inbox import Inbox
 from receiver.store.models import AuditEntry, HourlySum, SummedUntil
@@ -73,8 +73,8 @@ def _results(session: Session, rows: sa.ColumnElement[bool]) -> Select:
 
 
 def _add(session: Session, sums: Select) -> None:
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(HourlySum).from_select(["hour", "kind", "name", "occurrences"], sums)
+    insert = insert_into(HourlySum, session.get_bind().dialect.name)
+    insert = insert.from_select(["hour", "kind", "name", "occurrences"], sums)
     total = HourlySum.occurrences + insert.excluded.occurrences
     session.execute(insert.on_conflict_do_update(index_elements=["hour", "kind", "name"], set_={"occurrences": total}))
 

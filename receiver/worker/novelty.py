@@ -16,10 +16,10 @@ from typing import Any
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.dialects import postgresql, sqlite
 
 from receiver.database.causes import cause_of
 from receiver.database.engine import reading, writing
+from receiver.database.insert import insert_into
 from receiver.privacy.grammar import is_identifier_key
 from receiver.privacy.remembered import remembered
 from receiver.protocol.envelope import Event
@@ -75,8 +75,8 @@ def _note(inbox: Inbox, observed: Observed, events: Sequence[Event]) -> None:
     rows = [{"kind": "field", "name": name} for name in sorted(names)]
     rows += [{"kind": "type", "name": name} for name in sorted(types)]
     if rows:
-        dialect = postgresql if inbox.engine.dialect.name == "postgresql" else sqlite
-        insert = dialect.insert(sa.inspect(Observation).local_table).values(first_seen_at=inbox.now())
+        observations = sa.inspect(Observation).local_table
+        insert = insert_into(observations, inbox.engine.dialect.name).values(first_seen_at=inbox.now())
         with writing(inbox.engine) as session:
             session.connection().execute(insert.on_conflict_do_nothing(), rows)
     if len(observed.types) >= MOST_TYPES:
