@@ -17,13 +17,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from receiver.database.causes import cause_of
 from receiver.database.engine import writing
 from receiver.database.insert import insert_into
-from receiver.store.models import HourlySum
+from receiver.store.models import BEYOND, LATENCY, HourlySum
 
 BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 """Upper bounds in milliseconds; what is longer counts as `BEYOND`."""
-BEYOND = "more"
 _NAMES = [*map(str, BUCKETS), BEYOND]
-KIND = "latency"
 WRITE_SECONDS = 5.0
 MOST_NOTED = 200_000
 """While the database can't be written, what is more is forgotten."""
@@ -64,6 +62,6 @@ def _add(engine: Engine, counts: Counter[tuple[datetime, str]]) -> None:
     with writing(engine) as session:
         for (hour, bucket), number in sorted(counts.items()):  # all writers lock the rows in one order
             insert = insert_into(HourlySum, engine.dialect.name)
-            insert = insert.values(hour=hour, kind=KIND, name=bucket, occurrences=number)
+            insert = insert.values(hour=hour, kind=LATENCY, name=bucket, occurrences=number)
             total = {"occurrences": HourlySum.occurrences + insert.excluded.occurrences}
             session.execute(insert.on_conflict_do_update(index_elements=["hour", "kind", "name"], set_=total))

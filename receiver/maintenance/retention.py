@@ -26,7 +26,14 @@ from receiver.privacy.sealing import CannotUnseal, unseal
 from receiver.store.audit import record
 from receiver.store.inbox import Inbox
 from receiver.store.masked import masked_body
-from receiver.store.models import AuditEntry, CapturedDelivery, Heartbeat, HourlySum, StoredEvent
+from receiver.store.models import (
+    UNPARSED_DAYS,
+    AuditEntry,
+    CapturedDelivery,
+    Heartbeat,
+    HourlySum,
+    StoredEvent,
+)
 
 log = structlog.get_logger()
 
@@ -36,7 +43,6 @@ MASKING_SECONDS = 0.5
 STATEMENT_SECONDS = 5
 PAUSE_SECONDS = 2
 PAUSE_AFTER_FAILURE_SECONDS = 300
-UNPARSED_DAYS = 7  # PCI DSS 3.3.1: what can't be parsed can't be freed of card authentication data
 SUMS_DAYS = 400
 DAY = 86400.0
 PURGE_LOCK = 0x5E4A46

@@ -14,14 +14,13 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from receiver.database.engine import reading
-from receiver.ingest.latency import BEYOND, KIND
 from receiver.privacy.masking import mask_text
 from receiver.queries.count import COUNT_CAP, Count
 from receiver.queries.filters import Filter
 from receiver.queries.search import counts
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import State
-from receiver.store.models import HourlySum, Observation, StoredEvent, SummedUntil
+from receiver.store.models import BEYOND, LATENCY, HourlySum, Observation, StoredEvent, SummedUntil
 
 NEWEST = 20
 
@@ -124,7 +123,7 @@ def _hours(session: Session, start: datetime, hours: int) -> list[Hour]:
 
 def _latency(session: Session, start: datetime) -> Latency:
     number = sa.func.sum(HourlySum.occurrences)
-    latency = (HourlySum.hour >= start) & (HourlySum.kind == KIND)
+    latency = (HourlySum.hour >= start) & (HourlySum.kind == LATENCY)
     sums = session.execute(sa.select(HourlySum.name, number).where(latency).group_by(HourlySum.name))
     buckets = sorted((math.inf if name == BEYOND else float(name), int(count)) for name, count in sums)
     total = sum(count for _, count in buckets)

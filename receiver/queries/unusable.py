@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from receiver.config import Settings
-from receiver.maintenance.retention import UNPARSED_DAYS
 from receiver.privacy.sealing import CannotUnseal, unseal
 from receiver.protocol.errors import UnusablePayload
-from receiver.store.models import StoredEvent
+from receiver.store.models import UNPARSED_DAYS, StoredEvent
 
 _COMPRESSED = "Its body is compressed ({}), and nothing here unpacks it: the sender has to send plain JSON."
 _ADVICE = {

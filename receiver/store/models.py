@@ -1,7 +1,7 @@
 """The receiver's own tables. The partner's stand in app/models.py.
 
 `events` is inbox and queue at once: the row is the job. `audit_log` only ever grows (triggers in the
-migration refuse anything else). A change here needs `flask --app wsgi db migrate`.
+migration refuse anything else). A change here needs a migration: receiver/migrations/env.py says how.
 """
 
 from datetime import datetime
@@ -29,6 +29,13 @@ _BYTEWISE = "text_pattern_ops"
 _IN_NO_ORDER = {"fillfactor": 70}
 """IDs come in no order: an index of them that is built anew needs room in each page, or each page splits at once."""
 
+UNPARSED_DAYS = 7
+"""How long an unparsed body is kept: nobody can free it of card authentication data (PCI DSS 3.3.1)."""
+LATENCY = "latency"
+"""The kind of the sums that time deliveries. Such a sum is named by the upper bound of its bucket in milliseconds."""
+BEYOND = "more"
+"""The name of the bucket that has no upper bound."""
+
 
 def _references(name: str, column: str) -> sa.Index:
     """For a search by ID and for the story of one subject, in order of occurrence. Without rows that have none."""
@@ -43,8 +50,8 @@ def _references(name: str, column: str) -> sa.Index:
 class StoredEvent(ReceiverBase):
     """One event, or one authentic body that is not (yet) an event: then `event_id` is null.
 
-    Its pages have room for two versions of each row (migration 0006), so that PostgreSQL keeps a claim on the same page
-    and out of the indexes: no index may hold what a claim changes.
+    Its pages have room for two versions of each row (see the first migration), so that PostgreSQL keeps a lease on the
+    same page and out of the indexes: no index may hold what a lease changes.
     """
 
     __tablename__ = "events"
@@ -149,12 +156,12 @@ class Observation(ReceiverBase):
 
 
 class HourlySum(ReceiverBase):
-    """How often something happened in an hour: summed from the audit log by rollup.py, and timings by latency.py."""
+    """How often something happened in an hour: sums of the audit log (rollup.py), and of timings (latency.py)."""
 
     __tablename__ = "hourly_sums"
 
     hour: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
-    kind: Mapped[str] = mapped_column(sa.String(20), primary_key=True)  # delivery, attempt or latency
+    kind: Mapped[str] = mapped_column(sa.String(20), primary_key=True)  # delivery, attempt or LATENCY
     name: Mapped[str] = mapped_column(sa.String(60), primary_key=True)  # a result, or a bucket's upper bound
     occurrences: Mapped[int] = mapped_column(sa.BigInteger)
 
