@@ -7,7 +7,7 @@ from receiver.cli.events import events
 from receiver.cli.init import init
 from receiver.cli.senang import senang
 from receiver.cli.users import users
-from receiver.worker.processes import worker
+from receiver.cli.worker import worker
 
 
 def init_app(app: Flask) -> None:

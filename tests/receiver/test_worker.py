@@ -9,12 +9,13 @@ import sqlalchemy as sa
 
 from receiver import create_app
 from receiver.actions.replay import replay
+from receiver.cli.worker import UPKEEP
 from receiver.config import load_settings
 from receiver.database.engine import writing
 from receiver.registry import handles, shows_message
 from receiver.store.models import StoredEvent
 from receiver.worker.leases import recover
-from receiver.worker.processes import DATABASE_AWAY, Worker
+from receiver.worker.loop import DATABASE_AWAY, Worker
 from tests.receiver.databases import both_databases, on_postgresql
 from tests.receiver.processes import free_port
 
@@ -25,7 +26,9 @@ def drain():
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def run(inbox, patience=20.0):
-        Worker(inbox, "worker", os.getppid(), lambda _inbox_id, _ends_at: None).run(drain_patience=patience)
+        Worker(inbox, "worker", os.getppid(), upkeep=UPKEEP, report=lambda _inbox_id, _ends_at: None).run(
+            drain_patience=patience
+        )
 
     yield run
     for number, handler in before.items():
