@@ -115,12 +115,13 @@ def post_fork(_server, worker):
 
 def worker_exit(_server, worker):
     """Write the counts that this web worker still holds."""
+    from receiver.server import refusals
     from receiver.store.audit import write_remaining_sums
-    from receiver.web import lines
 
     if getattr(worker, "wsgi", None) is not None:
         inbox = worker.wsgi.extensions["inbox"]
         write_remaining_sums(inbox)
-        lines.write_remaining(inbox)
+        inbox.lines.write_remaining()
+        refusals.refused.write_remaining()
         inbox.latencies.write(inbox.engine)
         inbox.close()

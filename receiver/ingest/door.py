@@ -27,7 +27,6 @@ from receiver.protocol.errors import InvalidSignature, StaleTimestamp, UnusableP
 from receiver.protocol.signatures import verify
 from receiver.store.audit import record_rejection, write_finished_sums
 from receiver.store.inbox import COMMIT_DEADLINE_SECONDS, Inbox
-from receiver.web.lines import has_own_line
 from receiver.web.problems import PROBLEM, RETRY_AFTER_SECONDS, UNEXPECTED_ERROR, problem_text
 
 T = TypeVar("T")
@@ -245,7 +244,7 @@ def _log(
     seconds = time.monotonic() - started
     if inbox.settings.metrics_token:  # or nobody could read them
         metrics.count_delivery(result, reason, seconds)
-    if result == REJECTED and not has_own_line(inbox, "delivery", processing_result=result, reason=reason):
+    if result == REJECTED and not inbox.lines.admits("delivery", processing_result=result, reason=reason):
         return  # anybody can have it written
     event_id, event_type = (receipt.event_id, receipt.event_type) if receipt else (None, None)
     log_delivery(result, event_id, event_type, request_id=request_id, duration_ms=round(seconds * 1000), reason=reason)

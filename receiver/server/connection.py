@@ -15,9 +15,9 @@ from gevent import socket
 from gunicorn.http.errors import ParseException
 
 from receiver.logs import LOGGED
+from receiver.server import refusals
 from receiver.server.answer import Answer
 from receiver.server.peer import Peer
-from receiver.server.refusals import refusals
 from receiver.server.request import BrokenBody, Request
 
 FULL = 0.8

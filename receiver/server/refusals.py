@@ -1,32 +1,20 @@
-"""The log line about what was no request. A stranger can send a million of them, so only so many a minute have a line.
+"""The log line about what was no request. It has a reason, and nothing of what was sent (§9.3).
 
-The rest are counted: the first line of a later minute has their number as `unlogged`.
+A stranger can send a million of them, so only a few a minute have a line; the rest are counted.
 """
-
-import time
 
 import structlog
 
-LINES_A_MINUTE = 10
+from receiver.clock import Clock
+from receiver.lines import Lines
+
+EVENT = "invalid_request"
+refused = Lines(Clock())
+"""The lines of this process."""
 log = structlog.get_logger()
 
 
-class Refusals:
-    """Those of one process."""
-
-    def __init__(self) -> None:
-        self._minute, self._lines, self._unlogged = -1, 0, 0
-
-    def note(self, reason: str) -> None:
-        """No address and nothing of what was sent gets into the log (§9.3)."""
-        minute = int(time.monotonic() // 60)
-        if minute != self._minute:
-            self._minute, self._lines = minute, 0
-        if self._lines >= LINES_A_MINUTE:
-            self._unlogged += 1
-            return
-        log.warning("invalid_request", reason=reason, unlogged=self._unlogged)
-        self._lines, self._unlogged = self._lines + 1, 0
-
-
-refusals = Refusals()
+def note(reason: str) -> None:
+    """Write the line, or count it."""
+    if refused.admits(EVENT, reason=reason):
+        log.warning(EVENT, reason=reason)

@@ -84,8 +84,8 @@ def write_finished_sums(inbox: Inbox) -> None:
 def write_remaining_sums(inbox: Inbox) -> None:
     """Write every count that is still in memory, when the process is about to end."""
     try:
-        with writing(inbox.engine) as session:
-            write_sums(session, inbox, inbox.tally.take_all())
+        with inbox.tally.all_sums() as sums, writing(inbox.engine) as session:
+            write_sums(session, inbox, sums)
     except SQLAlchemyError as error:
         log.warning("sums_not_recorded", error=cause_of(error))
 

@@ -17,9 +17,10 @@ from receiver.ingest.arrivals import Arrival
 from receiver.ingest.arrivals_postgresql import PooledArrivals, PostgresqlArrivals
 from receiver.ingest.arrivals_sqlite import SqliteArrivals
 from receiver.ingest.group_commit import GroupCommit, Store
-from receiver.ingest.latency import Latencies
+from receiver.lines import Lines
 from receiver.store.environment import Guard
-from receiver.store.tally import OTHER_LINES, OVERFLOW, Key, Line, Tally
+from receiver.store.latency import Latencies
+from receiver.store.tally import OVERFLOW, Key, Tally
 from receiver.worker.observed import Observed
 from receiver.worker.pace import OnceASecond, Paces
 from receiver.worker.session import guard
@@ -36,7 +37,6 @@ class Inbox:
     settings: Settings
     clock: Clock
     tally: Tally[Key] = field(default_factory=partial(Tally, OVERFLOW))
-    lines: Tally[Line] = field(default_factory=partial(Tally, OTHER_LINES))
     latencies: Latencies = field(default_factory=Latencies)
     paces: Paces = field(default_factory=Paces)
     lost_leases: OnceASecond = field(default_factory=OnceASecond)
@@ -53,6 +53,11 @@ class Inbox:
         """What stores new events for every request of this process."""
         store = arrival_store(self.engine, self.settings, self.clock)
         return GroupCommit(store, patience=COMMIT_DEADLINE_SECONDS)
+
+    @cached_property
+    def lines(self) -> Lines:
+        """The log lines that strangers can cause."""
+        return Lines(self.clock)
 
     @cached_property
     def guard(self) -> Guard:

@@ -1,9 +1,11 @@
-"""Keeps floods out of the audit log and the log: what repeats is written a few times a minute, and beyond that counted.
+"""Counts that stay in memory and are written now and then, and the tally that keeps floods out of the audit log.
 
 Anybody can send rejected requests, a sender gone wild can repeat one event for ever, and a handler can put its events
-off for ever. The first few of a kind in each minute get a row or line of their own; the rest are counted here, in
-memory, and become one with a count when the minute is over. A process that is killed loses at most one minute of such
+off for ever. The first few of a kind in each minute get a row or line of their own. The rest are counted here, and
+become one row or line with a count when the minute is over. A process that is killed loses at most one minute of such
 counts, never a first row.
+
+To count something else, add it to an `Unwritten` of its own, and write what `taken()` hands out.
 """
 
 from collections import Counter
@@ -24,14 +26,43 @@ class Key(NamedTuple):
 
 
 Kind = TypeVar("Kind", bound=Hashable)
-Line = tuple[tuple[str, str | int], ...]
-"""What log lines have in common that are counted together: names and values."""
 Sums = list[tuple[Key, int]]
 
 ROWS_A_MINUTE = 10
 MOST_KEYS = 10_000
 OVERFLOW = Key("other")
-OTHER_LINES: Line = (("event", "other"),)
+
+
+class Unwritten(Generic[Kind]):
+    """How often each kind of thing happened since the counts were last written."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._counts: Counter[Kind] = Counter()
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self._counts)
+
+    def add(self, kind: Kind, occurrences: int = 1) -> None:
+        """Count it."""
+        with self._lock:
+            self._counts[kind] += occurrences
+
+    @contextmanager
+    def taken(self) -> Iterator[list[tuple[Kind, int]]]:
+        """The counts, each handed out once; taken back when the block could not write them.
+
+        A count whose commit arrived and whose answer did not is written twice: too many is better than none.
+        """
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+        try:
+            yield list(counts.items())
+        except BaseException:
+            with self._lock:
+                self._counts.update(counts)
+            raise
 
 
 class Tally(Generic[Kind]):
@@ -43,7 +74,7 @@ class Tally(Generic[Kind]):
         self._minute: datetime | None = None
         self._seen: Counter[Kind] = Counter()
         self._summed: Counter[Kind] = Counter()
-        self._finished: Counter[Kind] = Counter()
+        self._finished: Unwritten[Kind] = Unwritten()
 
     def admits(self, key: Kind, now: datetime) -> bool:
         """Whether this occurrence gets a row or line of its own; if not, it has been counted."""
@@ -63,34 +94,28 @@ class Tally(Generic[Kind]):
 
     @contextmanager
     def finished_sums(self, now: datetime) -> Iterator[list[tuple[Kind, int]]]:
-        """The sums of minutes that are over, each handed out once; taken back when the block could not write them.
-
-        A sum whose commit arrived and whose answer did not is written twice: too many is better than none.
-        """
+        """The sums of minutes that are over, to be written in the block."""
         with self._lock:
             self._open(now)
-            sums = _emptied(self._finished)
-        try:
+        with self._finished.taken() as sums:
             yield sums
-        except BaseException:
-            with self._lock:
-                self._finished.update(dict(sums))
-            raise
 
-    def take_all(self) -> list[tuple[Kind, int]]:
-        """Every sum, the present minute's too: the process is about to end."""
+    @contextmanager
+    def all_sums(self) -> Iterator[list[tuple[Kind, int]]]:
+        """Every sum, the present minute's too, to be written in the block: the process is about to end."""
         with self._lock:
-            return _emptied(self._finished) + _emptied(self._summed)
+            self._finish()
+        with self._finished.taken() as sums:
+            yield sums
 
     def _open(self, now: datetime) -> None:
         minute = now.replace(second=0, microsecond=0)
         if minute != self._minute:
             self._minute = minute
             self._seen.clear()
-            self._finished.update(dict(_emptied(self._summed)))
+            self._finish()
 
-
-def _emptied(counts: Counter[Kind]) -> list[tuple[Kind, int]]:
-    sums = list(counts.items())
-    counts.clear()
-    return sums
+    def _finish(self) -> None:
+        for kind, occurrences in self._summed.items():
+            self._finished.add(kind, occurrences)
+        self._summed.clear()

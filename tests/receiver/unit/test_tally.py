@@ -24,6 +24,14 @@ def test_the_first_of_a_kind_get_their_own_rows_and_the_rest_are_counted(flooded
         assert sums == [(KEY, 7)]
 
 
+def test_before_the_process_ends_the_sums_of_the_present_minute_are_handed_out_too(flooded):
+    with flooded.finished_sums(NOW) as sums:
+        assert sums == []
+
+    with flooded.all_sums() as sums:
+        assert sums == [(KEY, 7)]
+
+
 def test_a_sum_is_handed_out_once(flooded):
     with flooded.finished_sums(LATER):
         pass
