@@ -23,7 +23,7 @@ DATABASE_CPU = 50e-6  # PostgreSQL, per acknowledged event: measured there too
 SQLITE_CPU = 100e-6  # SQLite, per event in a group: measured through the receiver's own store
 GROUP_CPU = 200e-6  # a group's round trip and statement, however small: a lone event through the store
 FLUSH = 1e-3  # a synced write of the log: an assumption, a cloud volume. A disk with a protected cache takes a tenth
-LOG_BYTES = 16_100  # per event, received and worked off: measured by docs/scaling/log_bytes.py on an old table
+LOG_BYTES = 16_100  # per event, received and processed: measured by docs/scaling/log_bytes.py on an old table
 VOLUME, FAST_VOLUME = 250e6, 1e9  # bytes a second that the log's volume takes: assumptions, two classes of a cloud
 EVENTS = 60_000
 

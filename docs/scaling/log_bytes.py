@@ -1,6 +1,6 @@
 """`python -m docs.scaling.log_bytes`: how much log (WAL) and disk an event takes, asked of a real PostgreSQL.
 
-Events are written by the receiver's own store, in groups, and worked off by its own worker: on an empty table, on one
+Events are written by the receiver's own store, in groups, and processed by its own worker: on an empty table, on one
 that is `FILLED`, and right after a checkpoint, when the first change of each page writes the whole page to the log.
 """
 
@@ -47,7 +47,7 @@ def measure(empty: str, full: str) -> Iterator[str]:
     """Bytes of log for each event, then bytes on the disk."""
     fill(fill_engine(full), FILLED)
     young, old = map(_inbox, (empty, full))
-    yield "| log bytes per event | received | worked off |\n|---|--:|--:|"
+    yield "| log bytes per event | received | processed |\n|---|--:|--:|"
     yield _line("young table", young)
     yield _line(f"{FILLED:,} events, after a checkpoint", old)
     for _ in range(6):
