@@ -1,14 +1,5 @@
-"""The entry point of gunicorn and the flask command. Settings that don't allow a start end it with exit code 78."""
+"""The entry point of gunicorn and the flask command: it serves what `create_app()` in app/__init__.py returns."""
 
-from app import create_app
-from receiver.cli.init import app_without_settings
-from receiver.config import ConfigurationError, load_env_file
-from receiver.database.url import ROOT
-from receiver.server.start import refuse_gunicorn_without_its_configuration
+from receiver.assembly import app_of_the_environment
 
-refuse_gunicorn_without_its_configuration()
-load_env_file(ROOT / ".env")
-try:
-    app = create_app()
-except ConfigurationError as error:
-    app = app_without_settings(error)
+app = app_of_the_environment()

@@ -1,7 +1,12 @@
-"""Puts the receiver together as one Flask app, and does nothing else."""
+"""Puts the receiver together as one Flask app, and does nothing else.
+
+`create_app()` is the receiver alone. `partners_app()` is what the partner's `create_app()` makes of it: every process
+serves that one. `app_of_the_environment()` is the same for wsgi.py, which also starts without valid settings.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,5 +47,30 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
     registry.discover(settings.partner_package)
     web.init_app(app, settings)
     partner.init_app(app, settings.partner_package)
-    cli.init_app(app)
+    cli.init_app(app, settings.partner_package)
     return app
+
+
+def partners_app(settings: Settings, clock: Clock | None = None) -> Flask:
+    """The receiver with the partner's parts: what `create_app()` of the package that PARTNER_PACKAGE names returns.
+
+    A package without a `create_app()` adds nothing to the receiver.
+    """
+    package = import_module(settings.partner_package)
+    app: Flask = getattr(package, "create_app", create_app)(settings=settings, clock=clock)
+    return app
+
+
+def app_of_the_environment() -> Flask:
+    """The app of gunicorn and the flask command. Settings that don't allow a start end the process with 78."""
+    from receiver.cli.init import app_without_settings
+    from receiver.config import ConfigurationError, load_env_file, load_settings
+    from receiver.database.url import ROOT
+    from receiver.server.start import refuse_gunicorn_without_its_configuration
+
+    refuse_gunicorn_without_its_configuration()
+    load_env_file(ROOT / ".env")
+    try:
+        return partners_app(load_settings())
+    except ConfigurationError as error:
+        return app_without_settings(error)

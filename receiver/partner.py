@@ -4,11 +4,10 @@ A template of the partner's with the name of one of ours takes its place. It can
 Static files are at `/own/…`: `url_for("partner.static", filename=…)`. Where a folder is missing, nothing changes.
 """
 
-from importlib.util import find_spec
-from pathlib import Path
-
 from flask import Blueprint, Flask
 from jinja2 import ChoiceLoader, FileSystemLoader, PrefixLoader
+
+from receiver.registry import folder_of
 
 STATIC_URL = "/own"
 
@@ -22,11 +21,3 @@ def init_app(app: Flask, package: str) -> None:
         app.register_blueprint(
             Blueprint("partner", package, static_folder=folder / "static", static_url_path=STATIC_URL)
         )
-
-
-def folder_of(package: str) -> Path:
-    """Where the package is. Raises ModuleNotFoundError."""
-    found = find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        raise ModuleNotFoundError(f"there is no package {package}", name=package)
-    return Path(next(iter(found.submodule_search_locations)))

@@ -12,6 +12,7 @@ import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
@@ -148,6 +149,14 @@ def discover(package: str) -> None:
                 _import_all(f"{package}.{name}")
         _discovered[package] = present()
     _package = package
+
+
+def folder_of(package: str) -> Path:
+    """Where the partner's package is. Raises ModuleNotFoundError."""
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError(f"there is no package {package}", name=package)
+    return Path(next(iter(found.submodule_search_locations)))
 
 
 class Registered(NamedTuple):

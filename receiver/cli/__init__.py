@@ -10,8 +10,8 @@ from receiver.cli.users import users
 from receiver.cli.worker import worker
 
 
-def init_app(app: Flask) -> None:
-    """Register every command."""
-    database.init_app(app)
+def init_app(app: Flask, package: str) -> None:
+    """Register every command. The migrations are those of the partner's package."""
+    database.init_app(app, package)
     for command in (init, worker, events, users, senang):
         app.cli.add_command(command)

@@ -8,20 +8,22 @@ from flask_migrate import Migrate
 from flask_migrate.cli import db
 
 from receiver.database.columns import Base
-from receiver.store.schema import MIGRATIONS, PARTNERS_VERSIONS, locate
-
-_PARTNERS = {"head": "partner@head", "version_path": str(PARTNERS_VERSIONS)}
-DEFAULTS = {
-    "upgrade": {"revision": "heads"},
-    "stamp": {"revision": "heads"},
-    "downgrade": {"revision": "partner@-1"},
-    "migrate": _PARTNERS,
-    "revision": _PARTNERS,
-}
+from receiver.store.schema import MIGRATIONS, locate, partners_versions
 
 
-def init_app(app: Flask) -> None:
-    """Add the commands."""
+def init_app(app: Flask, package: str) -> None:
+    """Add the commands. The partner's migrations are those of this package."""
     migrate = Migrate(app, Base, directory=str(MIGRATIONS))
-    migrate.configure(locate)
-    db.context_settings["default_map"] = DEFAULTS
+    migrate.configure(lambda config: locate(config, package))
+    db.context_settings["default_map"] = _defaults(package)
+
+
+def _defaults(package: str) -> dict[str, dict[str, str]]:
+    partners = {"head": "partner@head", "version_path": str(partners_versions(package))}
+    return {
+        "upgrade": {"revision": "heads"},
+        "stamp": {"revision": "heads"},
+        "downgrade": {"revision": "partner@-1"},
+        "migrate": partners,
+        "revision": partners,
+    }

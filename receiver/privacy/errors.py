@@ -27,7 +27,7 @@ MOST_CAUSES = 8
 MOST_FRAMES = 40
 _ROOT = f"{Path(__file__).parents[2]}/"
 _PACKAGES = re.compile(r".*/(?:site-packages|dist-packages|lib/python[0-9.]+)/")
-_MACHINERY = re.compile(r"app/(?!handlers/)")
+_MACHINERY = re.compile(r"receiver/")
 """Files that run handlers. The place of an error is where the partner's code was, not what it had called."""
 _CODE = re.compile(r"[A-Z0-9_]{5,50}")
 _UNNAMED = "Error"

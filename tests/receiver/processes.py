@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -18,11 +17,11 @@ from typing import Any
 from receiver.sandbox.loopback import held_port
 from receiver.sandbox.sender import Sender
 from receiver.store.inbox import Inbox
+from receiver.testing.waiting import PATIENCE_SECONDS as PATIENCE_SECONDS
+from receiver.testing.waiting import eventually as eventually
 from tests import inherited
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 300
-"""How long a test waits for a fact, at most. It says nothing about speed: it only ends what hangs."""
 
 
 def free_port() -> int:
@@ -38,15 +37,6 @@ def listens(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=60):
         return True
     return False
-
-
-def eventually(condition, seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait for something that another process does. Fails when it doesn't happen."""
-    until = time.monotonic() + seconds
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < until, "it did not happen in time"
-        pause.wait(0.05)
 
 
 def within(seconds: float, act: Callable[[], Any], tries: int = 10) -> Any:

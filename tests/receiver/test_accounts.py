@@ -19,8 +19,8 @@ from receiver.actions import users as accounts
 from receiver.config import load_settings
 from receiver.green import Crowded
 from receiver.store.models import AuditEntry, SignInFailures, User
+from receiver.testing import PASSWORD
 from receiver.web import ACCESS
-from tests.receiver.conftest import PASSWORD
 from tests.receiver.databases import both_databases
 from tests.receiver.processes import PATIENCE_SECONDS
 

@@ -18,8 +18,8 @@ from receiver.ingest.captures import (
 from receiver.maintenance.retention import purge
 from receiver.protocol.schemes import SCHEMES
 from receiver.store.models import AuditEntry, CapturedDelivery, StoredEvent
-from tests.receiver.conftest import LIVE
 from tests.receiver.databases import both_databases
+from tests.receiver.settings import LIVE
 
 SLACK = SCHEMES["slack"]
 

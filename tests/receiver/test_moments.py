@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.models import Payment
 from receiver.protocol.moments import FIRST, LAST, NoMoment, moved, read_moment, written
 from receiver.store.models import StoredEvent
 from tests.receiver.databases import both_databases
+from tests.receiver.partner.models import ProbePayment
 
 KUALA_LUMPUR = ZoneInfo("Asia/Kuala_Lumpur")
 NEW_YORK = ZoneInfo("America/New_York")
@@ -69,7 +69,7 @@ def test_the_partners_tables_sort_moments_of_any_year(perform, session):
     perform("payment.success", transaction_id="TXN-1", timestamp="2026-01-01T00:00:00Z")
     perform("payment.failed", transaction_id="TXN-1", timestamp="0001-01-01T00:00:00Z")
 
-    row = session.get(Payment, "TXN-1")
+    row = session.get(ProbePayment, "TXN-1")
     assert (row.status, row.occurred_at.year) == ("paid", 2026)
 
 

@@ -8,8 +8,8 @@ from werkzeug.test import Client
 
 from receiver.config import OWN_PATHS, ConfigurationError, load_settings
 from receiver.store.models import AuditEntry
-from tests.receiver.conftest import ENVIRONMENT
 from tests.receiver.processes import running
+from tests.receiver.settings import ENVIRONMENT
 
 PREFIX = "/pay/v2"
 ROUTERS = ["passes it on", "strips it"]

@@ -20,10 +20,10 @@ from receiver.privacy.sealing import unseal
 from receiver.sandbox.loopback import held_port
 from receiver.store.models import AuditEntry, StoredEvent
 from tests import inherited
-from tests.receiver.conftest import LIVE
 from tests.receiver.databases import both_databases, on_postgresql
 from tests.receiver.processes import ROOT, eventually
 from tests.receiver.served import served
+from tests.receiver.settings import LIVE
 
 SECRET = "the laptop's very own secret"
 THEIRS = {
@@ -76,9 +76,9 @@ def theirs(environment):
 
 
 @pytest.fixture
-def laptop(theirs, assemble, laptop_url, place, sqlite_template, tmp_path):
+def laptop(theirs, assemble, laptop_url, place, sqlite_template, partner_package, tmp_path):
     database = tmp_path / "laptop.db"
-    database.write_bytes(sqlite_template.read_bytes())
+    database.write_bytes(sqlite_template(partner_package).read_bytes())
     return Laptop(assemble(theirs | {"DATABASE_URL": f"sqlite:///{database}"}), laptop_url, place)
 
 

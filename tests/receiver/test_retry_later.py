@@ -6,12 +6,12 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from app.models import Payment
 from receiver import advance
 from receiver.registry import RetryLater, handles
 from receiver.store.audit import write_finished_sums
 from receiver.store.models import AuditEntry
 from tests.receiver.databases import both_databases
+from tests.receiver.partner.models import ProbePayment
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def put_off():
         def not_yet(event, session):
             calls.append(event.id)
             if len(calls) <= times:
-                advance(session, Payment, f"TXN-{len(calls)}", status="paid", event=event)
+                advance(session, ProbePayment, f"TXN-{len(calls)}", status="paid", event=event)
                 raise RetryLater(seconds, reason)
 
         return calls
@@ -71,7 +71,7 @@ def test_nothing_that_the_handler_wrote_is_kept(put_off, deliver, work, session)
 
     work()
 
-    assert session.scalars(sa.select(Payment)).all() == []
+    assert session.scalars(sa.select(ProbePayment)).all() == []
 
 
 @both_databases

@@ -11,8 +11,8 @@ from receiver.sandbox.scenarios import SCENARIOS, Verdict, chosen, judge
 from tests.receiver.broken.receiver import Receiver
 from tests.receiver.broken.receivers import ErrorOnBadJson
 from tests.receiver.broken.served import SECRETS, served
-from tests.receiver.conftest import LIVE
 from tests.receiver.processes import eventually, running, workers_of
+from tests.receiver.settings import LIVE
 
 INSIDE = {
     "what was acknowledged survives a kill -9",
@@ -85,8 +85,8 @@ def test_this_receiver_passes_the_scenarios_on_postgresql_and_leaves_the_databas
     assert tables == ["receiver_version"]
 
 
-def test_a_database_that_holds_something_is_refused_and_left_alone(asked, postgres):
-    with postgres.database() as url:
+def test_a_database_that_holds_something_is_refused_and_left_alone(asked, postgres, partner_package):
+    with postgres.migrated(partner_package) as url:
         refused = asked("--postgres", url)
 
     assert refused.exit_code == 1

@@ -7,7 +7,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from app.models import Payment, Refund
 from receiver import advance
 from receiver.database.engine import execute_text, writing
 from receiver.registry import PermanentFailure, handles
@@ -16,6 +15,7 @@ from receiver.worker.batch import Batch, BatchInterrupted, process_next
 from receiver.worker.leases import claim_due
 from receiver.worker.time_limit import HandlerTimeout, TimeLimit
 from tests.receiver.databases import both_databases, on_postgresql
+from tests.receiver.partner.models import ProbePayment, ProbeRefund
 from tests.receiver.processes import eventually
 
 FOREIGN_KEY = ("[constraint (23503)]", "[constraint (SQLITE_CONSTRAINT_FOREIGNKEY)]")
@@ -67,7 +67,7 @@ def paying(inbox, runs, transactions, stopwatch):
         runs.append(event.id)
         transactions.add(session.connection().get_transaction())
         session.add(
-            Payment(reference=event.id, status="paid", rank=0, occurred_at=event.occurred_at, event_id=event.id)
+            ProbePayment(reference=event.id, status="paid", rank=0, occurred_at=event.occurred_at, event_id=event.id)
         )
         session.flush()
         if event.status == "broken":
@@ -82,7 +82,7 @@ def paying(inbox, runs, transactions, stopwatch):
         if event.status == "leaves a savepoint":
             session.begin_nested()
             session.add(
-                Refund(reference=event.id, status="paid", rank=0, occurred_at=event.occurred_at, event_id=event.id)
+                ProbeRefund(reference=event.id, status="paid", rank=0, occurred_at=event.occurred_at, event_id=event.id)
             )
         if event.status == "swallows":
             with suppress(DBAPIError):
@@ -132,7 +132,7 @@ def paid(session):
 
     def find():
         session.rollback()
-        return sorted(set(session.scalars(sa.select(Payment.event_id))) - {"evt_first", "evt_second"})
+        return sorted(set(session.scalars(sa.select(ProbePayment.event_id))) - {"evt_first", "evt_second"})
 
     return find
 
@@ -209,7 +209,7 @@ def test_what_was_done_behind_a_savepoint_that_was_left_open_is_kept(batch_of_fi
 
     work()
 
-    assert session.scalars(sa.select(Refund.event_id)).all() == ["evt_3"]
+    assert session.scalars(sa.select(ProbeRefund.event_id)).all() == ["evt_3"]
     assert len(paid()) == 5
 
 
@@ -237,7 +237,7 @@ def advancing(batch_of_five, get_to_know, runs, transactions, inbox):
     def set_state(event, session):
         runs.append(event.id)
         first_done.get(event.status, lambda _session: None)(session)
-        advance(session, Payment, event.id, status="paid", event=event)
+        advance(session, ProbePayment, event.id, status="paid", event=event)
         transactions.add(session.connection().get_transaction())
         if event.status == "fails after it":
             raise RuntimeError
@@ -251,7 +251,7 @@ def advancing(batch_of_five, get_to_know, runs, transactions, inbox):
 
 def copy_payments(session):
     """By the driver itself, past SQLAlchemy. Returns how many."""
-    with session.connection().connection.cursor().copy("COPY payments FROM STDIN") as copying:
+    with session.connection().connection.cursor().copy("COPY probe_payments FROM STDIN") as copying:
         copying.write_row(("evt_copied", "paid", 0, "2026-01-01T00:00:00Z", "evt_copied"))
     return 1
 
@@ -421,7 +421,7 @@ def orders(inbox):
         connection.execute(
             sa.text(
                 "CREATE TABLE orders (id VARCHAR(50), reference VARCHAR(200)"
-                " REFERENCES payments (reference) DEFERRABLE INITIALLY DEFERRED)"
+                " REFERENCES probe_payments (reference) DEFERRABLE INITIALLY DEFERRED)"
             )
         )
 
@@ -433,7 +433,7 @@ def ordering(orders, paying, get_to_know, inbox):
     @handles("test.ordering")
     def order(event, session):
         session.add(
-            Payment(reference=event.id, status="paid", rank=0, occurred_at=event.occurred_at, event_id=event.id)
+            ProbePayment(reference=event.id, status="paid", rank=0, occurred_at=event.occurred_at, event_id=event.id)
         )
         reference = "nothing" if event.status == "refers to nothing" else event.id
         session.flush()
@@ -510,7 +510,7 @@ def test_a_handler_that_never_commits_is_dead_when_its_attempts_are_used_up(inbo
 def test_a_trigger_that_refuses_the_commit_is_the_failure_of_its_handler_alone(
     batch_of_five, inbox, refuse, stored, paid, attempts
 ):
-    refuse("NEW.reference = 'evt_3'", moment="AFTER INSERT", table="payments")
+    refuse("NEW.reference = 'evt_3'", moment="AFTER INSERT", table="probe_payments")
     batch_of_five("paid")
 
     process_next(inbox, "worker", TimeLimit())
@@ -522,7 +522,9 @@ def test_a_trigger_that_refuses_the_commit_is_the_failure_of_its_handler_alone(
 
 @on_postgresql
 def test_a_conflict_that_shows_at_the_commit_is_nobodys_failure(batch_of_five, inbox, refuse, stored, paid):
-    refuse("NEW.reference = 'evt_3' AND nextval('tries') < 3", code="40001", moment="AFTER INSERT", table="payments")
+    refuse(
+        "NEW.reference = 'evt_3' AND nextval('tries') < 3", code="40001", moment="AFTER INSERT", table="probe_payments"
+    )
     batch_of_five("paid")
 
     process_next(inbox, "worker", TimeLimit())
@@ -562,7 +564,7 @@ def test_an_event_that_cannot_be_settled_at_all_is_left_to_its_lease_and_its_nei
 
 @on_postgresql
 def test_a_database_that_is_full_at_the_commit_is_nobodys_failure(batch_of_five, inbox, refuse, stored):
-    refuse("NEW.reference = 'evt_3'", code="53100", moment="AFTER INSERT", table="payments")
+    refuse("NEW.reference = 'evt_3'", code="53100", moment="AFTER INSERT", table="probe_payments")
     batch_of_five("paid")
 
     with pytest.raises(BatchInterrupted):

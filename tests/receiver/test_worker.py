@@ -54,7 +54,7 @@ def cut_the_first_commit(inbox):
         connection.exec_driver_sql(
             "CREATE FUNCTION cut() RETURNS trigger AS $$ BEGIN IF nextval('commits') = 1 THEN"
             " PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN NEW; END $$ LANGUAGE plpgsql;"
-            "CREATE CONSTRAINT TRIGGER cutting AFTER INSERT ON payments DEFERRABLE INITIALLY DEFERRED"
+            "CREATE CONSTRAINT TRIGGER cutting AFTER INSERT ON probe_payments DEFERRABLE INITIALLY DEFERRED"
             " FOR EACH ROW EXECUTE FUNCTION cut()"
         )
 

@@ -4,8 +4,8 @@ import re
 
 from playwright.sync_api import Locator, Page, expect
 
+from receiver.testing import PASSWORD
 from tests.receiver.browser.world import USERS
-from tests.receiver.conftest import PASSWORD
 
 
 def sign_in(page: Page, role: str = "operator", password: str = PASSWORD) -> None:

@@ -3,10 +3,10 @@
 import pytest
 from playwright.sync_api import expect
 
+from receiver.testing import PASSWORD
 from tests.receiver.browser.looks import in_all_colours, in_every_browser
 from tests.receiver.browser.people import expect_path, state_of
 from tests.receiver.browser.world import USERS
-from tests.receiver.conftest import PASSWORD
 
 FOCUS = """() => {
   const focused = document.activeElement, style = getComputedStyle(focused), box = focused.getBoundingClientRect();

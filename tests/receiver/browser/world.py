@@ -17,7 +17,6 @@ from uuid import uuid4
 import sqlalchemy as sa
 from flask import Flask
 from flask_migrate import upgrade
-from tests.receiver.conftest import ENVIRONMENT, insert_user
 
 from receiver import create_app
 from receiver.actions import bulk_replay
@@ -30,11 +29,13 @@ from receiver.sandbox.samples import TYPES, sample
 from receiver.sandbox.sender import Answer, Sender
 from receiver.store.inbox import Inbox
 from receiver.store.models import AuditEntry, StoredEvent
+from receiver.testing import insert_user
 from receiver.worker.batch import process_next
 from receiver.worker.time_limit import TimeLimit
 from tests.receiver.browser.nginx import running_nginx
 from tests.receiver.certificates import self_signed
 from tests.receiver.processes import Receiver, eventually, listens, running
+from tests.receiver.settings import ENVIRONMENT
 
 USERS = {"operator": "siti", "viewer": "devi"}
 STORY = "POL-204518"

@@ -12,10 +12,10 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from app.models import Payment
 from receiver.sandbox.sender import Answer, Sender
 from receiver.store.inbox import Inbox
 from receiver.store.models import AuditEntry, StoredEvent
+from tests.receiver.partner.models import ProbePayment
 from tests.receiver.processes import PATIENCE_SECONDS
 
 PAUSE_SECONDS = 0.2
@@ -92,7 +92,7 @@ def assert_exactly_once(inbox: Inbox, sent: list[Payload]) -> None:
         states = connection.execute(sa.select(StoredEvent.event_id, StoredEvent.state)).all()
         attempts = sa.select(AuditEntry.event_id).where(AuditEntry.action == "attempt")
         successes = connection.scalars(attempts.where(AuditEntry.result == "processed")).all()
-        effects = connection.scalars(sa.select(Payment.event_id)).all()
+        effects = connection.scalars(sa.select(ProbePayment.event_id)).all()
     _assert_same(Counter(tuple(row) for row in states), Counter((event_id, "processed") for event_id in ids))
     _assert_same(Counter(successes), Counter(ids))
     _assert_same(Counter(effects), Counter(ids))

@@ -7,9 +7,9 @@ import time
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.models import Payment
 from receiver.protocol.envelope import Event
 from receiver.registry import handles
+from tests.receiver.partner.models import ProbePayment
 from wsgi import app
 
 __all__ = ["app"]
@@ -42,7 +42,7 @@ def slow(event: Event, session: Session) -> None:
 
 def _pay(event: Event, session: Session) -> None:
     session.execute(
-        sa.insert(Payment).values(
+        sa.insert(ProbePayment).values(
             reference=event.id, status="paid", rank=0, occurred_at=event.occurred_at, event_id=event.id
         )
     )

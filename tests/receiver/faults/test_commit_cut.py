@@ -7,7 +7,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from app.models import Payment
 from receiver.database.engine import reading
 from receiver.privacy.sealing import unseal
 from receiver.registry import handles
@@ -15,13 +14,14 @@ from receiver.store.models import AuditEntry, StoredEvent
 from receiver.worker.batch import BatchInterrupted
 from receiver.worker.leases import recover
 from tests.receiver.faults.wire import cutting_proxy
+from tests.receiver.partner.models import ProbePayment
 
 before_and_after = pytest.mark.parametrize("cut", ["before", "after"])
 
 
 @pytest.fixture
-def proxy(postgres):
-    with postgres.database() as uri, cutting_proxy(uri) as proxy:
+def proxy(postgres, partner_package):
+    with postgres.migrated(partner_package) as uri, cutting_proxy(uri) as proxy:
         yield proxy
 
 
@@ -50,7 +50,9 @@ def paying_once_cut(proxy, cut):
     def pay(event, session):
         run = next(runs)
         session.add(
-            Payment(reference=f"run {run}", status="paid", rank=0, occurred_at=event.occurred_at, event_id=event.id)
+            ProbePayment(
+                reference=f"run {run}", status="paid", rank=0, occurred_at=event.occurred_at, event_id=event.id
+            )
         )
         if run == 1:
             proxy.cut_at_next_commit(cut)
@@ -62,7 +64,7 @@ def effects(inbox):
 
     def find():
         with reading(inbox.engine) as session:
-            return session.scalars(sa.select(Payment.reference)).all()
+            return session.scalars(sa.select(ProbePayment.reference)).all()
 
     return find
 

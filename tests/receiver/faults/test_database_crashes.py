@@ -8,10 +8,10 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from app.models import Payment
 from receiver.store.models import StoredEvent
 from tests.receiver.databases import on_own_postgresql
 from tests.receiver.faults.outcomes import all_processed
+from tests.receiver.partner.models import ProbePayment
 from tests.receiver.processes import eventually, running
 
 SENDERS = 16
@@ -60,7 +60,7 @@ def crash_under_load(own_postgres, acknowledged, inbox, *, times):
     eventually(lambda: all_processed(inbox))
     with inbox.engine.connect() as connection:
         stored = set(connection.scalars(sa.select(StoredEvent.event_id)))
-        effects = Counter(connection.scalars(sa.select(Payment.event_id)))
+        effects = Counter(connection.scalars(sa.select(ProbePayment.event_id)))
     assert set(ids) - stored == set()
     assert effects == Counter(stored)
 

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import sqlalchemy as sa
 
-from app.models import Payment
 from receiver.ingest.captures import open_window
 from receiver.registry import handles
 from receiver.sandbox.sender import Sender
 from receiver.store.models import StoredEvent
 from tests.receiver.databases import both_databases, on_own_postgresql, on_postgresql
+from tests.receiver.partner.models import ProbePayment
 from tests.receiver.processes import PATIENCE_SECONDS, eventually, running, within
 
 
@@ -71,7 +71,7 @@ def test_a_connection_that_is_cut_during_a_handler_undoes_its_writes_and_the_eve
     @handles("test.event")
     def cut_once(event, handler_session):
         handler_session.execute(
-            sa.insert(Payment).values(
+            sa.insert(ProbePayment).values(
                 reference="half", status="x", rank=0, occurred_at=event.occurred_at, event_id=event.id
             )
         )
@@ -88,7 +88,7 @@ def test_a_connection_that_is_cut_during_a_handler_undoes_its_writes_and_the_eve
     work()
 
     assert (after_the_cut, stored("evt_1").state) == ("pending", "processed")
-    assert session.get(Payment, "half").event_id == "evt_1"
+    assert session.get(ProbePayment, "half").event_id == "evt_1"
 
 
 @both_databases

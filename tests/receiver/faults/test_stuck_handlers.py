@@ -5,10 +5,10 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from app.models import Payment
 from receiver.registry import handles
 from receiver.store.models import Heartbeat
 from tests.receiver.databases import both_databases, on_postgresql
+from tests.receiver.partner.models import ProbePayment
 from tests.receiver.processes import PATIENCE_SECONDS, alive, eventually, free_port, running, workers_of
 
 HANGS_SECONDS = 60
@@ -84,7 +84,7 @@ def test_an_event_that_ends_its_worker_ends_dead_without_effect_and_its_neighbou
     eventually(lambda: stored("evt_after").state == "processed")
     assert stored("evt_before").state == "processed"
     assert "the worker died during every attempt" in stored("evt_1").last_error
-    assert session.get(Payment, "evt_1") is None
+    assert session.get(ProbePayment, "evt_1") is None
 
 
 @both_databases
@@ -127,7 +127,7 @@ def test_a_handler_that_was_stopped_in_sql_leaves_no_lock_in_the_way_of_its_next
     @handles("test.hangs_once")
     def hangs_once(event, handler_session):
         payment = {"reference": "TXN-1", "status": "paid", "rank": 0, "occurred_at": event.occurred_at}
-        handler_session.execute(sa.insert(Payment).values(**payment, event_id=event.id))
+        handler_session.execute(sa.insert(ProbePayment).values(**payment, event_id=event.id))
         runs.append(event.id)
         if len(runs) == 1:
             handler_session.execute(sa.text(f"SELECT pg_sleep({HANGS_SECONDS})"))

@@ -17,8 +17,9 @@ from receiver.store.schema import locate
 from tests.receiver.databases import both_databases
 from tests.receiver.faults.outcomes import all_processed, assert_exactly_once, count_events, traffic
 from tests.receiver.processes import PATIENCE_SECONDS, ROOT, eventually, running
+from tests.receiver.settings import PARTNER_PACKAGE
 
-PARTS = ("app", "receiver", "migrations", "wsgi.py", "gunicorn.conf.py")
+PARTS = ("receiver", "tests", "wsgi.py", "gunicorn.conf.py")
 
 MIGRATION = """
 import sqlalchemy as sa
@@ -92,7 +93,7 @@ def build_next_release(folder: Path) -> Path:
     for part in PARTS:
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
         copy(ROOT / part, folder / part)
-    scripts = ScriptDirectory.from_config(locate(Config()))
+    scripts = ScriptDirectory.from_config(locate(Config(), PARTNER_PACKAGE))
     migration = MIGRATION.format(head=scripts.get_revision("receiver@head").revision)
     (folder / "receiver" / "migrations" / "versions" / "next_release.py").write_text(migration)
     models = folder / "receiver" / "store" / "models.py"

@@ -5,10 +5,10 @@ import json
 import pytest
 import sqlalchemy as sa
 
-from app.models import Payment
 from receiver.store.models import AuditEntry, StoredEvent
 from receiver.store.tally import ROWS_A_MINUTE
 from tests.receiver.databases import both_databases
+from tests.receiver.partner.models import ProbePayment
 
 clause = pytest.mark.clause
 
@@ -56,7 +56,7 @@ def test_an_event_delivered_many_times_has_one_effect(sender, payload, work, ses
 
     attempts = sa.select(sa.func.count()).select_from(AuditEntry).where(AuditEntry.action == "attempt")
     assert session.scalar(attempts) == 1
-    assert session.get(Payment, "TXN-1").status == "paid"
+    assert session.get(ProbePayment, "TXN-1").status == "paid"
 
 
 @clause("7.3")

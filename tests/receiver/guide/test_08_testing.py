@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from app.models import Policy
 from receiver import create_app
 from receiver.clock import Clock
 from receiver.config import load_settings
@@ -14,9 +13,10 @@ from receiver.sandbox.sender import Sender, post_over_http
 from receiver.store.models import AuditEntry, StoredEvent
 from receiver.worker.batch import process_next
 from receiver.worker.time_limit import TimeLimit
-from tests.receiver.conftest import LIVE
 from tests.receiver.databases import both_databases, on_own_postgresql
+from tests.receiver.partner.models import ProbePolicy
 from tests.receiver.processes import PATIENCE_SECONDS, eventually, running
+from tests.receiver.settings import LIVE
 
 clause = pytest.mark.clause
 
@@ -28,7 +28,7 @@ def test_successful_event_delivery(deliver, work, session):
     work()
 
     assert answer.status == 200
-    assert session.get(Policy, "POL-7").status == "issued"
+    assert session.get(ProbePolicy, "POL-7").status == "issued"
 
 
 @clause("8.2")
@@ -60,7 +60,7 @@ def test_endpoint_downtime_the_database_goes_away_the_sender_retries_and_there_i
 
     assert (answer.status, waits) == (200, sorted(waits))
     assert len(waits) == 2
-    assert session.get(Policy, "POL-7").status == "issued"
+    assert session.get(ProbePolicy, "POL-7").status == "issued"
 
 
 @clause("8.2")
@@ -86,7 +86,7 @@ def test_endpoint_downtime_postgresql_stops_for_a_while_and_web_and_worker_recov
 
         assert [answer.status for answer in answers[1:]] == [503] * (len(answers) - 2) + [200]
         assert (web.poll(), worker.poll()) == (None, None)
-    assert session.get(Policy, "POL-7").status == "issued"
+    assert session.get(ProbePolicy, "POL-7").status == "issued"
     assert _processed(inbox, "during") == 1
 
 

@@ -8,10 +8,10 @@ from urllib.parse import quote
 import pytest
 import sqlalchemy as sa
 
-from app.models import Payment
 from receiver.registry import PermanentFailure, RetryLater, handles, shows_message
 from receiver.store.models import AuditEntry, StoredEvent
 from tests.receiver.databases import both_databases, on_postgresql
+from tests.receiver.partner.models import ProbePayment
 
 HERE = r"tests/receiver/security/test_errors\.py"
 NAME = "Nurhaliza Osman"
@@ -169,7 +169,7 @@ def test_a_row_that_the_database_refuses_is_told_by_its_code_and_not_by_what_sta
     def refused(event, session):
         for _ in range(2):
             values = {"reference": "POL-1", "status": event.data["name"], "rank": 1, "event_id": event.id}
-            session.execute(sa.insert(Payment).values(**values, occurred_at=event.occurred_at))
+            session.execute(sa.insert(ProbePayment).values(**values, occurred_at=event.occurred_at))
 
     deliver("test.refused", event_id="evt_1", data={"name": NAME})
     work()
@@ -187,7 +187,7 @@ def test_a_failing_row_is_not_quoted(deliver, work, kept, stored, hides):
     @handles("test.refused")
     def refused(event, session):
         connection = session.connection() if hides else session.connection().connection.driver_connection
-        insert = "INSERT INTO payments (reference, status, rank, event_id) VALUES ('POL-1', {}, 1, '1')"
+        insert = "INSERT INTO probe_payments (reference, status, rank, event_id) VALUES ('POL-1', {}, 1, '1')"
         if hides:
             connection.execute(sa.text(insert.format(":name")), {"name": event.data["name"]})
         else:

@@ -6,8 +6,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from tests.receiver.conftest import ENVIRONMENT
 from tests.receiver.processes import PATIENCE_SECONDS, eventually, running
+from tests.receiver.settings import ENVIRONMENT
 
 HEAD = b"POST /webhooks/senang HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from receiver.config import load_settings
 from receiver.database.engine import make_engine
 from tests import inherited
-from tests.receiver.conftest import ENVIRONMENT
 from tests.receiver.faults.test_two_releases import PARTS
 from tests.receiver.processes import ROOT, running
+from tests.receiver.settings import ENVIRONMENT
 
 UMASKS = (0o000, 0o022, 0o077)
 

@@ -7,10 +7,10 @@ from contextlib import suppress
 
 import pytest
 
-from tests.receiver.conftest import ENVIRONMENT
 from tests.receiver.processes import PATIENCE_SECONDS, eventually, running
 from tests.receiver.security import raw_requests
 from tests.receiver.security.raw_requests import MARK, REFUSED
+from tests.receiver.settings import ENVIRONMENT
 
 GROUPS = ("REQUEST_LINES", "HOSTS", "FIELDS", "LENGTHS", "CODINGS", "CHUNKS", "CONNECTIONS")
 AT_ONCE = 16

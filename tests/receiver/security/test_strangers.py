@@ -21,10 +21,10 @@ from receiver.ingest import captures
 from receiver.protocol.envelope import DEFAULT_FIELDS
 from receiver.sandbox.samples import sample
 from receiver.sandbox.sender import Answer, Sender, post_over_http
-from tests.receiver.conftest import ENVIRONMENT
 from tests.receiver.databases import both_databases
 from tests.receiver.processes import Receiver, running
 from tests.receiver.security.attacks import ATTACKS, Browser, beside, memory_of
+from tests.receiver.settings import ENVIRONMENT
 
 PACE_SECONDS = 0.05
 TRIES = 3

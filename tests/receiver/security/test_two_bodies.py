@@ -13,15 +13,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from app.models import Payment
 from receiver.config import ConfigurationError, load_settings
 from receiver.protocol.errors import InvalidSignature, StaleTimestamp
 from receiver.protocol.schemes import SCHEMES, scheme_from, weakness
 from receiver.protocol.signatures import verify
 from receiver.registry import handles
 from receiver.store.models import AuditEntry, StoredEvent
-from tests.receiver.conftest import LIVE
 from tests.receiver.databases import both_databases
+from tests.receiver.partner.models import ProbePayment
+from tests.receiver.settings import LIVE
 
 NOW = datetime(2026, 11, 24, 8, tzinfo=UTC)
 KEY = b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2"
@@ -283,7 +283,7 @@ def test_a_payment_that_is_forged_of_a_signed_value_pays_nothing(app, inbox, ses
     work()
 
     assert answers == [401, 401]
-    assert session.scalars(sa.select(Payment)).all() == []
+    assert session.scalars(sa.select(ProbePayment)).all() == []
 
 
 @both_databases

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-import app
+import receiver
 from receiver.clock import Clock
 from receiver.ingest.receive import Delivery
 from receiver.protocol.captured import Captured
@@ -65,11 +65,11 @@ def test_what_holds_a_key_or_clear_text_does_not_show_it(name):
     assert not [shown for shown in (repr(held), str(held), f"{held}", repr([held])) if "Siti" in shown]
 
 
-RUNS_THE_RECEIVER = ("receiver.sandbox.rehearsal", "app.__main__", "receiver.sandbox.doctor.__main__")
+RUNS_THE_RECEIVER = ("receiver.sandbox.rehearsal", "receiver.sandbox.doctor.__main__")
 
 
 def classes():
-    for module in pkgutil.walk_packages(app.__path__, "app."):
+    for module in pkgutil.walk_packages(receiver.__path__, "receiver."):
         if module.name not in RUNS_THE_RECEIVER:
             found = vars(importlib.import_module(module.name)).values()
             yield from (kind for kind in found if isinstance(kind, type) and kind.__module__ == module.name)

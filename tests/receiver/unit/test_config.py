@@ -11,8 +11,8 @@ from sqlalchemy.engine import make_url
 
 from receiver.config import ConfigurationError, load_env_file, load_settings
 from tests.receiver.certificates import self_signed
-from tests.receiver.conftest import LIVE
 from tests.receiver.processes import PATIENCE_SECONDS, ROOT, Receiver, eventually, running
+from tests.receiver.settings import LIVE
 
 
 def mistakes(environ):
