@@ -3,7 +3,6 @@
 import psycopg
 import pytest
 import sqlalchemy as sa
-from receiver.database.pipelined import PipelinedConnection
 
 from receiver.registry import handles
 from receiver.worker.session import HandlerMisuse
@@ -82,9 +81,3 @@ def test_a_handler_is_still_kept_from_ending_our_transaction(deliver, work, stor
     work()
 
     assert HandlerMisuse.__name__ in stored("evt_1").last_error
-
-
-@on_postgresql
-def test_our_own_connections_keep_what_they_are(inbox):
-    with inbox.engine.connect() as connection:
-        assert isinstance(connection.connection.driver_connection, PipelinedConnection)

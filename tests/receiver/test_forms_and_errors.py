@@ -6,7 +6,7 @@ import time
 import pytest
 from flask import abort
 
-from receiver.store.models import Base
+from receiver.database.columns import ReceiverBase
 
 PASSWORD = "correct horse battery"
 HTTPS = "https://receiver.example"
@@ -193,7 +193,7 @@ def test_an_error_of_a_page_is_a_page(app, signed_in, method, path, status):
 
 def test_a_page_says_so_when_the_database_is_gone(app, signed_in, inbox):
     client = signed_in()
-    Base.metadata.drop_all(inbox.engine)
+    ReceiverBase.metadata.drop_all(inbox.engine)
 
     answer = client.get("/events", headers=BROWSER)
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from receiver import advance
-from receiver.database.engine import execute_text, writing
+from receiver.database.engine import writing
 from receiver.registry import PermanentFailure, handles
 from receiver.store.models import AuditEntry, StoredEvent
 from receiver.worker.batch import Batch, BatchInterrupted, process_next
@@ -218,17 +218,17 @@ def advancing(batch_of_five, get_to_know, runs, transactions, inbox):
     """Five events whose handler sets a state by `advance()`, after what the third of them says."""
     first_done = {
         "fails before any statement": lambda _session: 1 / 0,
-        "is misspelt": lambda session: execute_text(session.connection(), "SELEKT 1", ()),
-        "has half a character": lambda session: execute_text(session.connection(), "SELECT %s", ("\ud800",)),
-        "is refused": lambda session: execute_text(session.connection(), "SELECT 1 / 0", ()),
-        "hangs": lambda session: execute_text(session.connection(), "SELECT pg_sleep(60)", ()),
+        "is misspelt": lambda session: session.connection().exec_driver_sql("SELEKT 1"),
+        "has half a character": lambda session: session.connection().exec_driver_sql("SELECT %s", ("\ud800",)),
+        "is refused": lambda session: session.connection().exec_driver_sql("SELECT 1 / 0"),
+        "hangs": lambda session: session.connection().exec_driver_sql("SELECT pg_sleep(60)"),
         "copies and fails": lambda session: copy_payments(session) / 0,
         "reads in portions and fails": lambda session: session.execute(
             sa.text("SELECT 1 / 0"), execution_options={"stream_results": True}
         ),
         "forgets what was prepared": lambda session: session.execute(sa.text("DEALLOCATE ALL")),
-        "sends 20 megabytes": lambda session: execute_text(
-            session.connection(), "SELECT length(%s)", ("x" * 20_000_000,)
+        "sends 20 megabytes": lambda session: session.connection().exec_driver_sql(
+            "SELECT length(%s)", ("x" * 20_000_000,)
         ),
         "loses its connection": lambda session: lose_connection(session, inbox.engine),
     }
@@ -331,13 +331,9 @@ def test_where_the_connection_is_lost_before_the_first_statement_the_earlier_one
 def test_a_statement_that_is_interrupted_costs_its_connection_and_the_server_goes_on_with_nothing(inbox, session):
     with inbox.engine.begin() as connection:
         connection.execute(sa.text("SELECT 1"))
-        driver = connection.connection.driver_connection
-        driver.set_savepoint("earlier")
-        driver.execute_text("SELECT 1", ())
-        driver.set_savepoint("attempt")
 
         with pytest.raises(HandlerTimeout), TimeLimit().of(1):
-            execute_text(connection, "SELECT pg_sleep(60)", ())
+            connection.exec_driver_sql("SELECT pg_sleep(60)")
 
         assert connection.invalidated
         connection.get_transaction().close()
