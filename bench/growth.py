@@ -1,7 +1,7 @@
 """`python -m bench.growth`: what becomes slower when there are more events, from ten thousand to five million.
 
 Asked on databases of each size side by side: everything that a page asks (bench/questions.py), what receiving and
-claiming ask, and how many new events a second fit in. Rounds are interleaved and compared in pairs, so that whatever
+leasing ask, and how many new events a second fit in. Rounds are interleaved and compared in pairs, so that whatever
 else the machine does weighs on all sizes alike. A statement that scans, or takes up what grows with the table, fails
 the run, and so does a large database that takes new events more slowly than LEAST_OF_SMALLEST allows.
 
@@ -40,7 +40,7 @@ from receiver.protocol.envelope import Event
 from receiver.store.inbox import Inbox, arrival_store
 from receiver.store.lifecycle import State
 from receiver.store.models import StoredEvent
-from receiver.worker.leases import Claim, claim_due, hand_back
+from receiver.worker.leases import Lease, hand_back, lease_due
 from tests.receiver.databases import Postgres
 
 SIZES = {"postgresql": (10_000, 1_000_000, 5_000_000), "sqlite": (10_000, 1_000_000)}
@@ -129,7 +129,7 @@ class Traffic:
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
         self._known = cycle(_known(inbox))
-        self._claims: list[Claim] = []
+        self._leases: list[Lease] = []
         self.store = arrival_store(inbox.engine, inbox.settings, inbox.clock)
 
     def timed(self) -> dict[str, Timed]:
@@ -138,7 +138,7 @@ class Traffic:
             "receive a new event": (self.receive, _nothing),
             "find that an event is known": (self.receive_known, _nothing),
             "count a duplicate": (self.count_duplicate, _nothing),
-            "claim a batch; 0.5 % of all are due": (self.claim, self.hand_back),
+            "lease a batch; 0.5 % of all are due": (self.lease, self.hand_back),
         }
 
     def receive(self) -> None:
@@ -160,15 +160,15 @@ class Traffic:
         event = _event(event_id)
         receive_again(self._inbox, event, Delivery(b"{}", uuid4().hex))
 
-    def claim(self) -> None:
+    def lease(self) -> None:
         """What a worker does for each batch."""
-        self._claims = claim_due(self._inbox, "bench")
-        if not self._claims:
+        self._leases = lease_due(self._inbox, "bench")
+        if not self._leases:
             raise AssertionError("events were to be due")
 
     def hand_back(self) -> None:
-        """Let the next round claim the same."""
-        hand_back(self._inbox, self._claims)
+        """Let the next round lease the same."""
+        hand_back(self._inbox, self._leases)
 
     def close(self) -> None:
         """Give all connections up."""

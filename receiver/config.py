@@ -95,7 +95,7 @@ class Settings:
     require_https: bool  # REQUIRE_HTTPS: refuse plain HTTP
     embedded_worker: bool  # EMBEDDED_WORKER: gunicorn keeps a worker process beside its web workers
     worker_processes: int  # WORKER_PROCESSES: processes of `flask worker`
-    worker_batch: int  # WORKER_BATCH: events claimed at once, at most
+    worker_batch: int  # WORKER_BATCH: events leased at once, at most
     handler_timeout: float  # HANDLER_TIMEOUT: seconds that one attempt may take
     max_attempts: int  # MAX_ATTEMPTS: attempts before an event is dead; 16 reach over at least a day
     fast_lane: bool  # FAST_LANE: plain deliveries skip Flask's routing, contexts and hooks

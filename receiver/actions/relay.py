@@ -16,7 +16,7 @@ from receiver.queries.filters import row_named
 from receiver.store.audit import record
 from receiver.store.inbox import Inbox
 from receiver.store.models import StoredEvent
-from receiver.store.row_horizon import newest_settled
+from receiver.store.row_horizon import row_horizon
 
 BATCH = 100
 LONGEST_RESULT = 60
@@ -46,7 +46,7 @@ class Batch:
 def start_after(inbox: Inbox, start: str) -> int:
     """The number of the row before the first: `now`, `start`, an event ID, or # and a number. Raises NoSuchEvent."""
     if start == "now":
-        return newest_settled(inbox)
+        return row_horizon(inbox)
     if start == "start":
         return 0
     if number := row_named(start):
@@ -60,7 +60,7 @@ def start_after(inbox: Inbox, start: str) -> int:
 
 def next_batch(inbox: Inbox, after: int) -> Batch:
     """What comes after this row number; empty when there is nothing yet."""
-    newest = newest_settled(inbox)
+    newest = row_horizon(inbox)
     columns = (StoredEvent.id, StoredEvent.event_id, StoredEvent.event_type)
     which = sa.select(*columns).where(StoredEvent.id > after, StoredEvent.id <= newest, _is_relayed())
     with reading(inbox.engine) as session:

@@ -148,7 +148,7 @@ def _erase(
     """Locked rows are somebody's at this moment, who makes them due again say. They are found the next time."""
     found = session.execute(
         sa.select(StoredEvent.id, StoredEvent.masked_payload.is_(None))
-        .where(_SETTLED, which, StoredEvent.received_at < inbox.now(plus=-days * DAY))
+        .where(_NOT_PENDING, which, StoredEvent.received_at < inbox.now(plus=-days * DAY))
         .order_by(StoredEvent.received_at, StoredEvent.id)
         .with_hint(StoredEvent, f"INDEXED BY {index}", "sqlite")
         .limit(BATCH)
@@ -223,7 +223,7 @@ RULES: dict[str, Rule] = {
 }
 _COUNTED_AS = {"unparsed": "sealed"}
 _WITHOUT_SEALED: dict[str, Any] = {"sealed_payload": None, "sealing_key": None}
-_SETTLED = StoredEvent.state != sa.literal_column("'pending'")  # a literal, so that the partial indexes serve it
+_NOT_PENDING = StoredEvent.state != sa.literal_column("'pending'")  # a literal, so that the partial indexes serve it
 
 
 def _take_turn(session: Session, inbox: Inbox) -> bool:

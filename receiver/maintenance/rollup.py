@@ -16,7 +16,7 @@ from receiver.database.insert import insert_into
 from receiver.store.audit import WRONG_PATH
 from receiver.store.inbox import Inbox
 from receiver.store.models import AuditEntry, HourlySum, SummedUntil
-from receiver.store.row_horizon import newest_settled
+from receiver.store.row_horizon import row_horizon
 
 INTERVAL = timedelta(seconds=10)
 BATCH = 20_000
@@ -39,7 +39,7 @@ def roll_up_if_due(inbox: Inbox) -> int:
     if turn_at is not None and abs(now - turn_at) < INTERVAL:
         return 0
     try:
-        newest = newest_settled(inbox, AuditEntry, patience=PATIENCE_SECONDS)
+        newest = row_horizon(inbox, AuditEntry, patience=PATIENCE_SECONDS)
     except TimeoutError:
         return 0
     passed = 0
@@ -52,7 +52,7 @@ def roll_up_if_due(inbox: Inbox) -> int:
 
 
 def _sum_batch(inbox: Inbox, newest: int, now: datetime) -> int:
-    """Sum the next rows up to `newest`, beyond which nothing was settled at `now`."""
+    """Sum the next rows up to `newest`, the horizon at `now`."""
     with writing(inbox.engine) as session:
         until = session.scalar(sa.select(SummedUntil).with_for_update(skip_locked=True))
         if until is None:

@@ -2,7 +2,7 @@
 
                                    ┌───── retry, retry later, hand-back, lost lease ──┐
                                    ▼                                                  │
-    delivery ──────────────▶  pending  ── claim ──▶  (running: a lease) ──────────────┤
+    delivery ──────────────▶  pending  ── lease ──▶  (running: a lease) ──────────────┤
        │                       ▲  ▲  ▲                      │                         │
        │ authentic,            │  │  │                      ├── success ─▶ processed ─┼─ replay ─▶ pending
        │ but unusable          │  │  └── replay, ───────────┼── attempts used up,     │
@@ -10,7 +10,7 @@
     quarantined ── replay ─────┘  │                         │
                  (once it parses) └── replay, redelivery ── └── no handler ─▶ unhandled
 
-"Running" is not a state of its own: it is `pending` with a claim token and a lease. A worker that dies leaves
+"Running" is not a state of its own: it is `pending` with a lease and its token. A worker that dies leaves
 nothing behind that somebody would have to clean up; its lease runs out, and the event is due again.
 
 To add a state: a name here, its transitions in `TRANSITIONS`, and a migration for the table's check.

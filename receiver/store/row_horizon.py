@@ -1,8 +1,8 @@
-"""Up to which row number a table is settled: below it no other row can appear any more.
+"""The row horizon of a table: the row number below which no other row can appear any more.
 
 On PostgreSQL a row gets its number before it is committed: number 7 may be visible while 6 is still on its way, and
-who then goes on after 7 never sees 6. Whoever took a lower number did so holding a lock on the table, which only the
-end of its transaction releases. So all who hold one now are waited for. SQLite has one writer at a time, and no such
+a reader that goes on after 7 never sees 6. A transaction that took a lower number holds a lock on the table until
+it ends. So `row_horizon()` waits for all transactions that hold one now. SQLite has one writer at a time, and no such
 gap. Any table whose rows are numbered will do.
 """
 
@@ -23,10 +23,10 @@ _WRITERS = sa.text(
 )
 
 
-def newest_settled(
+def row_horizon(
     inbox: Inbox, table: type[StoredEvent] | type[AuditEntry] = StoredEvent, *, patience: float | None = None
 ) -> int:
-    """The highest row number below which no other row can appear any more, or 0.
+    """The number of the newest row, once all rows below it are there to be seen; 0 without any row.
 
     Raises TimeoutError when some transaction is not over after `patience` seconds.
     """

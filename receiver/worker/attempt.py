@@ -20,7 +20,7 @@ from receiver.registry import PermanentFailure, RetryLater, handler_for, spoken_
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import NOT_YET, State, backoff
 from receiver.store.masked import masked_text
-from receiver.worker.leases import Claim
+from receiver.worker.leases import Lease
 from receiver.worker.session import HandlerMisuse, HandlerSession, SwallowedError
 from receiver.worker.time_limit import HandlerTimeout, TimeLimit
 
@@ -42,7 +42,7 @@ class Failure(NamedTuple):
 class Outcome(NamedTuple):
     """What became of one attempt, and what is to be settled with it."""
 
-    claim: Claim
+    lease: Lease
     result: str
     state: State
     duration_ms: int
@@ -56,59 +56,59 @@ class Outcome(NamedTuple):
         """One line (§9.2); a failure brings its traceback."""
         log_attempt(
             self.result,
-            self.claim.event_id,
-            self.claim.event_type,
-            attempt=self.claim.attempt,
+            self.lease.event_id,
+            self.lease.event_type,
+            attempt=self.lease.attempt,
             duration_ms=self.duration_ms,
             exception=self.failure.traceback if self.failure and self.is_charged else None,
         )
 
 
-def run(inbox: Inbox, session: HandlerSession, claim: Claim, limit: TimeLimit) -> Outcome:
+def run(inbox: Inbox, session: HandlerSession, lease: Lease, limit: TimeLimit) -> Outcome:
     """Run the handler once, in the session's transaction. What fails is undone, and nothing else of it.
 
     Raises whatever the handler raises, HandlerTimeout, HandBack, CannotUnseal and UnusablePayload.
     """
     started = inbox.stopwatch()
     with session.guarded():
-        event, body = _open(inbox, claim)
-        masked = _masked(inbox, claim, event, body)
+        event, body = _open(inbox, lease)
+        masked = _masked(inbox, lease, event, body)
         handler = handler_for(event.type)
         if handler is not None:
             with limit.of(inbox.settings.handler_timeout, session.interrupt):
                 handler(event, session)
                 session.flush()
     result, state = ("unhandled", State.UNHANDLED) if handler is None else ("processed", State.PROCESSED)
-    return Outcome(claim, result, state, _since(inbox, started), event, masked)
+    return Outcome(lease, result, state, _since(inbox, started), event, masked)
 
 
-def failed(inbox: Inbox, claim: Claim, error: BaseException, *, since: float | None = None) -> Outcome:
+def failed(inbox: Inbox, lease: Lease, error: BaseException, *, since: float | None = None) -> Outcome:
     """What the error means for the event."""
     masked, payload = None, dict[str, Any]()
     with suppress(CannotUnseal, UnusablePayload):
-        event, body = _open(inbox, claim)
-        payload, masked = dict(event.payload), _masked(inbox, claim, event, body)
+        event, body = _open(inbox, lease)
+        payload, masked = dict(event.payload), _masked(inbox, lease, event, body)
     result, state, retry_in = "failed", State.PENDING, None
     if isinstance(error, RetryLater):
         result, retry_in = RETRY_LATER, error.seconds
-    elif claim.attempt >= inbox.settings.max_attempts or isinstance(error, HOPELESS):
+    elif lease.attempt >= inbox.settings.max_attempts or isinstance(error, HOPELESS):
         result, state = "dead", State.DEAD
     else:
-        retry_in = backoff(claim.attempt, inbox.random)
+        retry_in = backoff(lease.attempt, inbox.random)
     duration, failure = 0 if since is None else _since(inbox, since), _described(error, payload)
-    return Outcome(claim, result, state, duration, None, masked, failure, retry_in, result != RETRY_LATER)
+    return Outcome(lease, result, state, duration, None, masked, failure, retry_in, result != RETRY_LATER)
 
 
-def _open(inbox: Inbox, claim: Claim) -> tuple[Event, bytes]:
+def _open(inbox: Inbox, lease: Lease) -> tuple[Event, bytes]:
     """The event in clear text. Raises CannotUnseal or UnusablePayload, which no further attempt can mend."""
-    if claim.sealed_payload is None:
+    if lease.sealed_payload is None:
         raise CannotUnseal("erased")
-    body = unseal(claim.sealed_payload, row=claim.seal_id, keys=inbox.settings.payload_keys)
-    return inbox.settings.read_event(body, claim.received_at), body
+    body = unseal(lease.sealed_payload, row=lease.seal_id, keys=inbox.settings.payload_keys)
+    return inbox.settings.read_event(body, lease.received_at), body
 
 
-def _masked(inbox: Inbox, claim: Claim, event: Event, body: bytes) -> str | None:
-    return None if claim.masked else masked_text(inbox.settings, event.payload, body)
+def _masked(inbox: Inbox, lease: Lease, event: Event, body: bytes) -> str | None:
+    return None if lease.masked else masked_text(inbox.settings, event.payload, body)
 
 
 def _since(inbox: Inbox, started: float) -> int:

@@ -23,7 +23,7 @@ from receiver.database.causes import cause_of, is_lock_conflict, is_out_of_order
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import State
 from receiver.worker.attempt import Outcome, failed, run
-from receiver.worker.leases import Claim, claim_due, hand_back, renew
+from receiver.worker.leases import Lease, hand_back, lease_due, renew
 from receiver.worker.novelty import observe
 from receiver.worker.session import HandlerSession
 from receiver.worker.settlement import LeaseLost, settle
@@ -59,16 +59,16 @@ class _Refused(Exception):
 
 
 def process_next(inbox: Inbox, worker: str, limit: TimeLimit) -> int:
-    """Claim a batch and run it. Returns how many events were claimed.
+    """Lease a batch and run it. Returns how many events were leased.
 
     Raises HandBack when the worker has to stop, and BatchInterrupted when the database is lost on the way.
     """
-    claims = [] if inbox.guard.refuses_now() else claim_due(inbox, worker)
+    leases = [] if inbox.guard.refuses_now() else lease_due(inbox, worker)
     began_at = inbox.stopwatch()
-    with Batch(inbox, limit, claims) as batch:
+    with Batch(inbox, limit, leases) as batch:
         try:
-            for claim in claims:
-                batch.attempt(claim)
+            for lease in leases:
+                batch.attempt(lease)
             batch.commit()
         except HandBack:
             batch.finish()
@@ -76,16 +76,16 @@ def process_next(inbox: Inbox, worker: str, limit: TimeLimit) -> int:
             raise
         except SQLAlchemyError as error:
             raise BatchInterrupted(batch.begun) from error
-    inbox.paces.worked_off(len(claims), inbox.stopwatch() - began_at)
-    return len(claims)
+    inbox.paces.worked_off(len(leases), inbox.stopwatch() - began_at)
+    return len(leases)
 
 
 class Batch:
     """The attempts of a worker, and the transaction that some of them share at the moment."""
 
-    def __init__(self, inbox: Inbox, limit: TimeLimit, claims: Sequence[Claim]) -> None:
+    def __init__(self, inbox: Inbox, limit: TimeLimit, leases: Sequence[Lease]) -> None:
         """`claims` were made just now: their leases are renewed from then on."""
-        self._inbox, self._limit, self._claims = inbox, limit, claims
+        self._inbox, self._limit, self._leases = inbox, limit, leases
         self._renewed_at = inbox.stopwatch()
         self._session: HandlerSession | None = None
         self._began_at = 0.0
@@ -101,46 +101,46 @@ class Batch:
         self.roll_back()
         self._limit.switch_off()
 
-    def unsettled(self) -> list[Claim]:
-        """Those of the claims that are still to be settled."""
-        return [claim for claim in self._claims if claim.inbox_id not in self._settled]
+    def unsettled(self) -> list[Lease]:
+        """Those of the leases that are still to be settled."""
+        return [lease for lease in self._leases if lease.inbox_id not in self._settled]
 
-    def attempt(self, claim: Claim) -> None:
+    def attempt(self, lease: Lease) -> None:
         """Run the event's handler, in company when that is safe."""
         if self._leases_are_old():
             self.commit()
-        if claim.attempt > 1 or not self._inbox.paces.is_quick(claim.event_type):
+        if lease.attempt > 1 or not self._inbox.paces.is_quick(lease.event_type):
             self.commit()
-            self.attempt_alone(claim)
+            self.attempt_alone(lease)
             return
         try:
             if self._session is None:
                 self._renew()
-            self._outcomes.append(self._run(claim, "IMMEDIATE"))
+            self._outcomes.append(self._run(lease, "IMMEDIATE"))
         except _LockConflict:
             self.commit()
-            self.attempt_alone(claim)
+            self.attempt_alone(lease)
         except _TransactionLost as lost:
             neighbours = self.roll_back()
-            self._fail(claim, lost)
+            self._fail(lease, lost)
             for neighbour in neighbours:
-                self.attempt_alone(neighbour.claim)
+                self.attempt_alone(neighbour.lease)
         if len(self._outcomes) >= SHARED_ATTEMPTS or self._inbox.stopwatch() - self._began_at > SHARED_SECONDS:
             self.commit()
 
-    def attempt_alone(self, claim: Claim) -> None:
+    def attempt_alone(self, lease: Lease) -> None:
         """Run it by itself, again until no lock conflict is in the way: that is nobody's failure, an endless one is."""
         for conflicts in range(2 * CONFLICTS_BEFORE_LOCKING):
             self._renew()
             try:
-                self._settle(self._run(claim, "DEFERRED" if conflicts < CONFLICTS_BEFORE_LOCKING else "IMMEDIATE"))
+                self._settle(self._run(lease, "DEFERRED" if conflicts < CONFLICTS_BEFORE_LOCKING else "IMMEDIATE"))
                 return
             except _LockConflict:
                 self.roll_back()
             except (_TransactionLost, _Refused) as error:
-                self._fail(claim, error)
+                self._fail(lease, error)
                 return
-        self._fail(claim, TimeoutError("no end of lock conflicts"))
+        self._fail(lease, TimeoutError("no end of lock conflicts"))
 
     def commit(self) -> None:
         """Settle what was attempted, in the transaction of the handlers' own writes."""
@@ -148,13 +148,13 @@ class Batch:
             self._commit()
         except (_LockConflict, _Refused):
             for neighbour in self.roll_back():
-                self.attempt_alone(neighbour.claim)
+                self.attempt_alone(neighbour.lease)
         except LeaseLost as error:
             for neighbour in self.roll_back():
-                if neighbour.claim.inbox_id in error.rows:
+                if neighbour.lease.inbox_id in error.rows:
                     self._give_up(neighbour, "lease lost")
                 else:
-                    self.attempt_alone(neighbour.claim)
+                    self.attempt_alone(neighbour.lease)
 
     def finish(self) -> None:
         """Settle what can be settled without running anything again."""
@@ -190,9 +190,9 @@ class Batch:
             self.roll_back()
             self._give_up(outcome, "lease lost")
 
-    def _fail(self, claim: Claim, error: Exception) -> None:
+    def _fail(self, lease: Lease, error: Exception) -> None:
         """Record the failure of an attempt that is undone as a whole, in a transaction of its own."""
-        outcome = failed(self._inbox, claim, error.__cause__ or error)
+        outcome = failed(self._inbox, lease, error.__cause__ or error)
         for _ in range(CONFLICTS_BEFORE_LOCKING):
             self.roll_back()
             try:
@@ -201,7 +201,7 @@ class Batch:
             except _LockConflict:
                 continue
             except _Refused as refused:
-                log.error("outcome_not_recorded", event_id=claim.event_id, error=cause_of(refused))
+                log.error("outcome_not_recorded", event_id=lease.event_id, error=cause_of(refused))
                 break
         self.roll_back()
         self._give_up(outcome, "not recorded")
@@ -223,17 +223,17 @@ class Batch:
             raise _Refused from error
         self.roll_back()
         for outcome in outcomes:
-            self._settled.add(outcome.claim.inbox_id)
+            self._settled.add(outcome.lease.inbox_id)
             outcome.log()
         observe(self._inbox, [outcome.event for outcome in outcomes if outcome.event is not None])
 
-    def _run(self, claim: Claim, mode: str) -> Outcome:
+    def _run(self, lease: Lease, mode: str) -> Outcome:
         """One attempt. Raises _LockConflict when it is undone, and _TransactionLost when its neighbours are too."""
-        self._limit.begin(claim.inbox_id)
-        self.begun = claim.inbox_id
+        self._limit.begin(lease.inbox_id)
+        self.begun = lease.inbox_id
         started = self._inbox.stopwatch()
         try:
-            outcome = run(self._inbox, self._begin(mode), claim, self._limit)
+            outcome = run(self._inbox, self._begin(mode), lease, self._limit)
         except BaseException as error:  # sys.exit() in a handler is a failure, too
             if isinstance(error, HandBack):
                 raise
@@ -241,8 +241,8 @@ class Batch:
                 raise _LockConflict from error
             if self._session is None or self._session.worker_connection.invalidated:
                 raise _TransactionLost from error
-            outcome = failed(self._inbox, claim, error, since=started)
-        self._inbox.paces.note(claim.event_type, self._inbox.stopwatch() - started)
+            outcome = failed(self._inbox, lease, error, since=started)
+        self._inbox.paces.note(lease.event_type, self._inbox.stopwatch() - started)
         return outcome
 
     def _begin(self, mode: str) -> HandlerSession:
@@ -258,5 +258,5 @@ class Batch:
 
     def _give_up(self, outcome: Outcome, result: str) -> None:
         """Leave the event to whoever holds its lease, or is going to: nothing was changed."""
-        self._settled.add(outcome.claim.inbox_id)
+        self._settled.add(outcome.lease.inbox_id)
         outcome._replace(result=result, state=State.PENDING, failure=None).log()

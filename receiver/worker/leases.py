@@ -1,7 +1,7 @@
-"""Who may run an event now: the claim, its lease and its token.
+"""Who may run an event now: the lease and its token.
 
-A claim is charged as an attempt when it is taken, so an event that kills its worker runs out of attempts like any
-other. Only the holder of the token may settle (settlement.py), or hand its claims back.
+A lease is charged as an attempt when it is taken, so an event that kills its worker runs out of attempts like any
+other. Only the holder of the token may settle (settlement.py), or hand its leases back.
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ from receiver.store.lifecycle import State, backoff
 from receiver.store.models import StoredEvent
 
 LEASE_MARGIN_SECONDS = 15.0
-MOST_CLAIMED = 5_000
-"""More claims than all workers hold together; where they hold more, lost ones are found a little later."""
+MOST_LEASED = 5_000
+"""More leases than all workers hold together; where they hold more, lost ones are found a little later."""
 WORKER_DIED = (
     "the worker died during every attempt: killed, out of memory, os._exit in the handler, or deaf to its time limit"
 )
@@ -32,7 +32,7 @@ _EVENTS: Any = StoredEvent.__table__
 _RELEASED: dict[str, Any] = {"lease_token": None, "lease_until": None, "leased_by": None}
 
 
-class Claim(NamedTuple):
+class Lease(NamedTuple):
     """The right to run one attempt of one event, until the lease ends."""
 
     inbox_id: int
@@ -46,52 +46,52 @@ class Claim(NamedTuple):
     received_at: datetime
 
 
-def claim_due(inbox: Inbox, worker: str) -> list[Claim]:
-    """Take the events that are due, oldest first, and commit the claim.
+def lease_due(inbox: Inbox, worker: str) -> list[Lease]:
+    """Take the events that are due, oldest first, and commit the leases.
 
     An event whose lease ran out may have killed its worker: it is taken alone, so that it can't take
     neighbours with it, and it is buried when its attempts are used up. That is looked for once a second.
     """
-    token, claims = uuid4(), list[Claim]()
+    token, leases = uuid4(), list[Lease]()
     with writing(inbox.engine) as session:
         if inbox.lost_leases.is_due(inbox.clock.now()):
             # Beyond its last attempt by one: in that one it may have been a neighbour that never ran.
             _bury(session, inbox, _lost(inbox) & (StoredEvent.attempts > inbox.settings.max_attempts))
-            claims = _take(session, inbox, worker, token, _claim(_lost(inbox)), most=1)
-        for claim in claims:
-            _note_lost(session, inbox, claim)
+            leases = _take(session, inbox, worker, token, _leasing(_lost(inbox)), most=1)
+        for lease in leases:
+            _note_lost(session, inbox, lease)
             record(
                 session,
                 inbox,
                 "attempt",
                 "worker lost",
-                event_id=claim.event_id,
-                event_type=claim.event_type,
-                actor=f"attempt {claim.attempt - 1}",
-                inbox_id=claim.inbox_id,
+                event_id=lease.event_id,
+                event_type=lease.event_type,
+                actor=f"attempt {lease.attempt - 1}",
+                inbox_id=lease.inbox_id,
             )
             inbox.lost_leases.again()
         most = inbox.paces.claim_size(inbox.settings.worker_batch)
-        return claims or _take(session, inbox, worker, token, _UNCLAIMED, most=most)
+        return leases or _take(session, inbox, worker, token, _FREE, most=most)
 
 
-def renew(inbox: Inbox, claims: Sequence[Claim]) -> None:
-    """Let the leases of these claims begin anew. Whoever lost one finds out when it is settled."""
+def renew(inbox: Inbox, leases: Sequence[Lease]) -> None:
+    """Let these leases begin anew. Whoever lost one finds out when it is settled."""
     with writing(inbox.engine) as session:
         session.execute(
-            sa.update(StoredEvent).where(_still_held(claims)).values(lease_until=inbox.now(plus=_lease(inbox))),
+            sa.update(StoredEvent).where(_still_held(leases)).values(lease_until=inbox.now(plus=_lease_seconds(inbox))),
             execution_options={"synchronize_session": False},
         )
 
 
-def hand_back(inbox: Inbox, claims: Sequence[Claim]) -> None:
-    """Return claims whose handlers did not run to their end: due at once, and the attempt is not charged."""
+def hand_back(inbox: Inbox, leases: Sequence[Lease]) -> None:
+    """Return leases whose handlers did not run to their end: due at once, and the attempt is not charged."""
     with writing(inbox.engine) as session:
-        _return(session, inbox, _still_held(claims))
+        _return(session, inbox, _still_held(leases))
 
 
 def recover(inbox: Inbox, worker: str, *, begun: int, died: bool) -> None:
-    """Let go of what a worker holds that has `died` or lost the database, also of claims it never heard of.
+    """Let go of what a worker holds that has `died` or lost the database, also of leases it never heard of.
 
     `begun` is the row whose attempt was begun last, or 0. It alone is charged: it keeps its token, so that it is taken
     alone. Where its worker died it is due after the pause of any failed attempt, or all attempts would be over in
@@ -114,19 +114,19 @@ def recover(inbox: Inbox, worker: str, *, begun: int, died: bool) -> None:
     inbox.lost_leases.again()
 
 
-def _still_held(claims: Sequence[Claim]) -> sa.ColumnElement[bool]:
-    rows, tokens = [claim.inbox_id for claim in claims], {claim.token for claim in claims}
+def _still_held(leases: Sequence[Lease]) -> sa.ColumnElement[bool]:
+    rows, tokens = [lease.inbox_id for lease in leases], {lease.token for lease in leases}
     return StoredEvent.id.in_(rows) & StoredEvent.lease_token.in_(tokens)
 
 
 def _first_due(inbox: Inbox) -> sa.Subquery:
-    """Claimed is what is due longest: it is among the first in the order of due_at, however long the backlog is."""
+    """The rows among which all leased ones are. A worker takes what is due longest, however long the backlog is."""
     return (
         sa.select(StoredEvent.id, StoredEvent.leased_by, StoredEvent.lease_until)
         .where(_PENDING, StoredEvent.due_at <= inbox.now())
         .order_by(StoredEvent.due_at, StoredEvent.id)
         .with_hint(StoredEvent, "INDEXED BY ix_events_due", "sqlite")
-        .limit(MOST_CLAIMED)
+        .limit(MOST_LEASED)
         .subquery()
     )
 
@@ -138,7 +138,7 @@ def _lost(inbox: Inbox) -> sa.ColumnElement[bool]:
     return _PENDING & StoredEvent.id.in_(sa.select(first.c.id).where(first.c.lease_until <= inbox.now())) & ended
 
 
-def _lease(inbox: Inbox) -> float:
+def _lease_seconds(inbox: Inbox) -> float:
     """Seconds. An attempt begins within one time limit of the last renewal, and takes another one at most."""
     return 2 * inbox.settings.handler_timeout + LEASE_MARGIN_SECONDS
 
@@ -155,15 +155,15 @@ def _return(session: Session, inbox: Inbox, which: sa.ColumnElement[bool]) -> No
         record(session, inbox, "attempt", "handed back", event_id=event_id, event_type=event_type, inbox_id=inbox_id)
 
 
-def _claim(claimable: sa.ColumnElement[bool]) -> sa.Executable:
+def _leasing(which: sa.ColumnElement[bool]) -> sa.Executable:
     """The statement that takes what is due of this, oldest first. `_take()` says what its parameters are."""
     now = database_now(sa.bindparam("ahead", type_=sa.Float()))
     due = (
         sa.select(_EVENTS.c.id)
-        .where(claimable, _EVENTS.c.due_at <= now)
+        .where(which, _EVENTS.c.due_at <= now)
         .order_by(_EVENTS.c.due_at, _EVENTS.c.id)
         .limit(sa.bindparam("most", type_=sa.Integer()))
-        .with_hint(_EVENTS, "INDEXED BY ix_events_due", "sqlite")  # or it sorts the whole backlog at each claim
+        .with_hint(_EVENTS, "INDEXED BY ix_events_due", "sqlite")  # or it sorts the whole backlog each time
         .with_for_update(skip_locked=True)
         .cte("due")
     )
@@ -189,22 +189,21 @@ def _claim(claimable: sa.ColumnElement[bool]) -> sa.Executable:
     )
 
 
-_UNCLAIMED = _claim(_PENDING & StoredEvent.lease_token.is_(None))
+_FREE = _leasing(_PENDING & StoredEvent.lease_token.is_(None))
 """Built once: a worker asks for it all the time."""
 
 
-def _take(session: Session, inbox: Inbox, worker: str, token: UUID, claim: sa.Executable, most: int) -> list[Claim]:
+def _take(session: Session, inbox: Inbox, worker: str, token: UUID, leasing: sa.Executable, most: int) -> list[Lease]:
     ahead = inbox.clock.offset.total_seconds()
-    rows = session.execute(
-        claim, {"token": token, "worker": worker, "most": most, "ahead": ahead, "lease": ahead + _lease(inbox)}
-    )
-    claims = [Claim(r[0], token, r[1], r[2] or "", r[3] or "", r[4], r[5], r[6] is not None, r[7]) for r in rows]
-    return sorted(claims, key=attrgetter("inbox_id"))
+    until = ahead + _lease_seconds(inbox)
+    rows = session.execute(leasing, {"token": token, "worker": worker, "most": most, "ahead": ahead, "lease": until})
+    leases = [Lease(r[0], token, r[1], r[2] or "", r[3] or "", r[4], r[5], r[6] is not None, r[7]) for r in rows]
+    return sorted(leases, key=attrgetter("inbox_id"))
 
 
-def _note_lost(session: Session, inbox: Inbox, claim: Claim) -> None:
+def _note_lost(session: Session, inbox: Inbox, lease: Lease) -> None:
     session.execute(
-        sa.update(StoredEvent).where(StoredEvent.id == claim.inbox_id).values(_failing(inbox)),
+        sa.update(StoredEvent).where(StoredEvent.id == lease.inbox_id).values(_failing(inbox)),
         execution_options={"synchronize_session": False},
     )
 

@@ -6,7 +6,7 @@ QUICK_SECONDS = 0.02
 FADING = 0.9
 CLAIMED_AT_ONCE = 64
 HURRY_SECONDS = 0.002
-"""All in all, for each event of a claim. Where it takes less, a larger claim keeps little from other workers."""
+"""All in all, for each event of a lease. Where it takes less, a larger lease keeps little from other workers."""
 
 
 class Paces:
@@ -28,14 +28,14 @@ class Paces:
         return self._seconds.get(event_type, QUICK_SECONDS) < QUICK_SECONDS
 
     def claim_size(self, most: int) -> int:
-        """How many events to claim: as many as allowed while a backlog of quick ones is worked off, or some of them.
+        """How many events to lease: as many as allowed while a backlog of quick ones is worked off, or some of them.
 
-        A claim is a COMMIT of its own. But what one worker has claimed, no other can begin.
+        A lease is a COMMIT of its own. But what one worker has leased, no other can begin.
         """
         return most if self._hurry else min(most, CLAIMED_AT_ONCE)
 
     def worked_off(self, events: int, seconds: float) -> None:
-        """What was claimed is done, and took so long in all."""
+        """What was leased is done, and took so long in all."""
         self._hurry = events >= CLAIMED_AT_ONCE and seconds < events * HURRY_SECONDS
 
 

@@ -1,6 +1,6 @@
 """How outcomes are settled: many events and their audit rows at once, in the transaction of their handlers' writes.
 
-`settle()` is the fence: it settles what is still claimed by this very token, all of it or nothing.
+`settle()` is the fence: it settles what is still leased by this very token, all of it or nothing.
 
 The outcomes travel as one parameter, a JSON array, so that the statement is the same for any number of them: it is
 prepared once, and the driver converts one value instead of hundreds.
@@ -38,7 +38,7 @@ _OUTCOME = _AUDITED | {
 
 
 class LeaseLost(Exception):
-    """Somebody else holds these claims now; `rows` are their numbers."""
+    """Somebody else holds these leases now; `rows` are their numbers."""
 
     def __init__(self, rows: set[int]) -> None:
         super().__init__("the lease was lost")
@@ -50,7 +50,7 @@ def settle(connection: Connection, inbox: Inbox, outcomes: Sequence[Outcome]) ->
     if not outcomes:
         return
     dialect, ahead = connection.dialect.name, inbox.clock.offset.total_seconds()
-    token = outcomes[0].claim.token  # one for all claims of a batch
+    token = outcomes[0].lease.token  # one for all leases of a batch
     owner = token if dialect == "postgresql" else token.hex
     rows = json.dumps([_row(inbox, outcome) for outcome in outcomes])
     if dialect == "postgresql":
@@ -59,19 +59,19 @@ def settle(connection: Connection, inbox: Inbox, outcomes: Sequence[Outcome]) ->
         settling, auditing = _one_after_the_other()
         settled = connection.exec_driver_sql(settling, (rows, ahead, ahead, ahead, owner)).scalars().all()
         connection.exec_driver_sql(auditing, (rows, ahead))
-    if lost := {outcome.claim.inbox_id for outcome in outcomes} - set(settled):
+    if lost := {outcome.lease.inbox_id for outcome in outcomes} - set(settled):
         raise LeaseLost(lost)
 
 
 def _row(inbox: Inbox, outcome: Outcome) -> dict[str, Any]:
     """What `_OUTCOME` names."""
-    claim = outcome.claim
+    lease = outcome.lease
     return {
-        "inbox_id": claim.inbox_id,
-        "event_id": claim.event_id,
-        "event_type": claim.event_type,
+        "inbox_id": lease.inbox_id,
+        "event_id": lease.event_id,
+        "event_type": lease.event_type,
         "result": outcome.result,
-        "actor": f"attempt {claim.attempt}",
+        "actor": f"attempt {lease.attempt}",
         "duration_ms": outcome.duration_ms,
         "detail": outcome.failure.error if outcome.failure else None,
         "state": outcome.state,
@@ -86,7 +86,7 @@ def _is_audited(inbox: Inbox, outcome: Outcome) -> bool:
     """Attempts that count are bounded. A handler can put its events off for ever, and must not fill the disk so."""
     if outcome.is_charged:
         return True
-    key = Key(outcome.result, event_type=outcome.claim.event_type, action="attempt")
+    key = Key(outcome.result, event_type=outcome.lease.event_type, action="attempt")
     return inbox.tally.admits(key, inbox.clock.now())
 
 

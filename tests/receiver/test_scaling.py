@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from bench.fill import fill, fill_engine
 from bench.simulation import STEPS, simulate
 from docs.scaling.spread import spread
-from receiver.worker.leases import claim_due
+from receiver.worker.leases import lease_due
 from receiver.worker.pace import CLAIMED_AT_ONCE
 from tests.receiver.databases import age_audit_rows, on_postgresql
 from tests.receiver.processes import ROOT
@@ -96,20 +96,20 @@ def test_a_claim_reads_the_index_of_what_is_due_in_each_partition(database, inbo
     fill(engine, 20_000)
     engine.dispose()
     run(database, "events by hash")
-    claims = []
+    leases = []
 
     @sa.event.listens_for(inbox.engine, "before_cursor_execute")
     def note(_connection, _cursor, statement, parameters, _context, _many):
         if "SKIP LOCKED" in statement:
-            claims.append((statement, parameters))
+            leases.append((statement, parameters))
 
-    claimed = claim_due(inbox, "worker")
-    statement, parameters = claims[-1]
+    leased = lease_due(inbox, "worker")
+    statement, parameters = leases[-1]
     with psycopg.connect(database) as connection:
         connection.execute("ANALYZE events")
         (plan,) = connection.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters).fetchone()
 
-    assert len(claimed) == CLAIMED_AT_ONCE
+    assert len(leased) == CLAIMED_AT_ONCE
     assert set(re.findall(r'"events_(\d+)_due_at_id_idx"', json.dumps(plan))) == set(map(str, range(PARTS)))
 
 

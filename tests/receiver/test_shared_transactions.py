@@ -12,7 +12,7 @@ from receiver.database.engine import writing
 from receiver.registry import PermanentFailure, handles
 from receiver.store.models import AuditEntry, StoredEvent
 from receiver.worker.batch import Batch, BatchInterrupted, process_next
-from receiver.worker.leases import claim_due
+from receiver.worker.leases import lease_due
 from receiver.worker.time_limit import HandlerTimeout, TimeLimit
 from tests.receiver.databases import both_databases, on_postgresql
 from tests.receiver.partner.models import ProbePayment, ProbeRefund
@@ -346,13 +346,13 @@ def test_where_one_lease_is_lost_the_others_are_run_again_and_keep_their_effects
     batch_of_five, inbox, stored, paid, runs
 ):
     batch_of_five("paid")
-    claims = claim_due(inbox, "slow worker")
+    leases = lease_due(inbox, "slow worker")
     with writing(inbox.engine) as session:
         session.execute(sa.update(StoredEvent).where(StoredEvent.event_id == "evt_3").values(lease_token=None))
 
-    with Batch(inbox, TimeLimit(), claims) as batch:
-        for claim in claims:
-            batch.attempt(claim)
+    with Batch(inbox, TimeLimit(), leases) as batch:
+        for lease in leases:
+            batch.attempt(lease)
         batch.commit()
 
     assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
@@ -395,9 +395,9 @@ def backlog(known_to_be_quick, deliver):
 def test_while_a_backlog_of_quick_events_is_worked_off_more_are_claimed_at_once(backlog, inbox, transactions):
     backlog(160, "paid")
 
-    claimed = [process_next(inbox, "worker", TimeLimit()) for _ in range(3)]
+    leased = [process_next(inbox, "worker", TimeLimit()) for _ in range(3)]
 
-    assert claimed == [64, 96, 0]
+    assert leased == [64, 96, 0]
     assert len(transactions) == len([64, 64, 32])
 
 
@@ -405,9 +405,9 @@ def test_while_a_backlog_of_quick_events_is_worked_off_more_are_claimed_at_once(
 def test_events_that_take_a_moment_are_left_to_other_workers(backlog, inbox):
     backlog(130, "takes a moment")
 
-    claimed = [process_next(inbox, "worker", TimeLimit()) for _ in range(3)]
+    leased = [process_next(inbox, "worker", TimeLimit()) for _ in range(3)]
 
-    assert claimed == [64, 64, 2]
+    assert leased == [64, 64, 2]
 
 
 @pytest.fixture
@@ -477,10 +477,10 @@ def test_a_constraint_that_is_broken_at_the_commit_is_the_failure_of_its_handler
 ):
     batch_of_five("refers to nothing", "test.ordering")
 
-    claimed = process_next(inbox, "worker", TimeLimit())
+    leased = process_next(inbox, "worker", TimeLimit())
 
     row = stored("evt_3")
-    assert claimed == 5
+    assert leased == 5
     assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
     assert (row.state, row.attempts, row.lease_token, row.due_at > clock.now()) == ("pending", 1, None, True)
     assert any(code in row.last_error for code in FOREIGN_KEY)
@@ -551,9 +551,9 @@ def test_an_event_that_cannot_be_settled_at_all_is_left_to_its_lease_and_its_nei
     refuse("NEW.event_id = 'evt_3' AND NEW.lease_token IS NULL", code=code)
     batch_of_five("paid")
 
-    claimed = [process_next(inbox, "worker", TimeLimit()) for _ in range(2)]
+    leased = [process_next(inbox, "worker", TimeLimit()) for _ in range(2)]
 
-    assert claimed == [5, 0]
+    assert leased == [5, 0]
     assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
     assert (stored("evt_3").attempts, stored("evt_3").leased_by, attempts("evt_3")) == (1, "worker", [])
 
@@ -577,7 +577,7 @@ def test_an_event_that_is_tried_again_and_again_keeps_its_lease(paying, deliver,
     def always_in_conflict(event, session):
         stopwatch.seconds += 4
         clock.advance(seconds=4)
-        others.extend(claim_due(inbox, "other worker"))
+        others.extend(lease_due(inbox, "other worker"))
         session.execute(sa.text("DO $$ BEGIN RAISE EXCEPTION 'in the way' USING ERRCODE = '40001'; END $$"))
 
     deliver("test.contended", event_id="evt_1")

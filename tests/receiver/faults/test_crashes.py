@@ -11,7 +11,7 @@ import pytest
 
 from receiver.ingest.receive import Delivery, accept
 from receiver.worker.batch import Batch, process_next
-from receiver.worker.leases import claim_due
+from receiver.worker.leases import lease_due
 from receiver.worker.time_limit import TimeLimit
 from tests.receiver.databases import both_databases, on_postgresql
 from tests.receiver.faults.outcomes import all_processed, assert_exactly_once, count_events, send_all, until_accepted
@@ -123,7 +123,7 @@ def test_the_embedded_worker_does_not_outlive_a_killed_master(processes):
 def test_a_worker_that_slept_past_its_lease_changes_nothing(inbox, deliver, stored):
 
     deliver("payment.success", event_id="evt_1")
-    (slept,) = claim_due(inbox, "sleeper")
+    (slept,) = lease_due(inbox, "sleeper")
     inbox.clock.advance(minutes=10)
     process_next(inbox, "another", TimeLimit())
     settled = stored("evt_1")

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from receiver.registry import PermanentFailure, handles
 from receiver.store.models import AuditEntry
 from receiver.worker.batch import process_next
-from receiver.worker.leases import claim_due, hand_back, recover
+from receiver.worker.leases import hand_back, lease_due, recover
 from receiver.worker.time_limit import TimeLimit
 from tests.receiver.databases import both_databases
 
@@ -275,10 +275,10 @@ def test_an_event_that_kills_its_worker_every_time_ends_dead_and_takes_no_neighb
     batches = []
 
     for _ in range(20):
-        claims = [claim.event_id for claim in claim_due(inbox, "dies with the poison")]
-        batches.append(claims)
+        leases = [lease.event_id for lease in lease_due(inbox, "dies with the poison")]
+        batches.append(leases)
         clock.advance(hours=1)
-        if claims == ["neighbour"]:
+        if leases == ["neighbour"]:
             break
     clock.advance(hours=1)
     work()
@@ -293,8 +293,8 @@ def test_the_attempts_of_an_event_that_kills_its_worker_reach_over_a_day_too(del
     began, died_at = clock.now(), []
 
     while stored("poison").state == "pending":
-        for claim in claim_due(inbox, "worker"):
-            recover(inbox, "worker", begun=claim.inbox_id, died=True)
+        for lease in lease_due(inbox, "worker"):
+            recover(inbox, "worker", begun=lease.inbox_id, died=True)
             died_at.append(clock.now())
         clock.advance(seconds=max(0, (stored("poison").due_at - clock.now()).total_seconds()) + 1)
 
@@ -306,9 +306,9 @@ def test_the_attempts_of_an_event_that_kills_its_worker_reach_over_a_day_too(del
 @both_databases
 def test_a_hand_back_costs_no_attempt(deliver, inbox, stored):
     deliver("payment.success", event_id="evt_1")
-    claims = claim_due(inbox, "stopping")
+    leases = lease_due(inbox, "stopping")
 
-    hand_back(inbox, claims)
+    hand_back(inbox, leases)
 
     assert (stored("evt_1").attempts, stored("evt_1").lease_token) == (0, None)
     assert process_next(inbox, "next", TimeLimit()) == 1
