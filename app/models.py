@@ -1,6 +1,7 @@
-"""Your tables, and what the pages may say of a policy, transaction or claim.
+"""Your tables, and what the pages show about a policy, a transaction or a claim.
 
-After a change here: `flask --app wsgi db migrate -m "what changed"`, look at the file it wrote, then `db upgrade`.
+After a change here, run `flask --app wsgi db migrate -m "what changed"`. Read the file that it wrote. Then run
+`flask --app wsgi db upgrade`.
 """
 
 from receiver import Base, Session, Tracked, describes
@@ -19,7 +20,7 @@ class Policy(Tracked, Base):
 
 
 class Refund(Tracked, Base):
-    """A refund, by the transaction it returns."""
+    """A refund, by the ID of the transaction that it returns."""
 
     __tablename__ = "refunds"
 
@@ -31,7 +32,7 @@ class InsuranceClaim(Tracked, Base):
 
 
 class Account(Tracked, Base):
-    """The state of your account with Senang.io, by topic."""
+    """The state of your account with Senang.io, by topic: `account` or `onboarding`."""
 
     __tablename__ = "accounts"
 

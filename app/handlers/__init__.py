@@ -1,1 +1,4 @@
-"""What you do about an event: this folder is yours. One decorated function per event type; see policies.py."""
+"""Your handlers: what you do about an event. Write one decorated function per event type; see policies.py.
+
+docs/handlers.md has all the rules.
+"""

@@ -1,4 +1,4 @@
-"""Account and onboarding updates (§1.3): their exact types are not published, so patterns match them."""
+"""Account and onboarding updates (§1.3). Senang.io does not publish their exact types, so patterns match them."""
 
 from app.models import Account
 from receiver import Event, Session, advance, handles

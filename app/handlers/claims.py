@@ -1,4 +1,4 @@
-"""Claims (§1.3, §5.1): submitted once, updated until they are settled."""
+"""Claims (§1.3, §5.1). A claim is submitted once. Then it is updated until it is closed."""
 
 from app.models import InsuranceClaim
 from receiver import Event, Session, advance, handles
@@ -8,13 +8,13 @@ TERMINAL = frozenset({"approved", "rejected", "paid", "closed", "withdrawn"})
 
 @handles("claim.submitted")
 def claim_submitted(event: Event, session: Session) -> None:
-    """The claim exists."""
+    """Note that the claim exists."""
     advance(session, InsuranceClaim, event.claim_id, status="submitted", rank=0, event=event)
 
 
 @handles("claim.updated")
 def claim_updated(event: Event, session: Session) -> None:
-    """The claim has the status that Senang.io reports; a terminal one wins among events of the same moment."""
+    """Keep the status that Senang.io reports. Among events of the same moment, a final status wins."""
     status = (event.status or "updated")[:50]
     rank = 2 if status.lower() in TERMINAL else 1
     advance(session, InsuranceClaim, event.claim_id, status=status, rank=rank, event=event)

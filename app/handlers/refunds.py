@@ -6,5 +6,5 @@ from receiver import Event, Session, advance, handles
 
 @handles("refund.processed")
 def refund_processed(event: Event, session: Session) -> None:
-    """The money went back."""
+    """Note that the money went back."""
     advance(session, Refund, event.transaction_id, status="refunded", rank=1, event=event)
