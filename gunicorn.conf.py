@@ -12,32 +12,30 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import structlog
 
-from receiver.config import DEFAULT_DATABASE, EXIT_CONFIGURATION, ConfigurationError, load_env_file, load_settings
+from receiver.config import DEFAULT_DATABASE, EXIT_CONFIGURATION, ConfigurationError, load_settings
 from receiver.logs import configure_logging
 from receiver.server import start
 from receiver.server.embedded import embedded_worker
+from receiver.settings.env_file import ENV_FILE, load_env_file
 
 OWN_COUNTS = "senang-metrics-"
 """How a folder's name begins that was made here for the web workers' counts."""
 
-ENV_FILE = Path(__file__).resolve().parent / ".env"
-load_env_file(ENV_FILE)
+load_env_file()
 try:
     settings = load_settings()
 except ConfigurationError as error:
     print(error, file=sys.stderr)
     raise SystemExit(EXIT_CONFIGURATION) from None
 
-said = {name: value.strip() for name, value in os.environ.items()}
 start.configured()
 configure_logging(settings.environment, settings.log_level, settings.showing)
-if not said.get("DATABASE_URL"):
+if not os.environ.get("DATABASE_URL", "").strip():
     structlog.get_logger().info("database_by_default", database=DEFAULT_DATABASE)
 start.say_doubts(settings)
-start.say_open_files({".env": ENV_FILE, "TLS_KEYFILE": said.get("TLS_KEYFILE")})
-bind = f"0.0.0.0:{said['PORT']}" if said.get("PORT") else "127.0.0.1:8000"  # a platform sets PORT
-# SQLite has one writer: a second web process would only wait for it.
-workers = int(said.get("WEB_CONCURRENCY") or (1 if settings.database_url.startswith("sqlite") else 2))
+start.say_open_files({".env": ENV_FILE, "TLS_KEYFILE": settings.tls_keyfile})
+bind = "127.0.0.1:8000" if settings.port is None else f"0.0.0.0:{settings.port}"  # a platform sets PORT
+workers = settings.web_processes
 worker_class = start.WORKER_CLASS
 worker_connections = 1000  # open connections of one process; more wait in the kernel
 keepalive = settings.keep_alive_seconds  # a connection may be idle for so long
@@ -57,8 +55,8 @@ logconfig_dict = {  # through the application's chain: JSON, masked
 secure_scheme_headers: dict[str, str] = {}
 access_log_format = "%(s)s %(b)s %(M)sms"  # for what the receiver has no line of: a stranger's words are not in it
 
-if said.get("TLS_CERTFILE"):
-    certfile, keyfile = said["TLS_CERTFILE"], said["TLS_KEYFILE"]
+if settings.tls_certfile:
+    certfile, keyfile = settings.tls_certfile, settings.tls_keyfile
 
 if settings.metrics_token and not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=OWN_COUNTS)

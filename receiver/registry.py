@@ -12,6 +12,7 @@ import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
@@ -132,6 +133,31 @@ def describers_of(kind: str) -> list[tuple[str, Describer]]:
     return list(_describers.get(kind, []))
 
 
+class NoPartnerPackage(ModuleNotFoundError):
+    """The name that PARTNER_PACKAGE gives is no package with handlers. The message says why, and quotes nothing."""
+
+
+def partner_package(name: str) -> str:
+    """The name, if it is that of a package with handlers. Raises NoPartnerPackage."""
+    if PathFinder.find_spec("handlers", [str(folder_of(name))]) is None:
+        raise NoPartnerPackage("the package has no handlers: there is neither a folder handlers nor a handlers.py.")
+    return name
+
+
+def folder_of(package: str) -> Path:
+    """Where the partner's package is. Raises NoPartnerPackage.
+
+    It imports nothing of the package: gunicorn's master asks, and what it has imported gevent can't change any more.
+    """
+    folders: list[str] = []
+    for depth, part in enumerate(package.split(".")):
+        found = importlib.util.find_spec(part) if depth == 0 and part else PathFinder.find_spec(part, folders)
+        folders = list(found.submodule_search_locations or ()) if found else []
+        if not folders:
+            raise NoPartnerPackage("there is no such package. It is a folder with an __init__.py, beside wsgi.py.")
+    return Path(folders[0])
+
+
 def discover(package: str) -> None:
     """Import the package's `models` and all of its `handlers`, so that their decorators run.
 
@@ -149,14 +175,6 @@ def discover(package: str) -> None:
                 _import_all(f"{package}.{name}")
         _discovered[package] = present()
     _package = package
-
-
-def folder_of(package: str) -> Path:
-    """Where the partner's package is. Raises ModuleNotFoundError."""
-    found = importlib.util.find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        raise ModuleNotFoundError(f"there is no package {package}", name=package)
-    return Path(next(iter(found.submodule_search_locations)))
 
 
 class Registered(NamedTuple):

@@ -10,14 +10,13 @@ from flask import Flask
 
 from receiver.cli.doctor import doctor
 from receiver.config import EXIT_CONFIGURATION, ConfigurationError
-from receiver.database.url import ROOT
 from receiver.private_files import create_private
+from receiver.settings.env_file import ENV_FILE
 
 
 @click.command()
 def init() -> None:
     """Write .env with fresh secrets for a sandbox."""
-    target = ROOT / ".env"
     lines = [
         "# Written by `flask --app wsgi init`. .env.example explains every setting.",
         "SENANG_ENVIRONMENT=sandbox",
@@ -27,7 +26,7 @@ def init() -> None:
         f"SECRET_KEY={secrets.token_hex(32)}",
     ]
     try:
-        with os.fdopen(create_private(target), "w", encoding="utf-8") as file:
+        with os.fdopen(create_private(ENV_FILE), "w", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
     except FileExistsError:
         raise click.ClickException(".env exists already and was left as it is.") from None

@@ -4,7 +4,6 @@ An event is sent until it is accepted, and nothing overtakes it. Which rows are 
 receiver/actions/relay.py; what is done with an answer stands here.
 """
 
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -50,7 +49,7 @@ def relay(url: str, start: str, patterns: Sequence[str], preset: str | None, onc
         raise click.ClickException("A live receiver passes no event on. Relay from a sandbox.")
     configured = inbox.settings.scheme
     scheme = SCHEMES[preset] if preset else replace(configured, url=configured.url and url)
-    sender = Sender(url, scheme, key_for(scheme, _secret(), SECRET), inbox.clock)
+    sender = Sender(url, scheme, key_for(scheme, _secret(inbox), SECRET), inbox.clock)
     try:
         position = start_after(inbox, start)
     except NoSuchEvent:
@@ -152,9 +151,9 @@ def _described(answer: Answer) -> str:
     return f"{status}{outcome(answer)}  {answer.seconds * 1000:.0f} ms"
 
 
-def _secret() -> str:
+def _secret(inbox: Inbox) -> str:
     """The other receiver's secret; never an argument, which every process on the machine can read."""
-    given = os.environ.get(SECRET, "").strip()
+    given = inbox.settings.relay_secret
     if not given and not sys.stdin.isatty():
         raise click.ClickException(f"{SECRET} is not set, and there is no terminal to ask for it.")
     return given or str(click.prompt("The other receiver's secret", hide_input=True))

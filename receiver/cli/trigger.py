@@ -6,7 +6,6 @@ lines by a program must not find it among them. To send something else, add to `
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -139,7 +138,7 @@ def _sender(inbox: Inbox, url: str, preset: str | None, *, fail_signature: bool)
     if preset is not None:
         # The settings hold the secret as the key of their own scheme; another reads the same text differently.
         scheme = SCHEMES[preset]
-        key = key_for(scheme, os.environ.get(SECRETS, "").split(",")[0], SECRETS)
+        key = key_for(scheme, inbox.settings.webhook_secrets[0], SECRETS)
     if fail_signature:
         key = bytes(byte ^ 0xFF for byte in key)
     return Sender(url, scheme, key, inbox.clock)

@@ -287,10 +287,12 @@ def test_a_check_names_a_limit_that_is_no_number(cli, option):
 
 
 @pytest.mark.parametrize("start", ["#²", "#99999999999999999999", "#0"])
-def test_a_relay_says_that_there_is_nothing_to_start_from(cli, monkeypatch, start):
-    monkeypatch.setenv("RELAY_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+def test_a_relay_says_that_there_is_nothing_to_start_from(environment, request, start):
+    environment["RELAY_SECRET"] = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
-    result = cli("senang", "relay", "--to", "http://127.0.0.1:9/webhooks/senang", "--from", start, "--once")
+    result = request.getfixturevalue("cli")(
+        "senang", "relay", "--to", "http://127.0.0.1:9/webhooks/senang", "--from", start, "--once"
+    )
 
     assert result.exit_code == 1
     assert "no such event to start from" in result.output

@@ -6,7 +6,8 @@ import pytest
 import sqlalchemy as sa
 from werkzeug.test import Client
 
-from receiver.config import OWN_PATHS, ConfigurationError, load_settings
+from receiver.config import ConfigurationError, load_settings
+from receiver.settings.values import OWN_PATHS
 from receiver.store.models import AuditEntry
 from tests.receiver.processes import running
 from tests.receiver.settings import ENVIRONMENT

@@ -83,12 +83,12 @@ def laptop(theirs, assemble, laptop_url, place, sqlite_template, partner_package
 
 
 @pytest.fixture
-def relay(app, laptop):
+def relay(environment, assemble, app, laptop):
     """Relay everything that is there, and stop."""
 
-    def run(*arguments, scheme=("--scheme", "stripe"), app=app, secret=SECRET):
+    def run(*arguments, scheme=("--scheme", "stripe"), secret=SECRET, settings=environment):
         command = ["senang", "relay", "--to", laptop.url, *scheme, "--once", *arguments]
-        return app.test_cli_runner().invoke(args=command, env={"RELAY_SECRET": secret})
+        return assemble(settings | {"RELAY_SECRET": secret}).test_cli_runner().invoke(args=command)
 
     return run
 
@@ -241,7 +241,7 @@ def test_what_is_erased_or_unreadable_is_skipped_and_said(laptop, relay, arrived
 
 
 def test_a_live_receiver_relays_nothing_and_a_sandbox_none_of_its_live_rows(
-    environment, laptop, relay, arrived_ids, assemble, deliver, inbox
+    environment, laptop, relay, arrived_ids, deliver, inbox
 ):
     deliver(event_id="evt_1")
     deliver(event_id="evt_2")
@@ -249,8 +249,7 @@ def test_a_live_receiver_relays_nothing_and_a_sandbox_none_of_its_live_rows(
     laptop.start()
 
     relay("--from", "evt_1")
-    live = assemble(environment | LIVE | {"REQUIRE_HTTPS": "1"})
-    refused = relay("--from", "start", app=live)
+    refused = relay("--from", "start", settings=environment | LIVE | {"REQUIRE_HTTPS": "1"})
 
     assert (refused.exit_code, refused.stderr) == (
         1,

@@ -9,8 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from receiver.actions.replay import replay
-from receiver.config import OLDEST_SQLITE, ConfigurationError, load_settings
+from receiver.config import ConfigurationError, load_settings
 from receiver.maintenance.retention import purge
+from receiver.settings.checks import OLDEST_SQLITE
 from tests.receiver.databases import both_databases
 
 YOUNGER_FUNCTIONS = {

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from receiver.config import SCHEME_AXES
 from receiver.registry import discover, registered
 from receiver.web import ACCESS
 
@@ -93,28 +92,6 @@ def test_every_handler_has_a_test():
     for pattern, handler in registered():
         if handler.__module__.startswith("app.handlers"):
             assert pattern.replace("*", "") in tests, pattern
-
-
-def settings():
-    text = (ROOT / "app" / "config.py").read_text() + (ROOT / "gunicorn.conf.py").read_text()
-    names = set(re.findall(r'"([A-Z][A-Z_]+_[A-Z_]+)"', text)) - {
-        "FLASK_DEBUG",
-        "PYTHON_DOTENV_DISABLED",
-        "RAILWAY_ENVIRONMENT",
-        "FLY_APP_NAME",
-    }
-    return names - {"WEB_CONCURRENCY", "PROMETHEUS_MULTIPROC_DIR"} | {
-        f"SENANG_SIGNATURE_{axis.upper()}" for axis in SCHEME_AXES
-    }
-
-
-@pytest.mark.parametrize("name", sorted(settings()))
-def test_every_setting_is_explained(name):
-    assert re.search(rf"^#?{name}=", (ROOT / ".env.example").read_text(), re.M)
-    documented = (
-        "SENANG_SIGNATURE_*" if name.startswith("SENANG_SIGNATURE_") and name[17:].lower() in SCHEME_AXES else name
-    )
-    assert f"`{documented}`" in (ROOT / "docs" / "settings.md").read_text()
 
 
 def test_every_route_declares_its_access(app):

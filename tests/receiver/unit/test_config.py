@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 from base64 import b64encode
 from secrets import token_bytes, token_hex, token_urlsafe
 
@@ -9,8 +11,11 @@ import pytest
 from dotenv import dotenv_values
 from sqlalchemy.engine import make_url
 
-from receiver.config import ConfigurationError, load_env_file, load_settings
+from receiver.config import SCHEME_AXES, ConfigurationError, load_settings
+from receiver.settings.env_file import doubts_of, load_env_file
+from receiver.settings.source import READ_ELSEWHERE
 from tests.receiver.certificates import self_signed
+from tests.receiver.faults.test_two_releases import PARTS
 from tests.receiver.processes import PATIENCE_SECONDS, ROOT, Receiver, eventually, running
 from tests.receiver.settings import LIVE
 
@@ -157,13 +162,15 @@ def test_an_address_that_cannot_work_ends_every_command_with_78(environment):
 
 
 def test_commands_and_gunicorn_alike_exit_with_78(environment):
-    receiver = Receiver({**environment, "SECRET_KEY": "short"})
+    receiver = Receiver({**environment, "SECRET_KEY": "short", "PARTNER_PACKAGE": "nowhere"})
 
     web = receiver.start("-m", "gunicorn", "wsgi:app")
     command = receiver.flask("events", "list", check=False)
 
     assert (command.returncode, web.wait(PATIENCE_SECONDS)) == (78, 78)
     assert "SECRET_KEY" in command.stderr
+    assert "PARTNER_PACKAGE: cannot be used: there is no such package" in command.stderr
+    assert "Traceback" not in command.stderr
     assert "short" not in command.stderr.replace("too_short", "")
 
 
@@ -196,6 +203,36 @@ def test_a_file_is_kept_out_where_the_environment_says_so(tmp_path, monkeypatch)
     load_env_file(tmp_path / ".env")
 
     assert os.environ["MAX_ATTEMPTS"] == ""
+
+
+def test_a_line_of_the_file_that_sets_nothing_is_a_doubt_which_live_refuses(tmp_path, environment):
+    for part in PARTS:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, tmp_path / part)
+    lines = [
+        "# a comment",
+        "LOG_LEVEL=INFO",
+        "",
+        "PAYLOAD_KEYS hunter2",
+        "export SECRET_KEY",
+        "METRICS_TOKEN=",
+        "hunter3",
+    ]
+    (tmp_path / ".env").write_text("\n".join(lines))
+    doubts = [f".env: line {number} sets nothing. A setting is NAME=value, on one line." for number in (4, 5, 7)]
+
+    live = environment | LIVE | {"DATABASE_URL": f"sqlite:///{tmp_path}/x.db", "PYTHON_DOTENV_DISABLED": "0"}
+    command = Receiver(live, tmp_path).flask("events", "list", check=False)
+
+    assert command.returncode == 78
+    assert command.stderr.splitlines()[-3:] == [f"  - {doubt}" for doubt in doubts]
+    assert "hunter" not in command.stderr
+
+
+def test_a_file_that_is_kept_out_raises_no_doubt(tmp_path):
+    (tmp_path / ".env").write_text("hunter2\n")
+
+    assert doubts_of(tmp_path / ".env") == []
 
 
 @pytest.mark.parametrize("address", [{}, {"DATABASE_URL": ""}, {"DATABASE_URL": " "}])
@@ -237,6 +274,11 @@ def test_the_database_by_default_is_said_once(environment, tmp_path):
         ({"WEB_CONCURRENCY": "two"}, "WEB_CONCURRENCY", "integer"),
         ({"WEB_CONCURRENCY": "0"}, "WEB_CONCURRENCY", "1"),
         ({"TLS_CERTFILE": "/no/cert.pem", "TLS_KEYFILE": "/no/key.pem"}, "TLS_CERTFILE", "readable"),
+        ({"PARTNER_PACKAGE": "nowhere"}, "PARTNER_PACKAGE", "no such package"),
+        ({"PARTNER_PACKAGE": "receiver.nowhere"}, "PARTNER_PACKAGE", "no such package"),
+        ({"PARTNER_PACKAGE": "receiver.clock"}, "PARTNER_PACKAGE", "no such package"),
+        ({"PARTNER_PACKAGE": "./app"}, "PARTNER_PACKAGE", "no such package"),
+        ({"PARTNER_PACKAGE": "receiver.store"}, "PARTNER_PACKAGE", "no handlers"),
         ({"SENANG_WEBHOOK_SECRETS": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw, x"}, "SENANG_WEBHOOK_SECRETS", "white"),
         ({"SENANG_SIGNATURE_ID_HEADER": "none"}, "SENANG_SIGNATURE_SCHEME", "id"),
     ],
@@ -246,6 +288,20 @@ def test_a_setting_that_cannot_work_is_refused_by_name_with_a_sentence(environme
 
     assert [mistake.split(":")[0].split(" ")[0] for mistake in found] == [named]
     assert said in found[0]
+
+
+def test_every_setting_is_explained_in_the_table_and_in_the_example():
+    """What config.py asks its source for is a setting."""
+    asked = re.findall(r'env\.\w+\(\s*"([A-Z_]*[A-Z])"', (ROOT / "receiver" / "config.py").read_text())
+    axes = {f"SENANG_SIGNATURE_{axis.upper()}" for axis in SCHEME_AXES}
+    named = {*asked, *READ_ELSEWHERE} - {"FLASK_DEBUG"}
+    example = (ROOT / ".env.example").read_text()
+    table = (ROOT / "docs" / "settings.md").read_text()
+
+    assert {"PORT", "WEB_CONCURRENCY", "TLS_CERTFILE", "TLS_KEYFILE", "RELAY_SECRET", "PARTNER_PACKAGE"} <= named
+    assert set(re.findall(r"^#?([A-Z_]+)=", example, re.M)) == named | axes
+    assert set(re.findall(r"`([A-Z_]+)`", "".join(re.findall(r"^\| (.*?) \|", table, re.M)))) == named
+    assert "| `SENANG_SIGNATURE_*` |" in table
 
 
 def test_a_variable_of_the_partners_own_may_begin_as_ours_do(environment):

@@ -1,0 +1,132 @@
+"""What each setting's own value can't show: combinations that are unsafe, and secrets that somebody could guess.
+
+A check is a function in `UNSAFE` or `WEAK`. It yields a sentence for each setting that it finds wrong, never a value.
+What is unsafe stops the start. What is weak is a doubt: `live` refuses it, and a sandbox says it.
+"""
+
+import sqlite3
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from sqlalchemy.engine import make_url
+
+from receiver.protocol.placeholders import is_guessable, is_published, is_repeated
+from receiver.protocol.schemes import weakness
+
+OLDEST_SQLITE = (3, 36, 0)  # RETURNING came with 3.35, whose first releases did it wrong
+LEAST_LIVE_KEY_BYTES = 16
+LEAST_TOKEN_LENGTH = 16
+READABLE = "everybody can read or guess it. `flask --app wsgi init` makes fresh secrets."
+
+
+class Read(NamedTuple):
+    """Settings whose values are right, each by itself."""
+
+    values: dict[str, Any]  # by the fields of Settings
+    source: dict[str, str]  # as they stand in the environment
+    on_platform: bool  # on one that names itself, with a disk that does not last
+
+    @property
+    def is_live(self) -> bool:
+        """Whether these are real events."""
+        return bool(self.values["environment"] == "live")
+
+    @property
+    def is_on_sqlite(self) -> bool:
+        """Whether the database is a file."""
+        return make_url(self.values["database_url"]).get_backend_name() == "sqlite"
+
+
+def unsafe(read: Read) -> list[str]:
+    """A sentence for each combination that is not safe, though each setting looks right."""
+    return [sentence for check in UNSAFE for sentence in check(read)]
+
+
+def weak(read: Read) -> list[str]:
+    """A sentence for each setting with a secret that works, and that somebody could guess or look up."""
+    return [sentence for check in WEAK for sentence in check(read)]
+
+
+def _lost_database(read: Read) -> Iterator[str]:
+    if read.is_on_sqlite and read.on_platform:
+        yield "DATABASE_URL: SQLite on a platform whose disk does not last would lose every event."
+    elif read.is_live and "DATABASE_URL" not in read.source:
+        yield "DATABASE_URL: is not set, or empty: a live receiver does not choose its database by itself."
+
+
+def _old_sqlite(read: Read) -> Iterator[str]:
+    if read.is_on_sqlite and sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        yield (
+            f"DATABASE_URL: SQLite {sqlite3.sqlite_version} is too old, for it can't do what is needed here."
+            f" Use {'.'.join(map(str, OLDEST_SQLITE))} or newer, or PostgreSQL."
+        )
+
+
+def _debug_mode(read: Read) -> Iterator[str]:
+    if read.is_live and read.source.get("FLASK_DEBUG", "0").lower() not in ("0", "false", "no"):
+        yield "FLASK_DEBUG: debug mode is refused in the live environment."
+
+
+def _ambiguous_signature(read: Read) -> Iterator[str]:
+    if read.is_live and (found := weakness(read.values["scheme"])):
+        yield f"SENANG_SIGNATURE_{found.field.upper()}: {found.reason} It is refused in the live environment."
+
+
+def _plain_http(read: Read) -> Iterator[str]:
+    if read.is_live and not read.values["require_https"]:
+        yield "REQUIRE_HTTPS: may not be turned off in the live environment (§3.1)."
+
+
+def _masked_for_less_long(read: Read) -> Iterator[str]:
+    if read.values["masked_retention_days"] < read.values["payload_retention_days"]:
+        yield "MASKED_RETENTION_DAYS: must not be shorter than PAYLOAD_RETENTION_DAYS."
+
+
+def _certificate(read: Read) -> Iterator[str]:
+    certificate, key = read.values["tls_certfile"], read.values["tls_keyfile"]
+    if bool(certificate) != bool(key):
+        yield "TLS_CERTFILE and TLS_KEYFILE: both or neither."
+    elif certificate and not _belong_together(certificate, key):
+        yield (
+            "TLS_CERTFILE and TLS_KEYFILE: they can't be used. Both must be readable files in PEM form, without a"
+            " passphrase, and the key must be that of the certificate."
+        )
+
+
+def _belong_together(certificate: str, key: str) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError):  # ssl.SSLError is an OSError
+        return False
+    return True
+
+
+def _webhook_secrets(read: Read) -> Iterator[str]:
+    keys = read.values["signature_keys"]
+    if any(map(is_published, read.values["webhook_secrets"])) or any(map(is_repeated, keys)):
+        yield "SENANG_WEBHOOK_SECRETS: everybody can read or guess one of them. Use what Senang.io gave you."
+    elif min(map(len, keys)) < LEAST_LIVE_KEY_BYTES:
+        yield f"SENANG_WEBHOOK_SECRETS: a key of less than {LEAST_LIVE_KEY_BYTES} bytes can be guessed."
+
+
+def _own_secrets(read: Read) -> Iterator[str]:
+    if any(map(is_guessable, read.source["PAYLOAD_KEYS"].split(","))):
+        yield f"PAYLOAD_KEYS: {READABLE}"
+    if is_guessable(read.values["secret_key"]):
+        yield f"SECRET_KEY: {READABLE}"
+
+
+def _metrics_token(read: Read) -> Iterator[str]:
+    token = read.values["metrics_token"]
+    if token and len(token) < LEAST_TOKEN_LENGTH:
+        yield f"METRICS_TOKEN: less than {LEAST_TOKEN_LENGTH} characters can be guessed."
+    elif token and is_guessable(token):
+        yield "METRICS_TOKEN: everybody can read or guess it."
+
+
+Check = Callable[[Read], Iterator[str]]
+UNSAFE: tuple[Check, ...] = (
+    _lost_database, _old_sqlite, _debug_mode, _ambiguous_signature, _plain_http, _masked_for_less_long, _certificate,
+)  # fmt: skip
+WEAK: tuple[Check, ...] = (_webhook_secrets, _own_secrets, _metrics_token)

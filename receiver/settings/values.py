@@ -1,0 +1,70 @@
+"""What the text of one setting may be, where no other room knows: a function for each kind of value."""
+
+import re
+
+from sqlalchemy.engine import make_url
+
+from receiver.database.url import UnusableUrl, normalise_url
+from receiver.privacy.sealing import SealingKey, UnusableKey, parse_keys
+from receiver.protocol.errors import UnusableSecret
+from receiver.protocol.placeholders import is_unfilled
+
+LEAST_SESSION_SECRET_LENGTH = 32
+OWN_PATHS = frozenset(
+    {
+        "webhooks", "healthz", "readyz", "metrics", "sign-in", "sign-out", "events", "replays", "subjects", "audit",
+        "support", "captures", "static",
+    }
+)  # fmt: skip
+"""What the paths of our routes begin with."""
+
+
+class UnusablePath(Exception):
+    """A path prefix that can't be served; the message says why, and never quotes it."""
+
+
+class UnusableToken(Exception):
+    """A bearer token that nobody could send; the message says why, and never quotes it."""
+
+
+def path_prefix(text: str) -> str:
+    """Without a slash at its end, as WSGI wants it. A prefix that begins like a page could not be told from it."""
+    prefix = text.rstrip("/")
+    if not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", prefix):
+        raise UnusablePath("it begins with / and has letters, digits, -, _, . and ~ between slashes, such as /pay.")
+    if prefix.split("/")[1:2] and prefix.split("/")[1] in OWN_PATHS:
+        raise UnusablePath("the receiver has a page or route of that name itself.")
+    return prefix
+
+
+def session_secret(text: str) -> str:
+    """A text that can sign sessions. Raises UnusableSecret."""
+    if is_unfilled(text):
+        raise UnusableSecret("placeholder")
+    if len(text) < LEAST_SESSION_SECRET_LENGTH or len(set(text)) < 8:
+        raise UnusableSecret("too_short")
+    return text
+
+
+def bearer_token(text: str) -> str:
+    """A token that a client can send, or nothing. Raises UnusableToken."""
+    if text and not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", text):
+        raise UnusableToken("a bearer token has letters, digits and -._~+/ only, and = at its end (RFC 6750).")
+    if is_unfilled(text):
+        raise UnusableToken("placeholder")
+    return text
+
+
+def sealing_keys(text: str) -> tuple[SealingKey, ...]:
+    """Keys between commas, the newest first. Raises UnusableKey."""
+    if any(map(is_unfilled, text.split(","))):
+        raise UnusableKey("placeholder")
+    return parse_keys(text)
+
+
+def postgresql_url(text: str) -> str:
+    """The address of a PostgreSQL server, or nothing. Raises UnusableUrl."""
+    url = normalise_url(text) if text else ""
+    if url and make_url(url).get_backend_name() != "postgresql":
+        raise UnusableUrl("only PostgreSQL has poolers.")
+    return url
