@@ -40,6 +40,10 @@ class Database:
         """How many events have come since."""
         return self._scalar("SELECT count(*) FROM events WHERE id > :row", row=row)
 
+    def pending(self) -> int:
+        """How many events wait for a worker."""
+        return self._scalar("SELECT count(*) FROM events WHERE state = 'pending'")
+
     def checkpoint(self) -> None:
         """Have the disk up to date."""
         if self.server is not None:
