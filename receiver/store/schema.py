@@ -2,18 +2,20 @@
 
 There are two branches: the receiver's tables and the partner's. Each database notes a revision of both. The partner's
 migrations stand beside the package that PARTNER_PACKAGE names: `migrations/versions` beside `app`.
+
+A web process reads what the files say of themselves. It does not load Alembic, which would make each start late.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from os import pathsep
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy.orm import Session
 
 from receiver.database.engine import writing
@@ -21,6 +23,9 @@ from receiver.database.url import ROOT
 from receiver.registry import folder_of
 from receiver.store.environment import environment_problem
 from receiver.store.inbox import Inbox
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 VERSION_TABLE = "receiver_version"
 """Alembic's table, under a name that no other application in the same database uses."""
@@ -75,15 +80,37 @@ def problem_of(noted: set[str], known: Mapping[str, frozenset[str]]) -> str | No
 
 
 @cache
-def branches(package: str) -> dict[str, frozenset[str]]:
+def branches(package: str) -> Mapping[str, frozenset[str]]:
     """The heads of this build's branches, with this partner's package, each with the revisions that it follows."""
-    found = {}
-    with suppress(CommandError):
-        scripts = ScriptDirectory.from_config(locate(Config(), package))
-        for head in scripts.get_heads():
-            found[head] = frozenset(_followed(scripts, head))
-    return found
+    return branches_in((MIGRATIONS / "versions", partners_versions(package)))
 
 
-def _followed(scripts: ScriptDirectory, head: str) -> Iterator[str]:
-    return (script.revision for script in scripts.iterate_revisions(head, "base") if script.revision != head)
+def branches_in(folders: Iterable[Path]) -> dict[str, frozenset[str]]:
+    """The heads of the branches in these folders, each with the revisions that it follows."""
+    files = (file for folder in folders for file in folder.glob("*.py"))
+    follows = dict(filter(None, map(_revision, files)))
+    followed = {earlier for directly in follows.values() for earlier in directly}
+    return {head: frozenset(_before(head, follows)) for head in follows.keys() - followed}
+
+
+def _before(revision: str, follows: Mapping[str, Collection[str]]) -> Iterator[str]:
+    ahead = list(follows[revision])
+    while ahead:
+        earlier = ahead.pop()
+        yield earlier
+        ahead += follows.get(earlier, ())
+
+
+def _revision(file: Path) -> tuple[str, tuple[str, ...]] | None:
+    """A migration's revision and those that it follows directly. None for a file that states none."""
+    stated: dict[str, str | tuple[str, ...] | None] = {}
+    for line in ast.parse(file.read_bytes()).body:
+        if isinstance(line, ast.Assign | ast.AnnAssign) and isinstance(line.value, ast.Constant | ast.Tuple | ast.List):
+            targets = line.targets if isinstance(line, ast.Assign) else [line.target]
+            names = [target.id for target in targets if isinstance(target, ast.Name)]
+            if names[:1] in (["revision"], ["down_revision"]):
+                stated[names[0]] = ast.literal_eval(line.value)
+    revision, follows = stated.get("revision"), stated.get("down_revision")
+    if not isinstance(revision, str):
+        return None
+    return revision, (follows,) if isinstance(follows, str) else tuple(follows or ())

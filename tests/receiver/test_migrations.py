@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 from flask_migrate import downgrade, upgrade
 
 from receiver.database.columns import Base, ReceiverBase
-from receiver.store.schema import VERSION_TABLE, locate, takes_writes
+from receiver.store.schema import VERSION_TABLE, branches, branches_in, locate, takes_writes
 from tests.receiver.databases import both_databases
 from tests.receiver.processes import PATIENCE_SECONDS, Receiver
 from tests.receiver.settings import PARTNER_PACKAGE
@@ -22,6 +22,30 @@ def test_there_are_two_branches_with_one_head_each(package):
     assert [scripts.get_revision(f"{branch}@head").revision for branch in ("receiver", "partner")] == sorted(
         scripts.get_heads(), reverse=True
     )
+
+
+MIGRATIONS = {
+    "first.py": 'revision = "a1"\ndown_revision = None\nbranch_labels = ("own",)\nupgrade = print',
+    "with_types.py": 'revision: str = "a2"\ndown_revision: str | None = "a1"\ndepends_on = ("b1",)',
+    "fork.py": 'revision = "a3"\ndown_revision = "a1"',
+    "merge.py": 'revision = "a4"\ndown_revision = ("a2", "a3")',
+    "other.py": "revision = 'b1'\ndown_revision = None",
+    "last.py": 'revision = "a5"\ndown_revision = "a4"\nTABLES = ("revision",)',
+    "alone.py": 'revision = "c1"\ndown_revision = None',
+}
+
+
+def test_the_heads_are_those_that_alembic_finds(tmp_path):
+    for name, text in MIGRATIONS.items():
+        (tmp_path / name).write_text(text)
+    scripts = ScriptDirectory(str(tmp_path), version_locations=[str(tmp_path)])
+
+    found = branches_in([tmp_path])
+
+    assert found.keys() == set(scripts.get_heads())
+    assert found["a5"] == {"a1", "a2", "a3", "a4"}
+    for package in ("app", PARTNER_PACKAGE):
+        assert branches(package).keys() == set(ScriptDirectory.from_config(locate(Config(), package)).get_heads())
 
 
 def is_tested(_item, name, kind, *_):
