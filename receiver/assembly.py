@@ -26,7 +26,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
     # Imported here: gunicorn's master reads the settings too, and what it has imported gevent can't change any more.
     from flask import Flask
 
-    from receiver import cli, partner, registry, web
+    from receiver import cli, discovery, partner, web
     from receiver.clock import Clock
     from receiver.config import load_settings
     from receiver.database.engine import make_engine
@@ -44,7 +44,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
     )
     app.extensions["inbox"] = Inbox(make_engine(settings.database_url), settings, clock or Clock())
     login.init_app(app)
-    registry.discover(settings.partner_package)
+    discovery.discover(settings.partner_package)
     web.init_app(app, settings)
     partner.init_app(app, settings.partner_package)
     cli.init_app(app, settings.partner_package)

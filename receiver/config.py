@@ -18,11 +18,11 @@ from sqlalchemy.engine import make_url
 
 from receiver.database.engine import through_pooler
 from receiver.database.url import normalise_url
+from receiver.discovery import partner_package
 from receiver.privacy.columns import Showing
 from receiver.privacy.sealing import SealingKey
 from receiver.protocol.envelope import DEFAULT_FIELDS, Event, changing_from, fields_from, parse_event, zone_from
 from receiver.protocol.schemes import SignatureScheme, key_bytes, scheme_from
-from receiver.registry import partner_package
 from receiver.settings.checks import Read, unsafe, weak
 from receiver.settings.env_file import doubts_of
 from receiver.settings.source import Source

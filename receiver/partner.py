@@ -7,7 +7,7 @@ Static files are at `/own/…`: `url_for("partner.static", filename=…)`. Where
 from flask import Blueprint, Flask
 from jinja2 import ChoiceLoader, FileSystemLoader, PrefixLoader
 
-from receiver.registry import folder_of
+from receiver.discovery import folder_of
 
 STATIC_URL = "/own"
 

@@ -1,20 +1,15 @@
 """Which handler an event type belongs to, and what the partner knows of a subject. A leaf.
 
-A handler is registered by decorating it; `discover()` imports the partner's folder so that the decorators
+A handler is registered by decorating it; receiver/discovery.py imports the partner's package so that the decorators
 run. Exact types win over patterns, and a longer pattern wins over a shorter one; two handlers for one type
 or pattern stop the start, because which of them ran would be chance. `@describes("policy")` lets the pages show the
 partner's own present state of a policy, transaction or claim beside its events. `@shows_message` lets people see the
 words of an error; all others are shown by their type and place (receiver/privacy/errors.py).
 """
 
-import importlib
-import importlib.util
-import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from importlib.machinery import PathFinder
-from pathlib import Path
-from types import MappingProxyType
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from sqlalchemy.orm import Session
@@ -28,6 +23,8 @@ D = TypeVar("D", bound=Describer)
 
 _handlers: dict[str, Handler] = {}
 _describers: dict[str, list[tuple[str, Describer]]] = {}
+_ever_registered: list[tuple[str, Callable[[], None]]] = []
+"""In which module something was registered, and how to do it again: Python runs a decorator only once."""
 
 
 SHORTEST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1, 7 * 24 * 3600
@@ -86,12 +83,17 @@ def handles(*patterns: str) -> Callable[[H], H]:
 
     def register(handler: H) -> H:
         for pattern in patterns:
-            known = _handlers.setdefault(pattern, handler)
-            if known is not handler:
-                raise DuplicateHandler(f"{pattern}: {name_of(known)} and {name_of(handler)}")
+            _add_handler(pattern, handler)
+            _ever_registered.append((handler.__module__, partial(_add_handler, pattern, handler)))
         return handler
 
     return register
+
+
+def _add_handler(pattern: str, handler: Handler) -> None:
+    known = _handlers.setdefault(pattern, handler)
+    if known is not handler:
+        raise DuplicateHandler(f"{pattern}: {name_of(known)} and {name_of(handler)}")
 
 
 def handler_for(event_type: str) -> Handler | None:
@@ -116,12 +118,17 @@ def describes(kind: str, title: str) -> Callable[[D], D]:
     """Make the function say what the partner's table holds of a subject: `policy`, `transaction` or `claim`."""
 
     def register(describer: D) -> D:
-        known = [name for name, _ in _describers.setdefault(kind, [])]
-        if title not in known:
-            _describers[kind].append((title, describer))
+        _add_describer(kind, title, describer)
+        _ever_registered.append((describer.__module__, partial(_add_describer, kind, title, describer)))
         return describer
 
     return register
+
+
+def _add_describer(kind: str, title: str, describer: Describer) -> None:
+    known = _describers.setdefault(kind, [])
+    if title not in [name for name, _ in known]:
+        known.append((title, describer))
 
 
 def describers_of(kind: str) -> list[tuple[str, Describer]]:
@@ -133,59 +140,11 @@ def describers_of(kind: str) -> list[tuple[str, Describer]]:
     return list(_describers.get(kind, []))
 
 
-class NoPartnerPackage(ModuleNotFoundError):
-    """The name that PARTNER_PACKAGE gives is no package with handlers. The message says why, and quotes nothing."""
-
-
-def partner_package(name: str) -> str:
-    """The name, if it is that of a package with handlers. Raises NoPartnerPackage."""
-    if PathFinder.find_spec("handlers", [str(folder_of(name))]) is None:
-        raise NoPartnerPackage("the package has no handlers: there is neither a folder handlers nor a handlers.py.")
-    return name
-
-
-def folder_of(package: str) -> Path:
-    """Where the partner's package is. Raises NoPartnerPackage.
-
-    It imports nothing of the package: gunicorn's master asks, and what it has imported gevent can't change any more.
-    """
-    folders: list[str] = []
-    for depth, part in enumerate(package.split(".")):
-        found = importlib.util.find_spec(part) if depth == 0 and part else PathFinder.find_spec(part, folders)
-        folders = list(found.submodule_search_locations or ()) if found else []
-        if not folders:
-            raise NoPartnerPackage("there is no such package. It is a folder with an __init__.py, beside wsgi.py.")
-    return Path(folders[0])
-
-
-def discover(package: str) -> None:
-    """Import the package's `models` and all of its `handlers`, so that their decorators run.
-
-    Only what was registered for this package is known from then on: a process that is told of another one, as the
-    tests are, forgets the first. Raises ModuleNotFoundError when there is no such package.
-    """
-    global _package
-    if package == _package:
-        return
-    restore(_discovered.get(package, Registered()))
-    if package not in _discovered:
-        importlib.import_module(package)
-        for name in ("models", "handlers"):
-            if importlib.util.find_spec(f"{package}.{name}"):
-                _import_all(f"{package}.{name}")
-        _discovered[package] = present()
-    _package = package
-
-
 class Registered(NamedTuple):
     """What is registered at one moment."""
 
-    handlers: Mapping[str, Handler] = MappingProxyType({})
-    describers: Mapping[str, Sequence[tuple[str, Describer]]] = MappingProxyType({})
-
-
-_discovered: dict[str, Registered] = {}
-_package = ""
+    handlers: Mapping[str, Handler]
+    describers: Mapping[str, Sequence[tuple[str, Describer]]]
 
 
 def present() -> Registered:
@@ -201,7 +160,12 @@ def restore(registered: Registered) -> None:
     _describers.update({kind: list(known) for kind, known in registered.describers.items()})
 
 
-def _import_all(name: str) -> None:
-    module = importlib.import_module(name)
-    for found in pkgutil.iter_modules(getattr(module, "__path__", []), f"{name}."):
-        importlib.import_module(found.name)
+def keep_only(package: str) -> None:
+    """Forget all but what stands in this package. What was forgotten before, and stands in it, is known again.
+
+    For tests: one process runs those of several packages.
+    """
+    restore(Registered({}, {}))
+    for module, register in _ever_registered:
+        if module.startswith(f"{package}."):
+            register()

@@ -11,9 +11,9 @@ from environs import Env
 from marshmallow.validate import Range
 
 from receiver.database.url import UnusableUrl
+from receiver.discovery import NoPartnerPackage
 from receiver.privacy.sealing import UnusableKey
 from receiver.protocol.errors import InvalidScheme, UnusableSecret
-from receiver.registry import NoPartnerPackage
 from receiver.settings.values import UnusablePath, UnusableToken
 
 UNUSABLE = (InvalidScheme, UnusableSecret, UnusableKey, UnusableUrl, UnusablePath, UnusableToken, NoPartnerPackage)

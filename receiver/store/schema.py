@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from receiver.database.engine import writing
 from receiver.database.url import ROOT
-from receiver.registry import folder_of
+from receiver.discovery import folder_of
 from receiver.store.environment import environment_problem
 from receiver.store.inbox import Inbox
 

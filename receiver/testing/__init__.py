@@ -38,7 +38,7 @@ from jinja2 import FileSystemBytecodeCache
 from sqlalchemy.orm import Session
 from werkzeug.security import generate_password_hash
 
-from receiver import assembly, registry
+from receiver import assembly, discovery, registry
 from receiver.actions.replay import replay
 from receiver.clock import Clock
 from receiver.config import load_settings
@@ -289,7 +289,8 @@ def signed_in(app: Flask, add_user: Callable[..., str], csrf_token: Callable[[An
 @pytest.fixture(autouse=True)
 def _handlers_of_the_package(partner_package: str) -> Iterator[None]:
     """A test may register handlers of its own. They are forgotten after it."""
-    registry.discover(partner_package)
+    registry.keep_only(partner_package)
+    discovery.discover(partner_package)
     before = registry.present()
     yield
     registry.restore(before)

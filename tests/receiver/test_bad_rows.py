@@ -35,7 +35,7 @@ class Unprintable:
 
 @pytest.fixture
 def described():
-    """Register a describer for policies, for this test alone."""
+    """Register a describer for policies. It is forgotten after the test, as all that a test registers."""
 
     def describe(describer, title="Ours"):
         describes("policy", title)(describer)
