@@ -115,7 +115,11 @@ def name_of(handler: Handler) -> str:
 
 
 def describes(kind: str, title: str) -> Callable[[D], D]:
-    """Make the function say what the partner's table holds of a subject: `policy`, `transaction` or `claim`."""
+    """Make the function say what the partner's table holds of a subject: `policy`, `transaction` or `claim`.
+
+    It returns a mapping of names to values, or None where there is no row. Where it says a `status`, `senang scenarios`
+    finds out whether events in any order end in the same one.
+    """
 
     def register(describer: D) -> D:
         _add_describer(kind, title, describer)

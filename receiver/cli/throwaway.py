@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -27,15 +28,16 @@ from receiver.config import Settings, load_settings
 from receiver.database.engine import make_engine, reading
 from receiver.database.url import ROOT
 from receiver.queries.audit_trail import find_event
+from receiver.registry import Describer, describers_of
 from receiver.sandbox.loopback import held_port, is_ready
 from receiver.sandbox.scenarios.target import Seen, Target
 from receiver.sandbox.sender import Sender
 from receiver.store.inbox import Inbox
 from receiver.store.models import AuditEntry
+from receiver.store.shown import shown_part
 
 START_SECONDS = 120  # on a busy machine too; a process that ends is noticed at once
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-TABLES = {"policy": "policies", "payment": "payments", "claim": "insurance_claims"}
 
 
 @contextmanager
@@ -82,15 +84,16 @@ class Throwaway(Target):
             return None if row is None else Seen(row.state, session.scalar(committed) or 0, row.last_error)
 
     def status_of(self, kind: str, reference: str) -> str | None:
-        """As the tables of app/models.py have it. They are the partner's: there may be no such table."""
-        inspector = sa.inspect(self.inbox.engine)
-        name, wanted = TABLES[kind], {"reference", "status"}
-        if not inspector.has_table(name) or not wanted <= {column["name"] for column in inspector.get_columns(name)}:
-            return None
-        table = sa.table(name, *map(sa.column, wanted))
+        """What the partner's describers call `status` (receiver/registry.py). There may be none."""
+        described = (
+            shown_part(title, partial(self._ask, describer, reference)) for title, describer in describers_of(kind)
+        )
+        statuses = [row["status"] for row in described if isinstance(row, Mapping) and row.get("status") is not None]
+        return ", ".join(map(str, statuses)) or None
+
+    def _ask(self, describer: Describer, reference: str) -> object:
         with reading(self.inbox.engine) as session:
-            status = session.scalar(sa.select(table.c.status).where(table.c.reference == reference))
-        return None if status is None else str(status)
+            return describer(session, reference)
 
     def replay(self, event_id: str) -> None:
         with reading(self.inbox.engine) as session:

@@ -1,4 +1,7 @@
-"""`make demo`: starts the receiver, delivers every event type, shows what became of each, and leaves it running."""
+"""`make demo`: starts the receiver, delivers every event type, shows what became of each, and leaves it running.
+
+It is run in the project's folder, where wsgi.py is.
+"""
 
 import contextlib
 import json
@@ -10,7 +13,6 @@ import sys
 import time
 from collections.abc import Iterator
 
-from receiver.database.url import ROOT
 from receiver.sandbox.loopback import is_ready
 
 PORT = os.environ.get("PORT") or "8000"
@@ -51,7 +53,7 @@ def _receiver() -> Iterator[subprocess.Popen[bytes]]:
     """It listens on this machine only: gunicorn.conf.py would open a PORT to everybody, as a platform wants it."""
     command = [sys.executable, "-m", "gunicorn", "wsgi:app", "--bind", f"127.0.0.1:{PORT}", "--log-level", "warning"]
     environment = {**os.environ, "LOG_LEVEL": "WARNING"}
-    server = subprocess.Popen(command, cwd=ROOT, env=environment)  # noqa: S603 - no part of it is input
+    server = subprocess.Popen(command, env=environment)  # noqa: S603 - no part of it is input
     try:
         yield server
     finally:
@@ -61,7 +63,7 @@ def _receiver() -> Iterator[subprocess.Popen[bytes]]:
 
 def _flask(*arguments: str) -> None:
     environment = {**os.environ, "LOG_LEVEL": "WARNING"}
-    subprocess.run([*FLASK, *arguments], cwd=ROOT, env=environment, check=True)  # noqa: S603 - as above
+    subprocess.run([*FLASK, *arguments], env=environment, check=True)  # noqa: S603 - as above
 
 
 def _wait_until_ready(server: subprocess.Popen[bytes]) -> None:
@@ -79,7 +81,7 @@ def _wait_until_idle() -> None:
     until = time.monotonic() + IDLE_SECONDS
     environment = {**os.environ, "LOG_LEVEL": "WARNING"}
     while time.monotonic() < until:
-        listed = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)  # noqa: S603 - as above
+        listed = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)  # noqa: S603 - as above
         if json.loads(listed.stdout) == []:
             return
 

@@ -21,7 +21,7 @@ from receiver.sandbox.scenarios.target import NotJudged, Target
 
 LIVES = (
     ("policy", "policy_id", "policy.issued", "policy.cancelled"),
-    ("payment", "transaction_id", "payment.failed", "payment.success"),
+    ("transaction", "transaction_id", "payment.failed", "payment.success"),
     ("claim", "claim_id", "claim.submitted", "claim.updated"),
 )
 """A subject, the field that refers to it, and two events in its life, the older one first."""
@@ -56,7 +56,7 @@ def events_in_any_order_end_the_same(target: Target) -> None:
         )
         known |= right is not None
     if not known:
-        raise NotJudged("the handlers keep no status of policies, payments or claims where it is looked for")
+        raise NotJudged("no describer says a `status` of a policy, transaction or claim")
 
 
 def what_was_given_up_may_come_again(target: Target) -> None:

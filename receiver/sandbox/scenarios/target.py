@@ -61,7 +61,7 @@ class Target:
         _only_inside("what became of an event")
 
     def status_of(self, kind: str, reference: str) -> str | None:
-        """The status that handlers gave a policy, payment or claim."""
+        """The status that handlers gave a policy, transaction or claim. None where nobody says one."""
         _only_inside("what handlers have written")
 
     def replay(self, event_id: str) -> None:

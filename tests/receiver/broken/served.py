@@ -42,9 +42,9 @@ class Served(Target):
         return Seen(states[0], len(effects)) if states else None
 
     def status_of(self, kind, reference):
-        return next(
-            iter(self._ask("SELECT status FROM subjects WHERE kind = ? AND reference = ?", kind, reference)), None
-        )
+        kind = {"transaction": "payment"}.get(kind, kind)
+        found = self._ask("SELECT status FROM subjects WHERE kind = ? AND reference = ?", kind, reference)
+        return found[0] if found else None
 
     def replay(self, event_id):
         self._ask("UPDATE events SET state = 'pending' WHERE event_id = ? RETURNING 1", event_id)
