@@ -35,7 +35,7 @@ def init() -> None:
 
 def app_without_settings(error: ConfigurationError) -> Flask:
     """An app that can only `init` and ask the doctor. Anything else lists the mistakes and ends the process with 78."""
-    app = Flask("app")
+    app = Flask("receiver")
     app.cli.add_command(init)
     app.cli.add_command(click.Group("senang", commands=[doctor]))
     if not any(command in sys.argv[1:] for command in ("init", "doctor")):

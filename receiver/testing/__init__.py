@@ -228,6 +228,12 @@ def stored(inbox: Inbox) -> Callable[[str], StoredEvent]:
 
 
 @pytest.fixture
+def handled() -> list[str]:
+    """The event types and patterns that have a handler."""
+    return [pattern for pattern, _ in registry.registered()]
+
+
+@pytest.fixture
 def perform(
     sender: Sender,
     payload: Callable[..., dict[str, Any]],
