@@ -41,8 +41,19 @@ def init_app(app: Flask) -> None:
     login.unauthorized_handler(_ask_to_sign_in)
 
 
+def viewer_required(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Show the view to signed-in users alone, to viewers and operators. All others get the sign-in page first.
+
+    It stands below the route: `@blueprint.get("/customers")`, then `@viewer_required`.
+    """
+    return cast("Callable[..., Any]", login_required(view))
+
+
 def operator_required(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Refuse whoever may only look."""
+    """Let operators alone use the view. A viewer gets a 403, all others get the sign-in page first.
+
+    It stands below the route: `@blueprint.post("/customers/<reference>")`, then `@operator_required`.
+    """
 
     @login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
     @wraps(view)

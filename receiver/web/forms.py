@@ -10,7 +10,10 @@ proxies lose the port, or pass on the name of their upstream as Host (nginx does
 the check refuses every form, the sign-in first. `Sec-Fetch-Site` passes through every proxy as it is.
 """
 
-from flask import Flask, g, request
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from flask import Blueprint, Flask, g, request
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from werkzeug.wrappers import Response
@@ -18,6 +21,7 @@ from werkzeug.wrappers import Response
 from receiver.extensions import csrf
 from receiver.web import auth, problems
 
+V = TypeVar("V", bound=Callable[..., Any] | Blueprint)
 OURS = ("same-origin", "none")
 """Values of Sec-Fetch-Site that a form of ours comes with: `none` when a browser sends a form again by itself."""
 
@@ -28,6 +32,15 @@ def init_app(app: Flask) -> None:
     csrf.init_app(app)
     app.before_request(_check)
     app.register_error_handler(CSRFError, _refuse)
+
+
+def csrf_exempt(view: V) -> V:
+    """Let a view, or all views of a blueprint, take POSTs of programs, which carry no token of a form.
+
+    Such a view has to prove by itself who asks, and must not believe the cookie of a session.
+    """
+    csrf.exempt(view)
+    return view
 
 
 def _check() -> None:

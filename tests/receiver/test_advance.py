@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from receiver.actions.replay import replay
-from receiver.advance import FUTURE_ALLOWED
+from receiver.tracked import FUTURE_ALLOWED
 from tests.receiver.databases import both_databases
 from tests.receiver.partner.models import ProbePolicy
 

@@ -48,10 +48,10 @@ MAY_IMPORT = {
     "cli": ACTING | {"actions", "sandbox", "server"},
     # What puts them together, and what a partner sees.
     "migrations": {"database", "store"},
-    "advance": {"protocol", "database", "registry"},
+    "tracked": {"protocol", "database", "registry"},
     "partner": {"discovery"},
     "assembly": ACTING | {"partner", "extensions", "web", "cli", "server"},
-    "the face": {"advance", "assembly", "database", "protocol", "registry", "web"},
+    "the face": {"assembly", "config", "database", "protocol", "registry", "tracked", "web"},
     "testing": ACTING | {"actions", "sandbox", "assembly"},
 }
 KNOTS = {
