@@ -41,6 +41,7 @@ from receiver.store.inbox import Inbox, arrival_store
 from receiver.store.lifecycle import State
 from receiver.store.models import StoredEvent
 from receiver.worker.leases import Lease, hand_back, lease_due
+from receiver.worker.workbench import Workbench
 from tests.receiver.databases import Postgres
 
 SIZES = {"postgresql": (10_000, 1_000_000, 5_000_000), "sqlite": (10_000, 1_000_000)}
@@ -127,7 +128,7 @@ class Traffic:
     """What deliveries and workers ask of one database."""
 
     def __init__(self, inbox: Inbox) -> None:
-        self._inbox = inbox
+        self._inbox, self._bench = inbox, Workbench(inbox, "bench")
         self._known = cycle(_known(inbox))
         self._leases: list[Lease] = []
         self.store = arrival_store(inbox.engine, inbox.settings, inbox.clock)
@@ -162,7 +163,7 @@ class Traffic:
 
     def lease(self) -> None:
         """What a worker does for each batch."""
-        self._leases = lease_due(self._inbox, "bench")
+        self._leases = lease_due(self._bench)
         if not self._leases:
             raise AssertionError("events were to be due")
 

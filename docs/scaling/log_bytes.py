@@ -21,7 +21,7 @@ from receiver.protocol.envelope import parse_event
 from receiver.sandbox.samples import sample
 from receiver.store.inbox import Inbox, arrival_store
 from receiver.worker.batch import process_next
-from receiver.worker.time_limit import TimeLimit
+from receiver.worker.workbench import Workbench
 from tests.receiver.databases import Postgres
 
 FILLED, RECEIVED, WORKED, GROUP = 300_000, 5_000, 1_000, 50
@@ -92,9 +92,9 @@ def _receive(inbox: Inbox, events: int) -> None:
 
 
 def _work_off(inbox: Inbox, events: int) -> None:
-    limit, done = TimeLimit(), 0
+    bench, done = Workbench(inbox, "bench"), 0
     while done < events:
-        done += process_next(inbox, "bench", limit)
+        done += process_next(bench)
 
 
 if __name__ == "__main__":

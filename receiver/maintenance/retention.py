@@ -3,14 +3,17 @@
 The event ID outlives its payload as a tombstone, so that a late duplicate is still a duplicate. Pending events are kept
 whole, however old: they still have work to do.
 
-A worker has events to process, too: so it works in turns, which are bounded by number and by time, and takes the next
-one soon. In a turn the rules do one batch each, again and again, so that none waits for the end of another. A rule that
-fails is said, and stops no other. The hour counts as done when every rule has nothing left to do.
+A worker has events to process, too. So it works in turns, which are bounded by number and by time, and takes the next
+one soon. One worker has the turn at a time: it reserves the turn for as long as one can last, and gives the rest back.
+In a turn each rule does one portion, again and again, so that no rule waits for the end of another. A rule that fails
+is logged, and stops no other. The hour counts as done when no rule has anything left to do.
 
-To add a rule: a function that does one batch, and its line in `RULES`. What it looks for needs an index.
+To add a rule: a function that does one portion, and its line in `RULES`. What it looks for needs an index.
 """
 
 import math
+import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -37,10 +40,12 @@ from receiver.store.models import (
 
 log = structlog.get_logger()
 
-BATCH = 500
+PORTION = 500
 TURN_SECONDS = 0.5
 MASKING_SECONDS = 0.5
 STATEMENT_SECONDS = 5
+LONGEST_TURN_SECONDS = 120
+"""After so long a turn is over, or its worker is dead. Each rule has a few statements, which have a time limit."""
 PAUSE_SECONDS = 2
 PAUSE_AFTER_FAILURE_SECONDS = 300
 SUMS_DAYS = 400
@@ -50,9 +55,9 @@ PURGE_INTERVAL_SECONDS = 3600
 PURGE = "purge"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Purged:
-    """How many rows each rule touched, and which rules failed."""
+    """How many rows were touched, and which rules failed."""
 
     sealed: int = 0
     masked: int = 0
@@ -61,7 +66,7 @@ class Purged:
     failed: list[str] = field(default_factory=list)
 
 
-class Batch(NamedTuple):
+class Portion(NamedTuple):
     """How many rows a rule touched, and whether there are more."""
 
     rows: int
@@ -70,47 +75,47 @@ class Batch(NamedTuple):
 
 def purge(inbox: Inbox, *, actor: str) -> Purged:
     """Erase what retention no longer allows, all of it."""
-    done, _ = _work_off(inbox, actor, seconds=math.inf)
+    done, _ = _work_off(inbox, actor, seconds=math.inf, stopwatch=time.monotonic)
     return done
 
 
-def purge_if_due(inbox: Inbox, *, actor: str) -> bool:
+def purge_if_due(inbox: Inbox, *, actor: str, stopwatch: Callable[[], float] = time.monotonic) -> bool:
     """Take a turn, unless another worker has one, or all was done within the hour. Says whether there is more to do.
 
-    Raises SQLAlchemyError when the turn can't be taken.
+    Raises SQLAlchemyError when the turn can't be taken or given back.
     """
     with writing(inbox.engine) as session:
         if not _take_turn(session, inbox):
             return False
-    done, more = _work_off(inbox, actor, seconds=TURN_SECONDS)
-    if done.failed:
-        _note_turn(inbox, started_at=inbox.now(plus=PAUSE_AFTER_FAILURE_SECONDS))
-    elif not more:
-        _note_turn(inbox, seen_at=inbox.now())
+    done, more = _work_off(inbox, actor, seconds=TURN_SECONDS, stopwatch=stopwatch)
+    pause = PAUSE_AFTER_FAILURE_SECONDS if done.failed else PAUSE_SECONDS
+    all_done = {} if done.failed or more else {"seen_at": inbox.now()}
+    with writing(inbox.engine) as session:
+        session.execute(_of_turn().values(started_at=inbox.now(plus=pause), **all_done))
     return more
 
 
-def _work_off(inbox: Inbox, actor: str, seconds: float) -> tuple[Purged, bool]:
-    """One batch of each rule after the other, until there is no more to do or the time is up."""
-    done, left, ends_at = Purged(), dict(RULES), inbox.stopwatch() + seconds
-    while left and inbox.stopwatch() < ends_at:
+def _work_off(inbox: Inbox, actor: str, seconds: float, stopwatch: Callable[[], float]) -> tuple[Purged, bool]:
+    """One portion of each rule after the other, until there is no more to do or the time is up."""
+    touched, failed, left, ends_at = Counter[str](), list[str](), dict(RULES), stopwatch() + seconds
+    while left and stopwatch() < ends_at:
         for name, rule in list(left.items()):
             try:
-                rows, more = _one_batch(inbox, rule)
+                rows, more = _one_portion(inbox, rule)
             except Exception as error:  # one bad row stops one rule alone
                 log.error("purge_failed", rule=name, error=cause_of(error))
-                done.failed.append(name)
+                failed.append(name)
                 rows, more = 0, False
-            counted = _COUNTED_AS.get(name, name)
-            if hasattr(done, counted):
-                setattr(done, counted, getattr(done, counted) + rows)
+            touched[name] += rows
             if not more:
                 del left[name]
+    sealed = touched["sealed"] + touched["unparsed"]
+    done = Purged(sealed, touched["masked"], touched["audit"], touched["captures"], failed)
     _record(inbox, actor, done)
     return done, bool(left)
 
 
-def _one_batch(inbox: Inbox, rule: "Rule") -> Batch:
+def _one_portion(inbox: Inbox, rule: "Rule") -> Portion:
     with writing(inbox.engine) as session:
         if session.get_bind().dialect.name == "postgresql":
             session.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'"))
@@ -125,17 +130,17 @@ def _record(inbox: Inbox, actor: str, done: Purged) -> None:
             record(session, inbox, "purge", "purged", actor=actor, detail=detail)
 
 
-def _erase_sealed(session: Session, inbox: Inbox) -> Batch:
+def _erase_sealed(session: Session, inbox: Inbox) -> Portion:
     days, sealed = inbox.settings.payload_retention_days, StoredEvent.sealed_payload.is_not(None)
     return _erase(session, inbox, sealed, "ix_events_sealed", days, _WITHOUT_SEALED)
 
 
-def _erase_unparsed(session: Session, inbox: Inbox) -> Batch:
+def _erase_unparsed(session: Session, inbox: Inbox) -> Portion:
     unparsed = sa.literal_column("NOT events.parsed") & StoredEvent.sealed_payload.is_not(None)
     return _erase(session, inbox, unparsed, "ix_events_unparsed", UNPARSED_DAYS, _WITHOUT_SEALED)
 
 
-def _erase_masked(session: Session, inbox: Inbox) -> Batch:
+def _erase_masked(session: Session, inbox: Inbox) -> Portion:
     """Masked payloads are kept at least as long as sealed ones, so the sealed one is gone (see config.py)."""
     days, erased = inbox.settings.masked_retention_days, StoredEvent.sealed_payload.is_(None)
     masked = erased & StoredEvent.masked_payload.is_not(None)
@@ -144,14 +149,14 @@ def _erase_masked(session: Session, inbox: Inbox) -> Batch:
 
 def _erase(
     session: Session, inbox: Inbox, which: sa.ColumnElement[bool], index: str, days: int, values: dict[str, Any]
-) -> Batch:
+) -> Portion:
     """Locked rows are somebody's at this moment, who makes them due again say. They are found the next time."""
     found = session.execute(
         sa.select(StoredEvent.id, StoredEvent.masked_payload.is_(None))
         .where(_NOT_PENDING, which, StoredEvent.received_at < inbox.now(plus=-days * DAY))
         .order_by(StoredEvent.received_at, StoredEvent.id)
         .with_hint(StoredEvent, f"INDEXED BY {index}", "sqlite")
-        .limit(BATCH)
+        .limit(PORTION)
         .with_for_update(skip_locked=True)
     ).all()
     left = _mask(session, inbox, [row_id for row_id, is_unmasked in found if is_unmasked])
@@ -161,14 +166,14 @@ def _erase(
             sa.update(StoredEvent).where(StoredEvent.id.in_(rows)).values(values),
             execution_options={"synchronize_session": False},
         )
-    return Batch(len(rows), bool(left) or len(found) == BATCH)
+    return Portion(len(rows), bool(left) or len(found) == PORTION)
 
 
 def _mask(session: Session, inbox: Inbox, rows: list[int]) -> set[int]:
     """Mask what was never masked, for no attempt of it came to an end. Returns those for which there was no time."""
-    ends_at = inbox.stopwatch() + MASKING_SECONDS
+    ends_at = time.monotonic() + MASKING_SECONDS
     for place, row_id in enumerate(rows):
-        if inbox.stopwatch() > ends_at:
+        if time.monotonic() > ends_at:
             return set(rows[place:])
         row = session.get_one(StoredEvent, row_id)
         with suppress(CannotUnseal):
@@ -179,39 +184,37 @@ def _mask(session: Session, inbox: Inbox, rows: list[int]) -> set[int]:
     return set()
 
 
-def _delete_audit(session: Session, inbox: Inbox) -> Batch:
+def _delete_audit(session: Session, inbox: Inbox) -> Portion:
     """A row that its writer dated back is as old as the database says: it would refuse to delete it any earlier."""
     horizon = inbox.now(plus=-inbox.settings.audit_retention_days * DAY)
     old = (AuditEntry.at < horizon) & (sa.func.coalesce(AuditEntry.recorded_at, AuditEntry.at) < horizon)
-    return _delete(session, AuditEntry.id, sa.select(AuditEntry.id).where(old).order_by(AuditEntry.at, AuditEntry.id))
+    return _delete(session, AuditEntry.id, old, AuditEntry.at, AuditEntry.id)
 
 
-def _delete_captures(session: Session, inbox: Inbox) -> Batch:
-    old = CapturedDelivery.captured_at < inbox.now(plus=-DAY)
-    return _delete(session, CapturedDelivery.id, sa.select(CapturedDelivery.id).where(old))
+def _delete_captures(session: Session, inbox: Inbox) -> Portion:
+    return _delete(session, CapturedDelivery.id, CapturedDelivery.captured_at < inbox.now(plus=-DAY))
 
 
-def _delete_heartbeats(session: Session, inbox: Inbox) -> Batch:
-    old = (Heartbeat.seen_at < inbox.now(plus=-DAY)) & (Heartbeat.worker != PURGE)
-    return _delete(session, Heartbeat.worker, sa.select(Heartbeat.worker).where(old))
+def _delete_heartbeats(session: Session, inbox: Inbox) -> Portion:
+    return _delete(session, Heartbeat.worker, (Heartbeat.seen_at < inbox.now(plus=-DAY)) & (Heartbeat.worker != PURGE))
 
 
-def _delete_sums(session: Session, inbox: Inbox) -> Batch:
+def _delete_sums(session: Session, inbox: Inbox) -> Portion:
     """An hour at a time."""
-    oldest = sa.select(sa.func.min(HourlySum.hour)).where(HourlySum.hour < inbox.now(plus=-SUMS_DAYS * DAY))
-    return _delete(session, HourlySum.hour, oldest, at_once=1)
+    old = HourlySum.hour < inbox.now(plus=-SUMS_DAYS * DAY)
+    return _delete(session, HourlySum.hour, old, HourlySum.hour, most=1)
 
 
-def _delete(session: Session, column: Any, old: sa.Select[Any], at_once: int = BATCH) -> Batch:
-    found = [value for value in session.scalars(old.limit(at_once)) if value is not None]
+def _delete(session: Session, key: Any, old: sa.ColumnElement[bool], *order: Any, most: int = PORTION) -> Portion:
+    """Delete the rows with the first keys that are old."""
+    found = session.scalars(sa.select(key).where(old).order_by(*order).limit(most)).all()
     if found:
-        session.execute(
-            sa.delete(column.class_).where(column.in_(found)), execution_options={"synchronize_session": False}
-        )
-    return Batch(len(found), len(found) == at_once)
+        delete = sa.delete(key.class_).where(key.in_(found))
+        session.execute(delete, execution_options={"synchronize_session": False})
+    return Portion(len(found), len(found) == most)
 
 
-Rule = Callable[[Session, Inbox], Batch]
+Rule = Callable[[Session, Inbox], Portion]
 RULES: dict[str, Rule] = {
     "sealed": _erase_sealed,
     "unparsed": _erase_unparsed,
@@ -221,21 +224,21 @@ RULES: dict[str, Rule] = {
     "heartbeats": _delete_heartbeats,
     "sums": _delete_sums,
 }
-_COUNTED_AS = {"unparsed": "sealed"}
 _WITHOUT_SEALED: dict[str, Any] = {"sealed_payload": None, "sealing_key": None}
 _NOT_PENDING = StoredEvent.state != sa.literal_column("'pending'")  # a literal, so that the partial indexes serve it
 
 
 def _take_turn(session: Session, inbox: Inbox) -> bool:
-    """The turn is a heartbeat row named "purge"; the advisory lock keeps two takers apart.
+    """Reserve the turn, for as long as one can last. The advisory lock keeps two workers apart who ask at once.
 
-    Its `seen_at` is when all was done; before its `started_at` no further turn begins.
+    The turn is a heartbeat row named "purge". Its `seen_at` is when all was done. No turn begins before its
+    `started_at`.
     """
     try_lock = sa.select(sa.func.pg_try_advisory_xact_lock(PURGE_LOCK))
     if session.get_bind().dialect.name == "postgresql" and not session.scalar(try_lock):
         return False
     turn, now = session.get(Heartbeat, PURGE), inbox.clock.now()
-    again_at = inbox.now(plus=PAUSE_SECONDS)
+    again_at = inbox.now(plus=LONGEST_TURN_SECONDS)
     if turn is None:
         never = inbox.now(plus=-PURGE_INTERVAL_SECONDS)
         session.execute(sa.insert(Heartbeat).values(worker=PURGE, started_at=again_at, seen_at=never))
@@ -244,11 +247,6 @@ def _take_turn(session: Session, inbox: Inbox) -> bool:
         return False
     session.execute(_of_turn().values(started_at=again_at), execution_options={"synchronize_session": False})
     return True
-
-
-def _note_turn(inbox: Inbox, **moments: Any) -> None:
-    with writing(inbox.engine) as session:
-        session.execute(_of_turn().values(**moments))
 
 
 def _of_turn() -> sa.Update:

@@ -1,10 +1,7 @@
 """What every inbox operation needs, bound once by `create_app()`: the database, the settings, the clock."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from random import Random
 
 from sqlalchemy.engine import Engine
 
@@ -21,9 +18,6 @@ from receiver.lines import Lines
 from receiver.store.environment import Guard
 from receiver.store.latency import Latencies
 from receiver.store.tally import OVERFLOW, Key, Tally
-from receiver.worker.observed import Observed
-from receiver.worker.pace import OnceASecond, Paces
-from receiver.worker.session import guard
 
 COMMIT_DEADLINE_SECONDS = 2.5
 """From when a delivery was read, for all that is to be stored of it: the answer must be out within 3 s."""
@@ -38,15 +32,7 @@ class Inbox:
     clock: Clock
     tally: Tally[Key] = field(default_factory=partial(Tally, OVERFLOW))
     latencies: Latencies = field(default_factory=Latencies)
-    paces: Paces = field(default_factory=Paces)
-    lost_leases: OnceASecond = field(default_factory=OnceASecond)
-    observed: Observed = field(default_factory=Observed)
     comparisons: Lane = field(default_factory=partial(Lane, places=16))  # of passwords
-    random: Random = field(default_factory=Random)
-    stopwatch: Callable[[], float] = time.monotonic  # seconds; what a worker measures its own pace with
-
-    def __post_init__(self) -> None:
-        guard(self.engine)
 
     @cached_property
     def committer(self) -> GroupCommit[Arrival]:

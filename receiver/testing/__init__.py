@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -51,7 +52,7 @@ from receiver.store.models import StoredEvent, User
 from receiver.testing.postgresql import WHEEL, Postgres
 from receiver.testing.waiting import eventually
 from receiver.worker.batch import process_next
-from receiver.worker.time_limit import TimeLimit
+from receiver.worker.workbench import Workbench
 
 both_databases = pytest.mark.parametrize(
     "database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)], indirect=True
@@ -137,7 +138,6 @@ def assemble(database: str, compiled_templates: FileSystemBytecodeCache) -> Iter
     def make(settings: dict[str, str]) -> Flask:
         app = assembly.partners_app(load_settings({"DATABASE_URL": database} | settings), Clock())
         app.jinja_env.bytecode_cache = compiled_templates
-        app.extensions["inbox"].random.seed(0)
         apps.append(app)
         return app
 
@@ -199,11 +199,17 @@ def deliver(sender: Sender, payload: Callable[..., dict[str, Any]]) -> Callable[
 
 
 @pytest.fixture
-def work(inbox: Inbox) -> Callable[[], None]:
+def workbench(inbox: Inbox) -> Workbench:
+    """What the worker of the test remembers from one batch to the next."""
+    return Workbench(inbox, "test worker", random=Random(0))  # noqa: S311 - the same in each run
+
+
+@pytest.fixture
+def work(workbench: Workbench) -> Callable[[], None]:
     """Run the worker until nothing is due."""
 
     def drain() -> None:
-        while process_next(inbox, "test worker", TimeLimit()):
+        while process_next(workbench):
             pass
 
     return drain

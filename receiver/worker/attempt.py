@@ -1,14 +1,15 @@
-"""One attempt: the event in clear text, its handler under a time limit, and what came of it.
+"""One attempt: the event is opened, its handler runs under a time limit, and an outcome says what came of it.
 
-Everything happens in a transaction that somebody else began, behind a savepoint: work that failed is undone to there.
-What a failure means for the event (try again, later, or dead) is decided here, and the states stand in lifecycle.py.
+    open_event()   Lease → Opened     the event in clear text
+    run()          Opened → Outcome   what its handler did is kept, or undone when it raises
+    failed()       error → Outcome    what the error means for the event: try again, later, or dead
+
+The handler works in a transaction that somebody else began, behind a savepoint. The states stand in lifecycle.py.
 """
 
-from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import structlog
-
+from receiver.config import Settings
 from receiver.database.causes import cause_of, is_databases
 from receiver.logs import log_attempt
 from receiver.privacy.errors import message, summary, trace
@@ -17,19 +18,27 @@ from receiver.privacy.sealing import CannotUnseal, unseal
 from receiver.protocol.envelope import Event
 from receiver.protocol.errors import UnusablePayload
 from receiver.registry import PermanentFailure, RetryLater, handler_for, spoken_errors
-from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import NOT_YET, State, backoff
 from receiver.store.masked import masked_text
+from receiver.store.tally import Key
 from receiver.worker.leases import Lease
 from receiver.worker.session import HandlerMisuse, HandlerSession, SwallowedError
-from receiver.worker.time_limit import HandlerTimeout, TimeLimit
+from receiver.worker.time_limit import HandlerTimeout
+from receiver.worker.workbench import Workbench
 
 HOPELESS = (PermanentFailure, CannotUnseal, UnusablePayload)
 OURS = (HandlerMisuse, SwallowedError, HandlerTimeout, CannotUnseal, UnusablePayload)
 """Errors whose words are ours, and quote nothing."""
 RETRY_LATER = "retry later"
 """The result of an attempt whose handler raised RetryLater."""
-log = structlog.get_logger()
+
+
+class Opened(NamedTuple):
+    """An event in clear text, with the lease to run it."""
+
+    lease: Lease
+    event: Event
+    masked: str | None  # the masked payload, where the row has none yet
 
 
 class Failure(NamedTuple):
@@ -43,14 +52,14 @@ class Outcome(NamedTuple):
     """What became of one attempt, and what is to be settled with it."""
 
     lease: Lease
+    opened: Opened | None  # None where the event can't be opened
     result: str
     state: State
     duration_ms: int
-    event: Event | None = None
-    masked: str | None = None  # the masked payload, where the row has none yet
     failure: Failure | None = None
     retry_in: float | None = None  # seconds
     is_charged: bool = True  # False: the attempt does not count
+    is_audited: bool = True
 
     def log(self) -> None:
         """One line (§9.2); a failure brings its traceback."""
@@ -64,59 +73,67 @@ class Outcome(NamedTuple):
         )
 
 
-def run(inbox: Inbox, session: HandlerSession, lease: Lease, limit: TimeLimit) -> Outcome:
-    """Run the handler once, in the session's transaction. What fails is undone, and nothing else of it.
-
-    Raises whatever the handler raises, HandlerTimeout, HandBack, CannotUnseal and UnusablePayload.
-    """
-    started = inbox.stopwatch()
-    with session.guarded():
-        event, body = _open(inbox, lease)
-        masked = _masked(inbox, lease, event, body)
-        handler = handler_for(event.type)
-        if handler is not None:
-            with limit.of(inbox.settings.handler_timeout, session.interrupt):
-                handler(event, session)
-                session.flush()
-    result, state = ("unhandled", State.UNHANDLED) if handler is None else ("processed", State.PROCESSED)
-    return Outcome(lease, result, state, _since(inbox, started), event, masked)
-
-
-def failed(inbox: Inbox, lease: Lease, error: BaseException, *, since: float | None = None) -> Outcome:
-    """What the error means for the event."""
-    masked, payload = None, dict[str, Any]()
-    with suppress(CannotUnseal, UnusablePayload):
-        event, body = _open(inbox, lease)
-        payload, masked = dict(event.payload), _masked(inbox, lease, event, body)
-    result, state, retry_in = "failed", State.PENDING, None
-    if isinstance(error, RetryLater):
-        result, retry_in = RETRY_LATER, error.seconds
-    elif lease.attempt >= inbox.settings.max_attempts or isinstance(error, HOPELESS):
-        result, state = "dead", State.DEAD
-    else:
-        retry_in = backoff(lease.attempt, inbox.random)
-    duration, failure = 0 if since is None else _since(inbox, since), _described(error, payload)
-    return Outcome(lease, result, state, duration, None, masked, failure, retry_in, result != RETRY_LATER)
-
-
-def _open(inbox: Inbox, lease: Lease) -> tuple[Event, bytes]:
+def open_event(settings: Settings, lease: Lease) -> Opened:
     """The event in clear text. Raises CannotUnseal or UnusablePayload, which no further attempt can mend."""
     if lease.sealed_payload is None:
         raise CannotUnseal("erased")
-    body = unseal(lease.sealed_payload, row=lease.seal_id, keys=inbox.settings.payload_keys)
-    return inbox.settings.read_event(body, lease.received_at), body
+    body = unseal(lease.sealed_payload, row=lease.seal_id, keys=settings.payload_keys)
+    event = settings.read_event(body, lease.received_at)
+    return Opened(lease, event, None if lease.masked else masked_text(settings, event.payload, body))
 
 
-def _masked(inbox: Inbox, lease: Lease, event: Event, body: bytes) -> str | None:
-    return None if lease.masked else masked_text(inbox.settings, event.payload, body)
+def run(bench: Workbench, session: HandlerSession, opened: Opened, *, since: float) -> Outcome:
+    """Run the handler once, in the session's transaction. What fails is undone, and nothing else of it.
+
+    `since` is when the attempt began, by the stopwatch. Raises whatever the handler raises, HandlerTimeout and
+    HandBack.
+    """
+    handler = handler_for(opened.event.type)
+    if handler is None:
+        return Outcome(opened.lease, opened, "unhandled", State.UNHANDLED, _milliseconds(bench, since))
+    with session.guarded(), bench.limit.of(bench.inbox.settings.handler_timeout, session.interrupt):
+        handler(opened.event, session)
+        session.flush()
+    return Outcome(opened.lease, opened, "processed", State.PROCESSED, _milliseconds(bench, since))
 
 
-def _since(inbox: Inbox, started: float) -> int:
-    return round((inbox.stopwatch() - started) * 1000)
+def failed(
+    bench: Workbench, lease: Lease, opened: Opened | None, error: BaseException, *, since: float | None = None
+) -> Outcome:
+    """What the error means for the event."""
+    result, state, retry_in = "failed", State.PENDING, None
+    if isinstance(error, RetryLater):
+        result, retry_in = RETRY_LATER, error.seconds
+    elif lease.attempt >= bench.inbox.settings.max_attempts or isinstance(error, HOPELESS):
+        result, state = "dead", State.DEAD
+    else:
+        retry_in = backoff(lease.attempt, bench.random)
+    return Outcome(
+        lease,
+        opened,
+        result,
+        state,
+        0 if since is None else _milliseconds(bench, since),
+        _described(error, opened),
+        retry_in,
+        is_charged=result != RETRY_LATER,
+        is_audited=result != RETRY_LATER or _is_rare(bench, lease),
+    )
 
 
-def _described(error: BaseException, payload: dict[str, Any]) -> Failure:
+def _is_rare(bench: Workbench, lease: Lease) -> bool:
+    """Attempts that count are bounded. A handler can put its events off for ever, and must not fill the disk so."""
+    key = Key(RETRY_LATER, event_type=lease.event_type, action="attempt")
+    return bench.inbox.tally.admits(key, bench.inbox.clock.now())
+
+
+def _milliseconds(bench: Workbench, since: float) -> int:
+    return round((bench.stopwatch() - since) * 1000)
+
+
+def _described(error: BaseException, opened: Opened | None) -> Failure:
     """A name in a message looks like any other word: so its words are compared with the payload's own."""
+    payload = dict(opened.event.payload) if opened else {}
     spoken = (*OURS, *spoken_errors())
     line = summary(error, spoken=spoken, code=_code, hidden=lambda: hidden_values(payload))
     if isinstance(error, RetryLater):

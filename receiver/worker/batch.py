@@ -1,16 +1,21 @@
-"""Runs what is due. Handlers that have been quick lately share a transaction, for it is the COMMIT that costs.
+"""Runs what is due: lease → open → run → settle. Quick handlers share a transaction, for it is the COMMIT that costs.
+
+    lease    leases.py       which events this worker runs, by a COMMIT of its own
+    open     attempt.py      the event in clear text
+    run      attempt.py      its handler, behind a savepoint of the transaction
+    settle   settlement.py   outcomes and audit rows, in the COMMIT of what the handlers wrote
 
 Each attempt stands behind a savepoint of its own, so that one which fails undoes its own work and no other. A handler
-that is slow, or that nobody knows yet, has a transaction to itself: while it dawdles, it holds no neighbour's locks.
+that is slow, or that nobody knows yet, has a transaction to itself: while it runs, it holds no neighbour's locks.
 Failed work is rolled back; the record of the failure is not.
 
 When a shared transaction is lost as a whole (its connection, the lease of one of its events, or the database refuses to
-commit it), nothing of it has happened: whoever shared it runs again, alone. The same goes for a worker that dies, whose
-events are handed back.
+commit it), nothing of it has happened: each event that shared it runs again, alone. When a worker dies, its events are
+handed back.
 
-Only a database that is out of order interrupts a batch. Whatever else a COMMIT ends in, say a deferred constraint of
-the partner's own table, is the failure of the handler that wrote it. A failure that can't even be recorded is left to
-its lease: the event is tried again when that has run out.
+Only a database that is out of order interrupts a batch. When a COMMIT fails for any other reason, say a deferred
+constraint of the partner's own table, that is the failure of the handler that wrote it. An event whose failure can't be
+recorded is left to its lease: it is tried again when that has run out.
 """
 
 from collections.abc import Sequence
@@ -20,14 +25,13 @@ import structlog
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from receiver.database.causes import cause_of, is_lock_conflict, is_out_of_order
-from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import State
-from receiver.worker.attempt import Outcome, failed, run
+from receiver.worker.attempt import Opened, Outcome, failed, open_event, run
 from receiver.worker.leases import Lease, hand_back, lease_due, renew
-from receiver.worker.novelty import observe
 from receiver.worker.session import HandlerSession
 from receiver.worker.settlement import LeaseLost, settle
-from receiver.worker.time_limit import HandBack, TimeLimit
+from receiver.worker.time_limit import HandBack
+from receiver.worker.workbench import Workbench
 
 log = structlog.get_logger()
 
@@ -58,39 +62,38 @@ class _Refused(Exception):
     """The database is well, and doesn't commit what was attempted."""
 
 
-def process_next(inbox: Inbox, worker: str, limit: TimeLimit) -> int:
+def process_next(bench: Workbench) -> int:
     """Lease a batch and run it. Returns how many events were leased.
 
     Raises HandBack when the worker has to stop, and BatchInterrupted when the database is lost on the way.
     """
-    leases = [] if inbox.guard.refuses_now() else lease_due(inbox, worker)
-    began_at = inbox.stopwatch()
-    with Batch(inbox, limit, leases) as batch:
+    leases = [] if bench.inbox.guard.refuses_now() else lease_due(bench)
+    with Batch(bench, leases) as batch:
         try:
             for lease in leases:
                 batch.attempt(lease)
             batch.commit()
         except HandBack:
             batch.finish()
-            hand_back(inbox, batch.unsettled())
+            hand_back(bench.inbox, batch.unsettled())
             raise
         except SQLAlchemyError as error:
             raise BatchInterrupted(batch.begun) from error
-    inbox.paces.worked_off(len(leases), inbox.stopwatch() - began_at)
     return len(leases)
 
 
 class Batch:
     """The attempts of a worker, and the transaction that some of them share at the moment."""
 
-    def __init__(self, inbox: Inbox, limit: TimeLimit, leases: Sequence[Lease]) -> None:
-        """`claims` were made just now: their leases are renewed from then on."""
-        self._inbox, self._limit, self._leases = inbox, limit, leases
-        self._renewed_at = inbox.stopwatch()
+    def __init__(self, bench: Workbench, leases: Sequence[Lease]) -> None:
+        """`leases` were taken just now: they are renewed when they grow old."""
+        self._bench, self._inbox, self._leases = bench, bench.inbox, leases
+        self._renewed_at = bench.stopwatch()
         self._session: HandlerSession | None = None
-        self._began_at = 0.0
+        self._session_began_at = 0.0
         self._outcomes: list[Outcome] = []
         self.begun = 0  # the row whose attempt was begun last
+        self._begun_at = 0.0
         self._settled: set[int] = set()
 
     def __enter__(self) -> Self:
@@ -99,62 +102,40 @@ class Batch:
     def __exit__(self, *_error: object) -> None:
         """What is not committed by now is undone."""
         self.roll_back()
-        self._limit.switch_off()
 
     def unsettled(self) -> list[Lease]:
-        """Those of the leases that are still to be settled."""
+        """The leases that are still to be settled."""
         return [lease for lease in self._leases if lease.inbox_id not in self._settled]
 
     def attempt(self, lease: Lease) -> None:
-        """Run the event's handler, in company when that is safe."""
-        if self._leases_are_old():
+        """Open the event and run its handler: in a shared transaction when that is safe, or alone."""
+        may_share = lease.attempt == 1 and self._bench.paces.is_quick(lease.event_type)
+        if not may_share or self._leases_are_old():
             self.commit()
-        if lease.attempt > 1 or not self._inbox.paces.is_quick(lease.event_type):
-            self.commit()
-            self.attempt_alone(lease)
-            return
+        self._begin_attempt(lease)
         try:
-            if self._session is None:
-                self._renew()
-            self._outcomes.append(self._run(lease, "IMMEDIATE"))
-        except _LockConflict:
+            opened = open_event(self._inbox.settings, lease)
+        except Exception as error:  # one bad row stops no other
             self.commit()
-            self.attempt_alone(lease)
-        except _TransactionLost as lost:
-            neighbours = self.roll_back()
-            self._fail(lease, lost)
-            for neighbour in neighbours:
-                self.attempt_alone(neighbour.lease)
-        if len(self._outcomes) >= SHARED_ATTEMPTS or self._inbox.stopwatch() - self._began_at > SHARED_SECONDS:
-            self.commit()
-
-    def attempt_alone(self, lease: Lease) -> None:
-        """Run it by itself, again until no lock conflict is in the way: that is nobody's failure, an endless one is."""
-        for conflicts in range(2 * CONFLICTS_BEFORE_LOCKING):
-            self._renew()
-            try:
-                self._settle(self._run(lease, "DEFERRED" if conflicts < CONFLICTS_BEFORE_LOCKING else "IMMEDIATE"))
-                return
-            except _LockConflict:
-                self.roll_back()
-            except (_TransactionLost, _Refused) as error:
-                self._fail(lease, error)
-                return
-        self._fail(lease, TimeoutError("no end of lock conflicts"))
+            self._fail(lease, None, error)
+            return
+        if may_share:
+            self._attempt_shared(opened)
+        else:
+            self._attempt_alone(opened)
 
     def commit(self) -> None:
         """Settle what was attempted, in the transaction of the handlers' own writes."""
         try:
             self._commit()
         except (_LockConflict, _Refused):
-            for neighbour in self.roll_back():
-                self.attempt_alone(neighbour.lease)
+            self._run_again(self.roll_back())
         except LeaseLost as error:
-            for neighbour in self.roll_back():
-                if neighbour.lease.inbox_id in error.rows:
-                    self._give_up(neighbour, "lease lost")
-                else:
-                    self.attempt_alone(neighbour.lease)
+            undone = self.roll_back()
+            for outcome in undone:
+                if outcome.lease.inbox_id in error.rows:
+                    self._give_up(outcome, "lease lost")
+            self._run_again([outcome for outcome in undone if outcome.lease.inbox_id not in error.rows])
 
     def finish(self) -> None:
         """Settle what can be settled without running anything again."""
@@ -171,15 +152,85 @@ class Batch:
             session.end()
         return undone
 
+    def _attempt_shared(self, opened: Opened) -> None:
+        """Run it in the shared transaction, which is committed when it is full or old."""
+        try:
+            if self._session is None:
+                self._renew()
+            self._outcomes.append(self._run(opened, "IMMEDIATE"))
+        except _LockConflict:
+            self.commit()
+            self._attempt_alone(opened)
+        except _TransactionLost as lost:
+            undone = self.roll_back()
+            self._fail(opened.lease, opened, lost)
+            self._run_again(undone)
+        is_old = self._bench.stopwatch() - self._session_began_at > SHARED_SECONDS
+        if len(self._outcomes) >= SHARED_ATTEMPTS or is_old:
+            self.commit()
+
+    def _attempt_alone(self, opened: Opened) -> None:
+        """Run it in a transaction of its own, and again when a lock conflict undoes it. Conflicts without end fail."""
+        for conflicts in range(2 * CONFLICTS_BEFORE_LOCKING):
+            self._renew()
+            self._begin_attempt(opened.lease)
+            try:
+                self._settle(self._run(opened, "DEFERRED" if conflicts < CONFLICTS_BEFORE_LOCKING else "IMMEDIATE"))
+                return
+            except _LockConflict:
+                self.roll_back()
+            except (_TransactionLost, _Refused) as error:
+                self._fail(opened.lease, opened, error)
+                return
+        self._fail(opened.lease, opened, TimeoutError("no end of lock conflicts"))
+
+    def _run_again(self, undone: Sequence[Outcome]) -> None:
+        """Run each of these alone: the transaction that they shared was lost."""
+        for outcome in undone:
+            if outcome.opened:
+                self._attempt_alone(outcome.opened)
+
+    def _begin_attempt(self, lease: Lease) -> None:
+        """Raises HandBack when the worker has to stop."""
+        self._bench.limit.begin(lease.inbox_id)
+        self.begun, self._begun_at = lease.inbox_id, self._bench.stopwatch()
+
+    def _run(self, opened: Opened, mode: str) -> Outcome:
+        """Raises _LockConflict when the attempt is undone, and _TransactionLost when its neighbours are undone too."""
+        try:
+            outcome = run(self._bench, self._begin(mode), opened, since=self._begun_at)
+        except BaseException as error:  # sys.exit() in a handler is a failure, too
+            if isinstance(error, HandBack):
+                raise
+            if isinstance(error, DBAPIError) and is_lock_conflict(error):
+                raise _LockConflict from error
+            if self._session is None or self._session.worker_connection.invalidated:
+                raise _TransactionLost from error
+            outcome = failed(self._bench, opened.lease, opened, error, since=self._begun_at)
+        self._bench.paces.note(opened.lease.event_type, self._bench.stopwatch() - self._begun_at)
+        return outcome
+
+    def _begin(self, mode: str) -> HandlerSession:
+        """The session of the transaction that is under way, or of a new one."""
+        if self._session is None:
+            connection = self._inbox.engine.connect().execution_options(sqlite_begin=mode)
+            try:
+                connection.begin()
+            except SQLAlchemyError:
+                connection.close()
+                raise
+            self._session, self._session_began_at = HandlerSession(connection), self._bench.stopwatch()
+        return self._session
+
     def _leases_are_old(self) -> bool:
         """Whether they might run out during another attempt."""
-        return self._inbox.stopwatch() - self._renewed_at > self._inbox.settings.handler_timeout
+        return self._bench.stopwatch() - self._renewed_at > self._inbox.settings.handler_timeout
 
     def _renew(self) -> None:
         """Let no lease run out, however often an event is tried. Not while a transaction of handlers is open."""
         if self._leases_are_old():
             renew(self._inbox, self.unsettled())
-            self._renewed_at = self._inbox.stopwatch()
+            self._renewed_at = self._bench.stopwatch()
 
     def _settle(self, outcome: Outcome) -> None:
         """Commit this outcome alone."""
@@ -190,9 +241,9 @@ class Batch:
             self.roll_back()
             self._give_up(outcome, "lease lost")
 
-    def _fail(self, lease: Lease, error: Exception) -> None:
+    def _fail(self, lease: Lease, opened: Opened | None, error: Exception) -> None:
         """Record the failure of an attempt that is undone as a whole, in a transaction of its own."""
-        outcome = failed(self._inbox, lease, error.__cause__ or error)
+        outcome = failed(self._bench, lease, opened, error.__cause__ or error)
         for _ in range(CONFLICTS_BEFORE_LOCKING):
             self.roll_back()
             try:
@@ -222,41 +273,17 @@ class Batch:
                 raise
             raise _Refused from error
         self.roll_back()
+        self._note_settled(outcomes)
+
+    def _note_settled(self, outcomes: Sequence[Outcome]) -> None:
+        """What is logged and remembered of outcomes that are committed."""
         for outcome in outcomes:
             self._settled.add(outcome.lease.inbox_id)
             outcome.log()
-        observe(self._inbox, [outcome.event for outcome in outcomes if outcome.event is not None])
-
-    def _run(self, lease: Lease, mode: str) -> Outcome:
-        """One attempt. Raises _LockConflict when it is undone, and _TransactionLost when its neighbours are too."""
-        self._limit.begin(lease.inbox_id)
-        self.begun = lease.inbox_id
-        started = self._inbox.stopwatch()
-        try:
-            outcome = run(self._inbox, self._begin(mode), lease, self._limit)
-        except BaseException as error:  # sys.exit() in a handler is a failure, too
-            if isinstance(error, HandBack):
-                raise
-            if isinstance(error, DBAPIError) and is_lock_conflict(error):
-                raise _LockConflict from error
-            if self._session is None or self._session.worker_connection.invalidated:
-                raise _TransactionLost from error
-            outcome = failed(self._inbox, lease, error, since=started)
-        self._inbox.paces.note(lease.event_type, self._inbox.stopwatch() - started)
-        return outcome
-
-    def _begin(self, mode: str) -> HandlerSession:
-        if self._session is None:
-            connection = self._inbox.engine.connect().execution_options(sqlite_begin=mode)
-            try:
-                connection.begin()
-            except SQLAlchemyError:
-                connection.close()
-                raise
-            self._session, self._began_at = HandlerSession(connection), self._inbox.stopwatch()
-        return self._session
+        events = [outcome.opened.event for outcome in outcomes if outcome.opened and not outcome.failure]
+        self._bench.noted.note(self._inbox, events)
 
     def _give_up(self, outcome: Outcome, result: str) -> None:
-        """Leave the event to whoever holds its lease, or is going to: nothing was changed."""
+        """Leave the event to the next holder of its lease: nothing was changed."""
         self._settled.add(outcome.lease.inbox_id)
         outcome._replace(result=result, state=State.PENDING, failure=None).log()

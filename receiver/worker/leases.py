@@ -7,6 +7,7 @@ other. Only the holder of the token may settle (settlement.py), or hand its leas
 from collections.abc import Sequence
 from datetime import datetime
 from operator import attrgetter
+from random import Random
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -19,6 +20,7 @@ from receiver.store.audit import record
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import State, backoff
 from receiver.store.models import StoredEvent
+from receiver.worker.workbench import Workbench
 
 LEASE_MARGIN_SECONDS = 15.0
 MOST_LEASED = 5_000
@@ -46,33 +48,22 @@ class Lease(NamedTuple):
     received_at: datetime
 
 
-def lease_due(inbox: Inbox, worker: str) -> list[Lease]:
+def lease_due(bench: Workbench) -> list[Lease]:
     """Take the events that are due, oldest first, and commit the leases.
 
     An event whose lease ran out may have killed its worker: it is taken alone, so that it can't take
     neighbours with it, and it is buried when its attempts are used up. That is looked for once a second.
     """
-    token, leases = uuid4(), list[Lease]()
+    inbox, token, leases = bench.inbox, uuid4(), list[Lease]()
     with writing(inbox.engine) as session:
-        if inbox.lost_leases.is_due(inbox.clock.now()):
+        if bench.lost_leases.is_due(inbox.clock.now()):
             # Beyond its last attempt by one: in that one it may have been a neighbour that never ran.
             _bury(session, inbox, _lost(inbox) & (StoredEvent.attempts > inbox.settings.max_attempts))
-            leases = _take(session, inbox, worker, token, _leasing(_lost(inbox)), most=1)
+            leases = _take(session, bench, token, _leasing(_lost(inbox)), most=1)
         for lease in leases:
             _note_lost(session, inbox, lease)
-            record(
-                session,
-                inbox,
-                "attempt",
-                "worker lost",
-                event_id=lease.event_id,
-                event_type=lease.event_type,
-                actor=f"attempt {lease.attempt - 1}",
-                inbox_id=lease.inbox_id,
-            )
-            inbox.lost_leases.again()
-        most = inbox.paces.claim_size(inbox.settings.worker_batch)
-        return leases or _take(session, inbox, worker, token, _FREE, most=most)
+            bench.lost_leases.again()
+        return leases or _take(session, bench, token, _FREE, most=inbox.settings.worker_batch)
 
 
 def renew(inbox: Inbox, leases: Sequence[Lease]) -> None:
@@ -107,11 +98,10 @@ def recover(inbox: Inbox, worker: str, *, begun: int, died: bool) -> None:
         attempts = session.scalar(sa.select(StoredEvent.attempts).where(held, StoredEvent.id == begun))
         changes: dict[str, Any] = {"lease_until": inbox.now(plus=-1)}
         if died and attempts:
-            again_at = inbox.now(plus=backoff(attempts, inbox.random))
+            again_at = inbox.now(plus=backoff(attempts, Random()))  # noqa: S311 - jitter
             changes = {"lease_until": again_at, "due_at": again_at, "leased_by": None, **_failing(inbox)}
         session.execute(sa.update(StoredEvent).where(held, StoredEvent.id == begun).values(changes))
         _return(session, inbox, held & others)
-    inbox.lost_leases.again()
 
 
 def _still_held(leases: Sequence[Lease]) -> sa.ColumnElement[bool]:
@@ -193,19 +183,24 @@ _FREE = _leasing(_PENDING & StoredEvent.lease_token.is_(None))
 """Built once: a worker asks for it all the time."""
 
 
-def _take(session: Session, inbox: Inbox, worker: str, token: UUID, leasing: sa.Executable, most: int) -> list[Lease]:
-    ahead = inbox.clock.offset.total_seconds()
-    until = ahead + _lease_seconds(inbox)
-    rows = session.execute(leasing, {"token": token, "worker": worker, "most": most, "ahead": ahead, "lease": until})
+def _take(session: Session, bench: Workbench, token: UUID, leasing: sa.Executable, most: int) -> list[Lease]:
+    ahead = bench.inbox.clock.offset.total_seconds()
+    values = {"token": token, "worker": bench.worker, "most": most, "ahead": ahead}
+    rows = session.execute(leasing, values | {"lease": ahead + _lease_seconds(bench.inbox)})
     leases = [Lease(r[0], token, r[1], r[2] or "", r[3] or "", r[4], r[5], r[6] is not None, r[7]) for r in rows]
     return sorted(leases, key=attrgetter("inbox_id"))
 
 
 def _note_lost(session: Session, inbox: Inbox, lease: Lease) -> None:
+    """The attempt before this one ended without an outcome."""
     session.execute(
         sa.update(StoredEvent).where(StoredEvent.id == lease.inbox_id).values(_failing(inbox)),
         execution_options={"synchronize_session": False},
     )
+    record(
+        session, inbox, "attempt", "worker lost", event_id=lease.event_id, event_type=lease.event_type,
+        actor=f"attempt {lease.attempt - 1}", inbox_id=lease.inbox_id,
+    )  # fmt: skip
 
 
 def _failing(inbox: Inbox) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -19,8 +19,9 @@ from receiver.store.inbox import Inbox
 from receiver.store.wakeup import Listener
 from receiver.worker.batch import BatchInterrupted, process_next
 from receiver.worker.leases import recover
-from receiver.worker.time_limit import HandBack, TimeLimit
+from receiver.worker.time_limit import HandBack
 from receiver.worker.upkeep import Part, Upkeep
+from receiver.worker.workbench import Workbench
 
 HANDLER_STOP_SECONDS = 8.0
 RESTART_SECONDS = 1.0
@@ -33,19 +34,10 @@ log = structlog.get_logger()
 class Worker:
     """One process that leases, runs and settles, until it is told to stop."""
 
-    def __init__(
-        self,
-        inbox: Inbox,
-        name: str,
-        parent: int,
-        *,
-        upkeep: Mapping[str, Part],
-        report: Callable[[int, float], None],
-    ) -> None:
-        self.inbox, self.name, self._parent = inbox, name, parent
-        self._limit = TimeLimit(report)
-        self._listener = Listener(inbox.engine)
-        self._upkeep = Upkeep(inbox, name, {_LEASES: self._let_go, **upkeep})
+    def __init__(self, bench: Workbench, parent: int, upkeep: Mapping[str, Part]) -> None:
+        self._bench, self._inbox, self._parent = bench, bench.inbox, parent
+        self._listener = Listener(self._inbox.engine)
+        self._upkeep = Upkeep(self._inbox, bench.worker, {_LEASES: self._let_go, **upkeep})
         self._lost: int | None = None  # the row whose attempt was under way when the database was lost, or 0
 
     def run(self, *, drain_patience: float | None = None) -> bool:
@@ -61,11 +53,11 @@ class Worker:
             return False
         finally:
             self._listener.close()
-            write_remaining_sums(self.inbox)
+            write_remaining_sums(self._inbox)
 
     def _run(self, drain_patience: float | None) -> bool:
         worked_at = time.monotonic()
-        while not self._limit.stopping and os.getppid() == self._parent:
+        while not self._bench.limit.stopping and os.getppid() == self._parent:
             worked = self._work()
             if worked is not None:
                 worked_at = time.monotonic()
@@ -73,22 +65,22 @@ class Worker:
                 return True
             if drain_patience is not None and time.monotonic() - worked_at > drain_patience:
                 raise SystemExit(DATABASE_AWAY)
-            if not worked and not self._limit.stopping:
+            if not worked and not self._bench.limit.stopping:
                 self._listener.wait()
         return False
 
     def _work(self) -> bool | None:
         """Whether there was something to do. None when the database is away or something else went wrong."""
         try:
-            if self.inbox.guard.refuses_now():
+            if self._inbox.guard.refuses_now():
                 return False
             has_more = self._upkeep.take_turns()
-            return bool(process_next(self.inbox, self.name, self._limit)) or has_more
+            return bool(process_next(self._bench)) or has_more
         except (SQLAlchemyError, BatchInterrupted) as error:
-            log.error("database_unavailable", worker=self.name, error=cause_of(error))
+            log.error("database_unavailable", worker=self._bench.worker, error=cause_of(error))
             self._lost = error.begun if isinstance(error, BatchInterrupted) else self._lost or 0
         except Exception as error:
-            log.error("unexpected_error", worker=self.name, exc_info=error)
+            log.error("unexpected_error", worker=self._bench.worker, exc_info=error)
             self._lost = self._lost or 0
         self._upkeep.bring_forward(_LEASES)
         time.sleep(RESTART_SECONDS)
@@ -98,8 +90,9 @@ class Worker:
         """Hand back what this worker may still hold."""
         if self._lost is not None:
             recover(inbox, worker, begun=self._lost, died=False)
+            self._bench.lost_leases.again()
             self._lost = None
         return math.inf
 
     def _on_stop(self, _number: int, _frame: Any) -> None:
-        self._limit.stop_soon(HANDLER_STOP_SECONDS)
+        self._bench.limit.stop_soon(HANDLER_STOP_SECONDS)

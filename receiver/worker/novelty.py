@@ -10,7 +10,7 @@ Keys are data: one that doesn't look like the name of a field is noted as `[key]
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import chain, islice
 from typing import Any
 
@@ -25,7 +25,6 @@ from receiver.privacy.remembered import remembered
 from receiver.protocol.envelope import Event
 from receiver.store.inbox import Inbox
 from receiver.store.models import Observation
-from receiver.worker.observed import Observed
 
 log = structlog.get_logger()
 
@@ -44,60 +43,70 @@ LONGEST_NAME = 400
 REST = timedelta(minutes=1)
 
 
-def observe(inbox: Inbox, events: Sequence[Event]) -> None:
-    """Note what is new in these events. Runs after they were settled, in a transaction of its own.
+class Noted:
+    """The names of types and fields that a process knows to be noted already."""
 
-    Never fails: the events are processed, and what was missed is noted with a later event.
-    """
-    observed, now = inbox.observed, inbox.clock.now()
-    if not events or (observed.rests_until is not None and now < observed.rests_until):
-        return
-    try:
-        if not observed.is_loaded:
-            _load(inbox, observed)
-        _note(inbox, observed, events)
-    except Exception as error:
-        observed.rests_until = now + REST
-        log.warning("names_not_noted", error=cause_of(error))
+    def __init__(self) -> None:
+        self._types: set[str] = set()
+        self._fields: set[str] = set()
+        self._is_loaded = False
+        self._rests_until: datetime | None = None  # after a failure
+
+    def note(self, inbox: Inbox, events: Sequence[Event]) -> None:
+        """Note what is new in these events. Runs after they were settled, in a transaction of its own.
+
+        Never fails: the events are processed, and what was missed is noted with a later event.
+        """
+        now = inbox.clock.now()
+        if not events or (self._rests_until is not None and now < self._rests_until):
+            return
+        try:
+            if not self._is_loaded:
+                self._load(inbox)
+            self._note(inbox, events)
+        except Exception as error:
+            self._rests_until = now + REST
+            log.warning("names_not_noted", error=cause_of(error))
+
+    def _load(self, inbox: Inbox) -> None:
+        with reading(inbox.engine) as session:
+            for kind, names, most in (("type", self._types, MOST_TYPES), ("field", self._fields, MOST_FIELDS)):
+                known = sa.select(Observation.name).where(Observation.kind == kind).limit(most)
+                names.update(session.scalars(known))
+        self._is_loaded = True
+
+    def _note(self, inbox: Inbox, events: Sequence[Event]) -> None:
+        types = {inbox.settings.showing(event.type) for event in events} - self._types
+        fields = self._new_fields(events)
+        if types or fields:
+            _write(inbox, types, fields)
+        if len(self._types) >= MOST_TYPES:
+            self._types.clear()
+        self._types |= types
+        self._fields |= fields
+
+    def _new_fields(self, events: Iterable[Event]) -> set[str]:
+        """At most as many as may still be noted."""
+        room = min(MOST_AT_ONCE, MOST_FIELDS - len(self._fields))
+        if room <= 0:
+            return set()
+        paths = chain.from_iterable(_paths(event.payload) for event in events)
+        found = set[str]()
+        for path in islice(paths, MOST_LOOKED_AT_IN_A_BATCH):
+            if path not in self._fields:
+                found.add(path)
+                if len(found) == room:
+                    break
+        return found
 
 
-def _load(inbox: Inbox, observed: Observed) -> None:
-    with reading(inbox.engine) as session:
-        for kind, names, most in (("type", observed.types, MOST_TYPES), ("field", observed.fields, MOST_FIELDS)):
-            known = sa.select(Observation.name).where(Observation.kind == kind).limit(most)
-            names.update(session.scalars(known))
-    observed.is_loaded = True
-
-
-def _note(inbox: Inbox, observed: Observed, events: Sequence[Event]) -> None:
-    types = {inbox.settings.showing(event.type) for event in events} - observed.types
-    names = _new_fields(observed, events)
-    rows = [{"kind": "field", "name": name} for name in sorted(names)]
+def _write(inbox: Inbox, types: Iterable[str], fields: Iterable[str]) -> None:
+    rows = [{"kind": "field", "name": name} for name in sorted(fields)]
     rows += [{"kind": "type", "name": name} for name in sorted(types)]
-    if rows:
-        observations = sa.inspect(Observation).local_table
-        insert = insert_into(observations, inbox.engine.dialect.name).values(first_seen_at=inbox.now())
-        with writing(inbox.engine) as session:
-            session.connection().execute(insert.on_conflict_do_nothing(), rows)
-    if len(observed.types) >= MOST_TYPES:
-        observed.types.clear()
-    observed.types |= types
-    observed.fields |= names
-
-
-def _new_fields(observed: Observed, events: Iterable[Event]) -> set[str]:
-    """At most as many as may still be noted."""
-    room = min(MOST_AT_ONCE, MOST_FIELDS - len(observed.fields))
-    if room <= 0:
-        return set()
-    paths = islice(chain.from_iterable(_paths(event.payload) for event in events), MOST_LOOKED_AT_IN_A_BATCH)
-    found = set[str]()
-    for path in paths:
-        if path not in observed.fields:
-            found.add(path)
-            if len(found) == room:
-                break
-    return found
+    observations = sa.inspect(Observation).local_table
+    insert = insert_into(observations, inbox.engine.dialect.name).values(first_seen_at=inbox.now())
+    with writing(inbox.engine) as session:
+        session.connection().execute(insert.on_conflict_do_nothing(), rows)
 
 
 def _paths(payload: Any) -> Iterator[str]:

@@ -31,6 +31,7 @@ from receiver.worker.leases import recover
 from receiver.worker.loop import DATABASE_AWAY, DRAINED, RESTART_SECONDS, Worker
 from receiver.worker.time_limit import HandlerTimeout, TimeLimit
 from receiver.worker.upkeep import Part
+from receiver.worker.workbench import Workbench
 
 log = structlog.get_logger()
 
@@ -63,8 +64,8 @@ class Watched:
         return bool(ends_at) and time.monotonic() > ends_at + KILL_GRACE_SECONDS
 
     def _work(self, inbox: Inbox, parent: int, upkeep: Mapping[str, Part], drain_patience: float | None) -> None:
-        worker = Worker(inbox, self.name, parent, upkeep=upkeep, report=self._report)
-        if worker.run(drain_patience=drain_patience):
+        bench = Workbench(inbox, self.name, TimeLimit(self._report))
+        if Worker(bench, parent, upkeep).run(drain_patience=drain_patience):
             raise SystemExit(DRAINED)
 
     def _report(self, inbox_id: int, ends_at: float) -> None:
@@ -164,7 +165,6 @@ class Supervisor:
         except (Exception, HandlerTimeout) as error:
             log.warning(failure, error=cause_of(error))
         finally:
-            self._limit.switch_off()
             self.inbox.engine.dispose()
 
     def _on_stop(self, _number: int, _frame: Any) -> None:

@@ -16,7 +16,6 @@ from sqlalchemy.engine import Connection
 from receiver.database.now import PLACEHOLDER, database_now_sql
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import State
-from receiver.store.tally import Key
 from receiver.worker.attempt import Outcome
 
 _AUDITED = {
@@ -52,7 +51,7 @@ def settle(connection: Connection, inbox: Inbox, outcomes: Sequence[Outcome]) ->
     dialect, ahead = connection.dialect.name, inbox.clock.offset.total_seconds()
     token = outcomes[0].lease.token  # one for all leases of a batch
     owner = token if dialect == "postgresql" else token.hex
-    rows = json.dumps([_row(inbox, outcome) for outcome in outcomes])
+    rows = json.dumps([_row(outcome) for outcome in outcomes])
     if dialect == "postgresql":
         settled = connection.exec_driver_sql(_at_once(), (rows, ahead, ahead, ahead, owner, ahead)).scalars().all()
     else:
@@ -63,9 +62,9 @@ def settle(connection: Connection, inbox: Inbox, outcomes: Sequence[Outcome]) ->
         raise LeaseLost(lost)
 
 
-def _row(inbox: Inbox, outcome: Outcome) -> dict[str, Any]:
+def _row(outcome: Outcome) -> dict[str, Any]:
     """What `_OUTCOME` names."""
-    lease = outcome.lease
+    lease, opened, failure = outcome.lease, outcome.opened, outcome.failure
     return {
         "inbox_id": lease.inbox_id,
         "event_id": lease.event_id,
@@ -73,21 +72,13 @@ def _row(inbox: Inbox, outcome: Outcome) -> dict[str, Any]:
         "result": outcome.result,
         "actor": f"attempt {lease.attempt}",
         "duration_ms": outcome.duration_ms,
-        "detail": outcome.failure.error if outcome.failure else None,
+        "detail": failure.error if failure else None,
         "state": outcome.state,
-        "masked": outcome.masked,
+        "masked": opened.masked if opened else None,
         "retry_in": outcome.retry_in,
         "uncharged": int(not outcome.is_charged),
-        "is_audited": _is_audited(inbox, outcome),
+        "is_audited": outcome.is_audited,
     }
-
-
-def _is_audited(inbox: Inbox, outcome: Outcome) -> bool:
-    """Attempts that count are bounded. A handler can put its events off for ever, and must not fill the disk so."""
-    if outcome.is_charged:
-        return True
-    key = Key(outcome.result, event_type=outcome.lease.event_type, action="attempt")
-    return inbox.tally.admits(key, inbox.clock.now())
 
 
 @cache

@@ -39,16 +39,12 @@ class TimeLimit:
         self._running = False
         self._interrupt: Callable[[], bool] = lambda: False
         self._stopped_by: type[BaseException] | None = None
-        self._ends_at = self._stops_at = self._rings_at = math.inf
+        self._ends_at = self._stops_at = math.inf
 
     @property
     def stopping(self) -> bool:
         """Whether no further attempt may begin."""
         return self._stops_at < math.inf
-
-    def switch_off(self) -> None:
-        """Let no alarm ring that is still on its way."""
-        signal.setitimer(signal.ITIMER_REAL, 0)
 
     def begin(self, inbox_id: int) -> None:
         """The attempt of this row begins. Raises HandBack when the worker has to stop."""
@@ -66,8 +62,8 @@ class TimeLimit:
         self._ends_at = time.monotonic() + seconds
         self._interrupt, self._stopped_by = interrupt, None
         self._tell(self._begun, self._ends_at)
+        signal.signal(signal.SIGALRM, self._on_alarm)  # a handler's library may have taken it
         self._running = True
-        self._keep_the_alarm()
         self._set_alarm()
         try:
             yield
@@ -77,6 +73,7 @@ class TimeLimit:
             raise
         finally:
             self._running = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
             self._tell(self._begun, 0.0)
         if self._stopped_by:
             raise self._stopped_by
@@ -87,35 +84,22 @@ class TimeLimit:
         if self._running:
             self._set_alarm()
 
-    def _keep_the_alarm(self) -> None:
-        """It is ours again, though a handler's library may have taken it meanwhile, or switched it off."""
-        if signal.getsignal(signal.SIGALRM) != self._on_alarm:
-            signal.signal(signal.SIGALRM, self._on_alarm)
-            self._rings_at = math.inf
-        elif not signal.getitimer(signal.ITIMER_REAL)[0]:
-            self._rings_at = math.inf
-
     def _set_alarm(self) -> None:
-        """Ring in time. An alarm of an earlier attempt that comes before is left to ring, and sets itself anew."""
-        rings_at = min(self._ends_at, self._stops_at)
-        if rings_at < self._rings_at:
-            self._ring_in(rings_at - time.monotonic())
-
-    def _ring_in(self, seconds: float) -> None:
-        seconds = max(seconds, 0.001)  # zero would switch it off
-        self._rings_at = time.monotonic() + seconds
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        _ring_in(min(self._ends_at, self._stops_at) - time.monotonic())
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
-        self._rings_at = math.inf
         if not self._running:
             return
-        if time.monotonic() < min(self._ends_at, self._stops_at):
+        if time.monotonic() < min(self._ends_at, self._stops_at):  # a handler's library set the timer anew
             self._set_alarm()
             return
         first = self._stopped_by is None
         self._stopped_by = HandBack if self._stops_at <= self._ends_at else HandlerTimeout
         if first and self._interrupt():
-            self._ring_in(INTERRUPTION_SECONDS)  # it may swallow the error and go on
+            _ring_in(INTERRUPTION_SECONDS)  # it may swallow the error and go on
             return
         raise self._stopped_by
+
+
+def _ring_in(seconds: float) -> None:
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))  # zero would switch it off

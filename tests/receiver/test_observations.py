@@ -1,7 +1,6 @@
 """Types and fields that are seen for the first time (§5.2, §11.1) are noted once, whatever senders come up with."""
 
 import re
-from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -10,8 +9,7 @@ import sqlalchemy as sa
 from receiver.store.models import Observation
 from receiver.worker.batch import process_next
 from receiver.worker.novelty import MOST_AT_ONCE, MOST_FIELDS, MOST_LOOKED_AT
-from receiver.worker.observed import Observed
-from receiver.worker.time_limit import TimeLimit
+from receiver.worker.workbench import Workbench
 from tests.receiver.databases import both_databases
 
 
@@ -105,7 +103,7 @@ def test_a_process_that_starts_anew_writes_nothing_that_is_known(inbox, deliver,
     notes.clear()
 
     deliver("test.new")
-    process_next(replace(inbox, observed=Observed()), "worker", TimeLimit())
+    process_next(Workbench(inbox, "another worker"))
 
     assert notes == []
 

@@ -1,6 +1,5 @@
 """What retention erases, and that it takes its turn beside the events instead of in their way."""
 
-from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -16,20 +15,14 @@ from tests.receiver.databases import age_audit_rows, both_databases, on_postgres
 DAY = 86400
 
 
-class Stopwatch:
-    """It goes on by a little whenever somebody looks at it."""
+class Hasty:
+    """The stopwatch of a worker whose turns are over soon: it goes on by a little whenever somebody looks at it."""
 
     seconds = 0.0
 
     def __call__(self):
         self.seconds += 0.15
         return self.seconds
-
-
-@pytest.fixture
-def hasty(inbox):
-    """The inbox of a worker whose turns are over soon."""
-    return replace(inbox, stopwatch=Stopwatch())
 
 
 @pytest.fixture
@@ -68,12 +61,12 @@ def holding(inbox):
 
 
 @both_databases
-def test_a_turn_does_a_part_and_the_next_ones_soon_do_the_rest(inbox, hasty, keep, holding, clock):
+def test_a_turn_does_a_part_and_the_next_ones_soon_do_the_rest(inbox, keep, holding, clock):
     keep(1700, days=100)
 
-    more, left = [], []
+    more, left, stopwatch = [], [], Hasty()
     for _ in range(6):
-        more.append(purge_if_due(hasty, actor="worker"))
+        more.append(purge_if_due(inbox, actor="worker", stopwatch=stopwatch))
         left.append(holding()[0])
         clock.advance(seconds=3)
 
@@ -82,14 +75,35 @@ def test_a_turn_does_a_part_and_the_next_ones_soon_do_the_rest(inbox, hasty, kee
 
 
 @both_databases
-def test_a_turn_that_is_not_finished_is_nobody_elses_at_the_same_time(hasty, keep, holding):
+def test_a_turn_is_one_workers_alone_however_long_it_takes(inbox, keep, holding, clock):
     keep(1700, days=100)
+    untouched = []
 
-    purge_if_due(hasty, actor="worker")
-    left = holding()
-    purge_if_due(hasty, actor="another worker")
+    def a_minute_later():
+        clock.advance(minutes=1)
+        before = holding()
+        purge_if_due(inbox, actor="another worker")
+        untouched.append(holding() == before)
+        return 0.0 if len(untouched) < 2 else 1.0
 
-    assert holding() == left
+    purge_if_due(inbox, actor="worker", stopwatch=a_minute_later)
+
+    assert untouched[0]
+
+
+@both_databases
+def test_the_turn_of_a_worker_that_died_in_it_is_taken_by_another(inbox, keep, holding, clock):
+    keep(3, days=100)
+
+    def dies():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        purge_if_due(inbox, actor="worker", stopwatch=dies)
+    clock.advance(minutes=3)
+    purge_if_due(inbox, actor="another worker")
+
+    assert holding()[0] == 0
 
 
 @both_databases

@@ -12,7 +12,7 @@ from bench.fill import fill, fill_engine
 from bench.simulation import STEPS, simulate
 from docs.scaling.spread import spread
 from receiver.worker.leases import lease_due
-from receiver.worker.pace import CLAIMED_AT_ONCE
+from receiver.worker.workbench import Workbench
 from tests.receiver.databases import age_audit_rows, on_postgresql
 from tests.receiver.processes import ROOT
 
@@ -103,13 +103,13 @@ def test_a_claim_reads_the_index_of_what_is_due_in_each_partition(database, inbo
         if "SKIP LOCKED" in statement:
             leases.append((statement, parameters))
 
-    leased = lease_due(inbox, "worker")
+    leased = lease_due(Workbench(inbox, "worker"))
     statement, parameters = leases[-1]
     with psycopg.connect(database) as connection:
         connection.execute("ANALYZE events")
         (plan,) = connection.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters).fetchone()
 
-    assert len(leased) == CLAIMED_AT_ONCE
+    assert len(leased) == inbox.settings.worker_batch
     assert set(re.findall(r'"events_(\d+)_due_at_id_idx"', json.dumps(plan))) == set(map(str, range(PARTS)))
 
 

@@ -14,6 +14,7 @@ from receiver.store.models import AuditEntry, StoredEvent
 from receiver.worker.batch import Batch, BatchInterrupted, process_next
 from receiver.worker.leases import lease_due
 from receiver.worker.time_limit import HandlerTimeout, TimeLimit
+from receiver.worker.workbench import Workbench
 from tests.receiver.databases import both_databases, on_postgresql
 from tests.receiver.partner.models import ProbePayment, ProbeRefund
 from tests.receiver.processes import eventually
@@ -32,8 +33,8 @@ class Stopwatch:
 
 @pytest.fixture
 def environment(environment):
-    """For those that hang."""
-    return environment | {"HANDLER_TIMEOUT": "2"}
+    """Handlers that hang are stopped soon."""
+    return environment | {"HANDLER_TIMEOUT": "2", "WORKER_BATCH": "70"}
 
 
 @pytest.fixture
@@ -42,8 +43,8 @@ def stopwatch():
 
 
 @pytest.fixture
-def inbox(inbox, stopwatch):
-    return replace(inbox, stopwatch=stopwatch)
+def workbench(workbench, stopwatch):
+    return replace(workbench, stopwatch=stopwatch)
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def paying(inbox, runs, transactions, stopwatch):
             raise PermanentFailure("hopeless")
         if event.status == "hangs":
             session.execute(sa.text("SELECT pg_sleep(60)"))
-        stopwatch.seconds += {"dawdles": 0.03, "takes a moment": 0.003}.get(event.status, 0.0)
+        stopwatch.seconds += {"dawdles": 0.03}.get(event.status, 0.0)
         if event.status == "loses its connection" and runs.count(event.id) == 1:
             lose_connection(session, inbox.engine)
         if event.status == "leaves a savepoint":
@@ -227,8 +228,8 @@ def advancing(batch_of_five, get_to_know, runs, transactions, inbox):
             sa.text("SELECT 1 / 0"), execution_options={"stream_results": True}
         ),
         "forgets what was prepared": lambda session: session.execute(sa.text("DEALLOCATE ALL")),
-        "sends 20 megabytes": lambda session: session.connection().exec_driver_sql(
-            "SELECT length(%s)", ("x" * 20_000_000,)
+        "sends 2 megabytes": lambda session: session.connection().exec_driver_sql(
+            "SELECT length(%s)", ("x" * 2_000_000,)
         ),
         "loses its connection": lambda session: lose_connection(session, inbox.engine),
     }
@@ -284,7 +285,7 @@ def test_whatever_its_first_statement_is_one_that_fails_is_undone_alone(
 
 
 @on_postgresql
-@pytest.mark.parametrize("strange", ["forgets what was prepared", "sends 20 megabytes"])
+@pytest.mark.parametrize("strange", ["forgets what was prepared", "sends 2 megabytes"])
 def test_whatever_one_does_first_its_neighbours_set_their_states_in_the_same_transaction(
     advancing, work, paid, runs, transactions, strange
 ):
@@ -343,14 +344,14 @@ def test_a_statement_that_is_interrupted_costs_its_connection_and_the_server_goe
 
 @both_databases
 def test_where_one_lease_is_lost_the_others_are_run_again_and_keep_their_effects(
-    batch_of_five, inbox, stored, paid, runs
+    batch_of_five, inbox, workbench, stored, paid, runs
 ):
     batch_of_five("paid")
-    leases = lease_due(inbox, "slow worker")
+    leases = lease_due(workbench)
     with writing(inbox.engine) as session:
         session.execute(sa.update(StoredEvent).where(StoredEvent.event_id == "evt_3").values(lease_token=None))
 
-    with Batch(inbox, TimeLimit(), leases) as batch:
+    with Batch(workbench, leases) as batch:
         for lease in leases:
             batch.attempt(lease)
         batch.commit()
@@ -392,22 +393,13 @@ def backlog(known_to_be_quick, deliver):
 
 
 @both_databases
-def test_while_a_backlog_of_quick_events_is_worked_off_more_are_claimed_at_once(backlog, inbox, transactions):
-    backlog(160, "paid")
+def test_a_worker_leases_as_many_events_at_once_as_the_setting_says(backlog, workbench, transactions):
+    backlog(100, "paid")
 
-    leased = [process_next(inbox, "worker", TimeLimit()) for _ in range(3)]
+    leased = [process_next(workbench) for _ in range(3)]
 
-    assert leased == [64, 96, 0]
-    assert len(transactions) == len([64, 64, 32])
-
-
-@both_databases
-def test_events_that_take_a_moment_are_left_to_other_workers(backlog, inbox):
-    backlog(130, "takes a moment")
-
-    leased = [process_next(inbox, "worker", TimeLimit()) for _ in range(3)]
-
-    assert leased == [64, 64, 2]
+    assert leased == [70, 30, 0]
+    assert len(transactions) == len([64, 6, 30])
 
 
 @pytest.fixture
@@ -473,11 +465,11 @@ def attempts(session):
 @both_databases
 @pytest.mark.usefixtures("ordering")
 def test_a_constraint_that_is_broken_at_the_commit_is_the_failure_of_its_handler_alone(
-    batch_of_five, inbox, stored, paid, attempts, clock
+    batch_of_five, workbench, stored, paid, attempts, clock
 ):
     batch_of_five("refers to nothing", "test.ordering")
 
-    leased = process_next(inbox, "worker", TimeLimit())
+    leased = process_next(workbench)
 
     row = stored("evt_3")
     assert leased == 5
@@ -504,12 +496,12 @@ def test_a_handler_that_never_commits_is_dead_when_its_attempts_are_used_up(inbo
 
 @on_postgresql
 def test_a_trigger_that_refuses_the_commit_is_the_failure_of_its_handler_alone(
-    batch_of_five, inbox, refuse, stored, paid, attempts
+    batch_of_five, workbench, refuse, stored, paid, attempts
 ):
     refuse("NEW.reference = 'evt_3'", moment="AFTER INSERT", table="probe_payments")
     batch_of_five("paid")
 
-    process_next(inbox, "worker", TimeLimit())
+    process_next(workbench)
 
     assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
     assert "[raise_exception (P0001)]" in stored("evt_3").last_error
@@ -517,13 +509,13 @@ def test_a_trigger_that_refuses_the_commit_is_the_failure_of_its_handler_alone(
 
 
 @on_postgresql
-def test_a_conflict_that_shows_at_the_commit_is_nobodys_failure(batch_of_five, inbox, refuse, stored, paid):
+def test_a_conflict_that_shows_at_the_commit_is_nobodys_failure(batch_of_five, workbench, refuse, stored, paid):
     refuse(
         "NEW.reference = 'evt_3' AND nextval('tries') < 3", code="40001", moment="AFTER INSERT", table="probe_payments"
     )
     batch_of_five("paid")
 
-    process_next(inbox, "worker", TimeLimit())
+    process_next(workbench)
 
     assert paid() == [f"evt_{number}" for number in range(1, 6)]
     assert {stored(f"evt_{number}").attempts for number in range(1, 6)} == {1}
@@ -532,12 +524,12 @@ def test_a_conflict_that_shows_at_the_commit_is_nobodys_failure(batch_of_five, i
 @on_postgresql
 @pytest.mark.parametrize("code", ["P0001", "57014"])
 def test_an_event_that_cannot_be_settled_as_processed_has_failed_and_says_why(
-    batch_of_five, inbox, refuse, stored, paid, code
+    batch_of_five, workbench, refuse, stored, paid, code
 ):
     refuse("NEW.event_id = 'evt_3' AND NEW.state = 'processed'", code=code)
     batch_of_five("paid")
 
-    process_next(inbox, "worker", TimeLimit())
+    process_next(workbench)
 
     assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
     assert (stored("evt_3").state, f"({code})]" in stored("evt_3").last_error) == ("pending", True)
@@ -546,43 +538,43 @@ def test_an_event_that_cannot_be_settled_as_processed_has_failed_and_says_why(
 @on_postgresql
 @pytest.mark.parametrize("code", ["P0001", "40001"])
 def test_an_event_that_cannot_be_settled_at_all_is_left_to_its_lease_and_its_neighbours_are_processed(
-    batch_of_five, inbox, refuse, stored, paid, attempts, code
+    batch_of_five, workbench, refuse, stored, paid, attempts, code
 ):
     refuse("NEW.event_id = 'evt_3' AND NEW.lease_token IS NULL", code=code)
     batch_of_five("paid")
 
-    leased = [process_next(inbox, "worker", TimeLimit()) for _ in range(2)]
+    leased = [process_next(workbench) for _ in range(2)]
 
     assert leased == [5, 0]
     assert paid() == ["evt_1", "evt_2", "evt_4", "evt_5"]
-    assert (stored("evt_3").attempts, stored("evt_3").leased_by, attempts("evt_3")) == (1, "worker", [])
+    assert (stored("evt_3").attempts, stored("evt_3").leased_by, attempts("evt_3")) == (1, "test worker", [])
 
 
 @on_postgresql
-def test_a_database_that_is_full_at_the_commit_is_nobodys_failure(batch_of_five, inbox, refuse, stored):
+def test_a_database_that_is_full_at_the_commit_is_nobodys_failure(batch_of_five, workbench, refuse, stored):
     refuse("NEW.reference = 'evt_3'", code="53100", moment="AFTER INSERT", table="probe_payments")
     batch_of_five("paid")
 
     with pytest.raises(BatchInterrupted):
-        process_next(inbox, "worker", TimeLimit())
+        process_next(workbench)
 
     assert {stored(f"evt_{number}").state for number in range(1, 6)} == {"pending"}
 
 
 @on_postgresql
-def test_an_event_that_is_tried_again_and_again_keeps_its_lease(paying, deliver, inbox, stopwatch, clock):
-    others = []
+def test_an_event_that_is_tried_again_and_again_keeps_its_lease(paying, deliver, inbox, workbench, stopwatch, clock):
+    others, other = [], Workbench(inbox, "other worker")
 
     @handles("test.contended")
     def always_in_conflict(event, session):
         stopwatch.seconds += 4
         clock.advance(seconds=4)
-        others.extend(lease_due(inbox, "other worker"))
+        others.extend(lease_due(other))
         session.execute(sa.text("DO $$ BEGIN RAISE EXCEPTION 'in the way' USING ERRCODE = '40001'; END $$"))
 
     deliver("test.contended", event_id="evt_1")
 
-    process_next(inbox, "worker", TimeLimit())
+    process_next(workbench)
 
     assert stopwatch.seconds == 4 * 6
     assert others == []

@@ -19,6 +19,7 @@ from receiver.registry import PermanentFailure, RetryLater, handles
 from receiver.store.lifecycle import State
 from receiver.store.models import StoredEvent
 from receiver.worker.leases import hand_back, lease_due
+from receiver.worker.workbench import Workbench
 from tests.receiver.databases import both_databases
 
 ERROR = "ConnectionError at tests/receiver/test_what_needs_a_person.py"
@@ -58,7 +59,7 @@ def kill_the_worker(inbox, clock):
     """Let a worker lease what is due, and never be heard of again."""
 
     def kill():
-        leases = lease_due(inbox, "a worker that dies")
+        leases = lease_due(Workbench(inbox, "a worker that dies"))
         clock.advance(minutes=5)
         return leases
 
@@ -344,7 +345,7 @@ def test_a_hand_back_keeps_the_error_and_a_replay_clears_it(failing, deliver, wo
     deliver("test.event", event_id="evt_1")
     work()
     clock.advance(minutes=1)
-    hand_back(inbox, lease_due(inbox, "stopping"))
+    hand_back(inbox, lease_due(Workbench(inbox, "stopping")))
     kept = stored("evt_1")
     with inbox.engine.begin() as connection:
         connection.execute(sa.update(StoredEvent).values(state="dead"))
@@ -411,7 +412,7 @@ def test_an_event_that_is_running_is_not_run_again_by_a_replay(failing, deliver,
     deliver("test.event", event_id="evt_1")
     work()
     clock.advance(minutes=1)
-    lease_due(inbox, "a worker that runs it")
+    lease_due(Workbench(inbox, "a worker that runs it"))
 
     assert replay(inbox, stored("evt_1").id, actor="test") == "pending already"
 

@@ -16,6 +16,7 @@ from receiver.registry import handles, shows_message
 from receiver.store.models import StoredEvent
 from receiver.worker.leases import recover
 from receiver.worker.loop import DATABASE_AWAY, Worker
+from receiver.worker.workbench import Workbench
 from tests.receiver.databases import both_databases, on_postgresql
 from tests.receiver.processes import free_port
 
@@ -26,9 +27,7 @@ def drain():
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def run(inbox, patience=20.0):
-        Worker(inbox, "worker", os.getppid(), upkeep=UPKEEP, report=lambda _inbox_id, _ends_at: None).run(
-            drain_patience=patience
-        )
+        Worker(Workbench(inbox, "worker"), os.getppid(), UPKEEP).run(drain_patience=patience)
 
     yield run
     for number, handler in before.items():

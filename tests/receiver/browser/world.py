@@ -31,7 +31,7 @@ from receiver.store.inbox import Inbox
 from receiver.store.models import AuditEntry, StoredEvent
 from receiver.testing import insert_user
 from receiver.worker.batch import process_next
-from receiver.worker.time_limit import TimeLimit
+from receiver.worker.workbench import Workbench
 from tests.receiver.browser.nginx import running_nginx
 from tests.receiver.certificates import self_signed
 from tests.receiver.processes import Receiver, eventually, listens, running
@@ -84,6 +84,7 @@ class World:
     def __init__(self, app: Flask, receiver: Receiver, ways: Ways) -> None:
         self.app, self.receiver, self.ways = app, receiver, ways
         self.inbox: Inbox = app.extensions["inbox"]
+        self.bench = Workbench(self.inbox, "the worker")
         self.url = f"http://127.0.0.1:{receiver.port}"
         self.sender = receiver.sender(self.inbox)
 
@@ -102,7 +103,7 @@ class World:
 
     def work(self) -> None:
         """What a worker does, until nothing is due and no bulk replay is left."""
-        while bulk_replay.step(self.inbox) or process_next(self.inbox, "the worker", TimeLimit()):
+        while bulk_replay.step(self.inbox) or process_next(self.bench):
             pass
 
     def dead(self, **changes: Any) -> dict[str, Any]:
@@ -191,12 +192,12 @@ def _live_a_day(app: Flask) -> None:
     sender = Sender("/webhooks/senang", inbox.settings.scheme, inbox.settings.signature_keys[0], inbox.clock, post)
     stranger = Sender(sender.url, sender.scheme, b"not the secret at all, not the secret", inbox.clock, post)
     late = Sender(sender.url, sender.scheme, sender.key, Clock(), post)
-    day = list(_day(inbox))
+    day, bench = list(_day(inbox)), Workbench(inbox, "the worker")
     for number, (who, body) in enumerate(day):
         inbox.clock.offset = -timedelta(hours=23) * (len(day) - number) / len(day)
         late.clock.offset = inbox.clock.offset - timedelta(minutes=12)
         {"senang": sender, "stranger": stranger, "late": late}[who].deliver(body() if callable(body) else body)
-        while process_next(inbox, "the worker", TimeLimit()):
+        while process_next(bench):
             pass
     inbox.clock.offset = timedelta()
     roll_up_if_due(inbox)

@@ -12,7 +12,7 @@ import pytest
 from receiver.ingest.receive import Delivery, accept
 from receiver.worker.batch import Batch, process_next
 from receiver.worker.leases import lease_due
-from receiver.worker.time_limit import TimeLimit
+from receiver.worker.workbench import Workbench
 from tests.receiver.databases import both_databases, on_postgresql
 from tests.receiver.faults.outcomes import all_processed, assert_exactly_once, count_events, send_all, until_accepted
 from tests.receiver.processes import PATIENCE_SECONDS, alive, eventually, running, workers_of
@@ -123,12 +123,13 @@ def test_the_embedded_worker_does_not_outlive_a_killed_master(processes):
 def test_a_worker_that_slept_past_its_lease_changes_nothing(inbox, deliver, stored):
 
     deliver("payment.success", event_id="evt_1")
-    (slept,) = lease_due(inbox, "sleeper")
+    sleeper = Workbench(inbox, "sleeper")
+    (slept,) = lease_due(sleeper)
     inbox.clock.advance(minutes=10)
-    process_next(inbox, "another", TimeLimit())
+    process_next(Workbench(inbox, "another"))
     settled = stored("evt_1")
 
-    with Batch(inbox, TimeLimit(), [slept]) as batch:
+    with Batch(sleeper, [slept]) as batch:
         batch.attempt(slept)
         batch.commit()
 

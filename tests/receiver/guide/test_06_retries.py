@@ -11,7 +11,7 @@ from receiver.registry import PermanentFailure, handles
 from receiver.store.models import AuditEntry
 from receiver.worker.batch import process_next
 from receiver.worker.leases import hand_back, lease_due, recover
-from receiver.worker.time_limit import TimeLimit
+from receiver.worker.workbench import Workbench
 from tests.receiver.databases import both_databases
 
 clause = pytest.mark.clause
@@ -272,10 +272,10 @@ def test_an_event_that_kills_its_worker_every_time_ends_dead_and_takes_no_neighb
 ):
     deliver("payment.success", event_id="poison")
     deliver("payment.success", event_id="neighbour")
-    batches = []
+    batches, poisoned = [], Workbench(inbox, "dies with the poison")
 
     for _ in range(20):
-        leases = [lease.event_id for lease in lease_due(inbox, "dies with the poison")]
+        leases = [lease.event_id for lease in lease_due(poisoned)]
         batches.append(leases)
         clock.advance(hours=1)
         if leases == ["neighbour"]:
@@ -290,10 +290,10 @@ def test_an_event_that_kills_its_worker_every_time_ends_dead_and_takes_no_neighb
 @both_databases
 def test_the_attempts_of_an_event_that_kills_its_worker_reach_over_a_day_too(deliver, inbox, stored, clock):
     deliver("payment.success", event_id="poison")
-    began, died_at = clock.now(), []
+    began, died_at, bench = clock.now(), [], Workbench(inbox, "worker")
 
     while stored("poison").state == "pending":
-        for lease in lease_due(inbox, "worker"):
+        for lease in lease_due(bench):
             recover(inbox, "worker", begun=lease.inbox_id, died=True)
             died_at.append(clock.now())
         clock.advance(seconds=max(0, (stored("poison").due_at - clock.now()).total_seconds()) + 1)
@@ -306,9 +306,9 @@ def test_the_attempts_of_an_event_that_kills_its_worker_reach_over_a_day_too(del
 @both_databases
 def test_a_hand_back_costs_no_attempt(deliver, inbox, stored):
     deliver("payment.success", event_id="evt_1")
-    leases = lease_due(inbox, "stopping")
+    leases = lease_due(Workbench(inbox, "stopping"))
 
     hand_back(inbox, leases)
 
     assert (stored("evt_1").attempts, stored("evt_1").lease_token) == (0, None)
-    assert process_next(inbox, "next", TimeLimit()) == 1
+    assert process_next(Workbench(inbox, "next")) == 1

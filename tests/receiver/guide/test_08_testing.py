@@ -12,7 +12,7 @@ from receiver.config import load_settings
 from receiver.sandbox.sender import Sender, post_over_http
 from receiver.store.models import AuditEntry, StoredEvent
 from receiver.worker.batch import process_next
-from receiver.worker.time_limit import TimeLimit
+from receiver.worker.workbench import Workbench
 from tests.receiver.databases import both_databases, on_own_postgresql
 from tests.receiver.partner.models import ProbePolicy
 from tests.receiver.processes import PATIENCE_SECONDS, eventually, running
@@ -166,7 +166,7 @@ def test_live_accepts_into_a_database_of_its_own_and_notices_when_the_sandbox_ge
 def test_a_worker_of_live_runs_no_handler_on_a_database_that_holds_sandbox_events(deliver, live, stored):
     deliver(event_id="of_the_sandbox")
 
-    worked = process_next(live.extensions["inbox"], "test worker", TimeLimit())
+    worked = process_next(Workbench(live.extensions["inbox"], "worker"))
 
     assert (worked, stored("of_the_sandbox").state) == (0, "pending")
 
