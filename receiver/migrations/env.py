@@ -23,13 +23,20 @@ from receiver.store.schema import VERSION_TABLE
 
 MIGRATION_LOCK = 0x5E4A47
 IS_OURS = context.get_x_argument(as_dictionary=True).get("branch") == "receiver"
+COMMON_TYPES = {kind for kind in vars(sa.types).values() if isinstance(kind, type)}
 METADATA = (ReceiverBase if IS_OURS else Base).metadata
 
 
 def render_item(kind: str, item: Any, _autogen_context: Any) -> Any:
-    """A migration must not import the application: our own column types stand as what the database knows."""
-    if kind == "type" and type(item).__module__.startswith("receiver."):
-        return f"sa.{item.impl!r}"
+    """What stands in a migration for a type or a default, where Alembic would write what is not true everywhere.
+
+    A migration must not import the application: an own type stands as the common type that keeps it. A truth value
+    stands as such: what one database calls it is no boolean to the other.
+    """
+    if kind == "type" and isinstance(item, sa.types.TypeDecorator) and type(item.impl_instance) in COMMON_TYPES:
+        return f"sa.{item.impl_instance!r}"
+    if kind == "server_default" and isinstance(item.arg, sa.False_ | sa.True_):
+        return "sa.false()" if isinstance(item.arg, sa.False_) else "sa.true()"
     return False
 
 
@@ -95,7 +102,7 @@ def run() -> None:
                 include_name=include_name,
                 target_metadata=METADATA,
                 render_item=render_item,
-                render_as_batch=not on_postgresql,
+                render_as_batch=True,  # what is written on one database runs on the other
                 transactional_ddl=True,
                 transaction_per_migration=on_postgresql,
                 compare_type=True,

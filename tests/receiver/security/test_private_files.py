@@ -14,7 +14,7 @@ from receiver.database.engine import make_engine
 from tests import inherited
 from tests.receiver.faults.test_two_releases import PARTS
 from tests.receiver.processes import ROOT, running
-from tests.receiver.settings import ENVIRONMENT
+from tests.receiver.settings import ENVIRONMENT, PARTNER_PACKAGE
 
 UMASKS = (0o000, 0o022, 0o077)
 
@@ -93,7 +93,7 @@ def test_a_folder_that_was_there_and_what_a_group_was_given_stay_as_they_are(tmp
 def test_the_file_of_secrets_and_the_default_database_are_private_from_the_first_command_on(project):
     def flask(*arguments, **settings):
         command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
-        environment = inherited() | {"PYTHON_DOTENV_DISABLED": "0"} | settings
+        environment = inherited() | {"PYTHON_DOTENV_DISABLED": "0", "PARTNER_PACKAGE": PARTNER_PACKAGE} | settings
         subprocess.run(command, cwd=project, env=environment, check=True, umask=0, capture_output=True)
 
     flask("init")
