@@ -12,7 +12,7 @@ from receiver.web import ACCESS
 from tests.receiver.imports import imports_of, module_of
 from tests.receiver.processes import ROOT
 
-LEAVES = {"clock", "config", "discovery", "endless", "green", "logs", "private_files", "registry"}
+LEAVES = {"clock", "config", "discovery", "endless", "green", "logs", "private_files", "registry", "settings"}
 """Small modules that every room may use, but for the two pure ones."""
 STORING = LEAVES | {"protocol", "privacy", "database"}
 WORKING = STORING | {"store", "lines", "present", "metrics"}
@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "metrics": set(),
     "outlet": set(),
     "private_files": set(),
-    "config": {"protocol", "privacy", "database", "private_files"},
+    "config": {"discovery", "protocol", "privacy", "database", "private_files", "settings"},
+    "settings": {"discovery", "protocol", "privacy", "database", "private_files"},
     "logs": {"outlet", "privacy"},
     "registry": {"protocol"},
     # Rooms, each on those before it.
