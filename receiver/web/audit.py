@@ -66,7 +66,7 @@ def find() -> BaseResponse:
 @blueprint.get("/export.<form>")
 @operator_required
 def export(form: str) -> Response:
-    """Every row that fits, streamed. That somebody took them is an audit row too."""
+    """Every row that matches, streamed. The export itself is an audit row too."""
     if form not in FORMATS:
         abort(404)
     inbox, chosen = present_inbox(), _chosen()
@@ -109,7 +109,7 @@ def _asked() -> dict[str, str]:
 
 
 def _opened(given: Mapping[str, str]) -> dict[str, str]:
-    """The parameters of the filter, those that are sealed in an address too."""
+    """The parameters of the filter, with those that an address has only sealed."""
     parameters = {name: [given[name]] for name in FILTER if given.get(name)}
     return {name: values[0] for name, values in from_address(parameters, present_inbox().settings.showing).items()}
 

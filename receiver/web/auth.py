@@ -1,9 +1,8 @@
-"""Who is looking: sign-in, sign-out, and the two roles. A viewer may look, an operator may act.
+"""Who is looking: sign-in, sign-out, and the two roles. A viewer may look. An operator may act.
 
-A session lasts twelve hours from its sign-in, a working day, whether it is used or not, and ends with the browser.
-It ends earlier, at once and wherever its cookie was copied to, when its user signs out, or when the user's generation
-moves on: receiver/actions/users.py says when.
-Another role would be one more property of `SignedIn` and a guard like `operator_required`.
+A session lasts twelve hours from its sign-in, used or not, and ends with the browser. It ends at once when its user
+signs out, or when the user's generation changes: receiver/actions/users.py says when. Then every copy of its cookie
+ends too. To add a role, add a property to `SignedIn` and a guard like `operator_required`.
 """
 
 import secrets
@@ -42,17 +41,17 @@ def init_app(app: Flask) -> None:
 
 
 def viewer_required(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Show the view to signed-in users alone, to viewers and operators. All others get the sign-in page first.
+    """Only signed-in users may use the view: viewers and operators. Others get the sign-in page first.
 
-    It stands below the route: `@blueprint.get("/customers")`, then `@viewer_required`.
+    Put it below the route: `@blueprint.get("/customers")`, then `@viewer_required`.
     """
     return cast("Callable[..., Any]", login_required(view))
 
 
 def operator_required(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Let operators alone use the view. A viewer gets a 403, all others get the sign-in page first.
+    """Only operators may use the view. A viewer gets a 403. Others get the sign-in page first.
 
-    It stands below the route: `@blueprint.post("/customers/<reference>")`, then `@operator_required`.
+    Put it below the route: `@blueprint.post("/customers/<reference>")`, then `@operator_required`.
     """
 
     @login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
@@ -78,7 +77,7 @@ def sign_in() -> Response | str | tuple[str, int] | tuple[str, int, dict[str, st
         busy = "Too many people are signing in at this moment. Please try again in a few seconds."
         return show_sign_in(refusal=busy), 503, {"Retry-After": problems.RETRY_AFTER_SECONDS}
     if user is None:
-        return show_sign_in(refusal="That name and password do not belong together, or there were too many tries."), 401
+        return show_sign_in(refusal="The name or the password is wrong, or there were too many tries."), 401
     session.clear()  # a session from before the sign-in must not live on
     login_user(SignedIn(user))
     signed_in_at = present_inbox().clock.now().timestamp()
@@ -87,14 +86,14 @@ def sign_in() -> Response | str | tuple[str, int] | tuple[str, int, dict[str, st
 
 
 def show_sign_in(refusal: str | None = None) -> str:
-    """The form, and why what was sent with it let nobody in."""
+    """The sign-in form. `refusal` says why the last try was refused."""
     return render_template("sign_in.html", refusal=refusal, name=request.form.get("name", ""))
 
 
 @blueprint.post("/sign-out")
 @login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
 def sign_out() -> Response:
-    """End this session; with `everywhere`, every session of the user."""
+    """End this session. With `everywhere`, end every session of the user."""
     accounts.sign_out(
         present_inbox(),
         int(current_user.id),
@@ -116,7 +115,7 @@ def _load(user_id: str) -> SignedIn | None:
 
 
 def _ask_to_sign_in() -> Response:
-    """Lead to the sign-in form, and from there back to the page. A live part of a page stays as it is instead."""
+    """Lead to the sign-in form, and from there back to the page. A live part of a page stays as it is."""
     if request.headers.get("HX-Request"):
         abort(401)
     if request.method == "GET":
@@ -126,12 +125,12 @@ def _ask_to_sign_in() -> Response:
 
 
 def _page_of_the_form() -> str | None:
-    """Where the form stood. The host is left out: behind a proxy it need not be the one that we are asked for."""
+    """The page of the form, without the host: behind a proxy, the host that we see can be another one."""
     page = urlsplit(request.referrer or "")
     return _own_path(f"{page.path}?{page.query}".removesuffix("?"))
 
 
 def _own_path(target: str) -> str | None:
-    """`next` is a stranger's word. Browsers read `//`, `/\\` and what remains of `/<tab>/` as another host."""
+    """The target if it leads to a page of ours, or None. Browsers read `//`, `/\\` and `/<tab>/` as another host."""
     own = target.startswith("/") and not target.startswith("//") and "\\" not in target and target.isprintable()
     return target if own else None

@@ -1,4 +1,4 @@
-"""Captured deliveries, and the doctor's diagnosis of each: the way from "signature mismatch" to the right settings."""
+"""The pages of captured deliveries, with the doctor's diagnosis of each: how it is signed, and the right settings."""
 
 from flask import Blueprint, abort, flash, redirect, render_template, url_for
 from flask_login import current_user
@@ -37,7 +37,7 @@ def index() -> str:
 @blueprint.get("/<row:capture_id>")
 @operator_required
 def show(capture_id: int) -> str:
-    """The diagnosis of one captured delivery. Of the delivery itself nothing is shown: nobody knows whose it is."""
+    """The diagnosis of one captured delivery. The delivery itself is not shown: its sender is unknown."""
     inbox = present_inbox()
     row = next((row for row in captures.kept(inbox) if row.id == capture_id), None) or abort(404)
     captured = shown_part("capture", lambda: captures.open_capture(inbox, row)) or abort(410)

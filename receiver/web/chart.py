@@ -45,7 +45,7 @@ class Chart:
 
 
 def chart(hours: Sequence[Hour], hours_a_bar: int) -> Chart:
-    """The chart of these hours, so many of them to a bar."""
+    """The chart of these hours. Each bar stands for so many of them."""
     groups = [hours[start : start + hours_a_bar] for start in range(0, len(hours), hours_a_bar)]
     numbers = [{name: sum(getattr(hour, name) for hour in group) for name in SERIES} for group in groups]
     top = round_up(max((sum(found.values()) for found in numbers), default=0))
@@ -58,7 +58,7 @@ def chart(hours: Sequence[Hour], hours_a_bar: int) -> Chart:
 
 
 def round_up(number: int) -> int:
-    """The next number that reads well at the end of an axis: 1, 2 or 5 with zeros."""
+    """The next larger number that is easy to read on an axis: 1, 2 or 5 with zeros."""
     digit = 1
     while True:
         for factor in (1, 2, 5):
@@ -71,7 +71,7 @@ def _stacked(numbers: dict[str, int], x: float, width: float, top: int) -> list[
     segments, y = [], float(HEIGHT)
     for name in SERIES:
         if numbers[name]:
-            height = max(HEIGHT * numbers[name] / top, 1.0)  # one among thousands is still seen
+            height = max(HEIGHT * numbers[name] / top, 1.0)  # one among thousands must still be visible
             y -= height
             segments.append(Segment(name, round(x, 1), round(y, 1), round(width, 1), round(height, 1)))
     return segments

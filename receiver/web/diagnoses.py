@@ -1,6 +1,6 @@
-"""The doctor's diagnosis, beside the event loop: it is pure work, and what is captured is a stranger's.
+"""Runs the doctor's diagnosis in a process of its own. It only computes, so it would block the event loop.
 
-It runs in a process of its own, which is ended when its time is up. One runs at a time, and few may wait.
+Anybody can send what is captured, so the process is stopped when its time is up. One runs at a time, and few may wait.
 """
 
 import json
@@ -14,15 +14,15 @@ from receiver.protocol.captured import Captured
 from receiver.sandbox.doctor import Diagnosis
 
 SECONDS = 5.0
-"""For the search; then the doctor says what it has tried."""
+"""Time for the search. After it, the doctor says what it has tried."""
 MOST_SECONDS = 20.0
-"""For all of it, the start of the process too."""
+"""Time for everything, with the start of the process."""
 _COMMAND = (sys.executable, "-m", "receiver.sandbox.doctor")
 _lane = Lane(places=4)
 
 
 def diagnosis_beside(captured: Captured, secrets: Sequence[str], *, asked_by: str) -> Diagnosis:
-    """What the doctor says of the delivery. Raises Crowded where too many ask at once."""
+    """What the doctor says about the delivery. Raises Crowded when too many ask at once."""
     asked = {"captured": captured.to_json().decode(), "secrets": list(secrets), "seconds": SECONDS}
     with _lane.turn(asked_by):
         try:

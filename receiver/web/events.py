@@ -1,6 +1,6 @@
-"""The events pages: find, look at one, run it again. Filters live in the address, so that a view can be shared.
+"""The events pages: find events, look at one, run it again. The filter is in the address, so a view can be shared.
 
-What somebody looks for comes in a form, and stands in the address only as it may be kept there (privacy/columns.py).
+A form sends what somebody looks for. The address has it only in a form that may be kept there (privacy/columns.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,7 +52,7 @@ blueprint = Blueprint("events", __name__, url_prefix="/events")
 @blueprint.get("")
 @login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
 def index() -> str:
-    """The newest events that fit, a page at a time."""
+    """The newest events that match, a page at a time."""
     chosen, before, after = filter_of_request(), _position("before"), _position("after")
     inbox, showing = present_inbox(), present_inbox().settings.showing
     with reading(inbox.engine) as session:
@@ -87,7 +87,7 @@ def find() -> Response:
 @blueprint.get("/export.<form>")
 @operator_required
 def export(form: str) -> Response:
-    """Every event that fits, streamed, without payloads. That somebody took them is an audit row."""
+    """Every event that matches, streamed, without payloads. The export itself is an audit row."""
     inbox, chosen = present_inbox(), filter_of_request()
     if form not in FORMATS:
         abort(404)
@@ -107,7 +107,7 @@ def show(inbox_id: int) -> str:
 @blueprint.post("/<row:inbox_id>/reveal")
 @operator_required
 def reveal(inbox_id: int) -> str:
-    """The same page with one column in clear text. Who asked for which is an audit row, committed first."""
+    """The same page with one column in clear text. An audit row, committed first, says who asked for which."""
     inbox, name = present_inbox(), request.form.get("column", "")
     with writing(inbox.engine) as session:
         row = session.get(StoredEvent, inbox_id) or abort(404)
@@ -143,7 +143,7 @@ def _page_of(inbox_id: int, revealed: Mapping[str, str]) -> str:
 @blueprint.post("/<row:inbox_id>/replay")
 @operator_required
 def replay(inbox_id: int) -> Response | str:
-    """Make the event due again; of one that was processed it is asked once more, and why."""
+    """Make the event due again. If it was already processed, ask once more, and for a reason."""
     inbox, asked = present_inbox(), request.form
     with reading(inbox.engine) as session:
         row = session.get(StoredEvent, inbox_id) or abort(404)
@@ -164,7 +164,7 @@ def filter_of_request() -> Filter:
 
 
 def address_of(chosen: Filter) -> dict[str, list[str]]:
-    """The filter as it stands in an address."""
+    """The filter as an address has it."""
     return in_address(chosen.parameters(), present_inbox().settings.showing)
 
 

@@ -32,9 +32,9 @@ FORMATS: Mapping[str, Callable[[Iterable[Row], list[str], str], Response]] = {"c
 
 
 def defused(value: Any) -> str:
-    """The cell's text, inert in a spreadsheet."""
+    """The cell's text. A spreadsheet will not run it as a formula."""
     text = "" if value is None else str(value)
-    text = text.encode(errors="backslashreplace").decode()  # half a character can't leave as it is
+    text = text.encode(errors="backslashreplace").decode()  # half a surrogate pair can't be encoded
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 

@@ -1,13 +1,13 @@
 """What a form must prove before anything is done, and what its reader sees when it can't.
 
-A form carries a token of its reader's session, and the token is good for as long as the session is. Other sites' forms
-come without the session, because its cookie is SameSite=Lax. There remain attackers who can plant a session of their
-own: from a neighbouring host name, or over plain HTTP. Their forms are refused by `Sec-Fetch-Site`, which the browser
-itself writes on every HTTPS request, and which no page can forge.
+A form carries a token of its reader's session. The token is valid as long as the session. A form of another site comes
+without the session, because the cookie is SameSite=Lax. But an attacker may plant a session: from a neighbouring host
+name, or over plain HTTP. `Sec-Fetch-Site` stops such a form. The browser itself writes it on every HTTPS request, and
+no page can forge it.
 
-Flask-WTF has a check of its own against them, which is off: over HTTPS it compares the Referer with the Host. Some
-proxies lose the port, or pass on the name of their upstream as Host (nginx does, unless told otherwise). Behind those
-the check refuses every form, the sign-in first. `Sec-Fetch-Site` passes through every proxy as it is.
+Flask-WTF has another check against such forms, which is off. Over HTTPS it compares the Referer with the Host. Some
+proxies lose the port, or pass on the name of their upstream as Host (nginx does, unless told otherwise). Behind them
+the check would refuse every form, the sign-in too. Every proxy passes on `Sec-Fetch-Site` unchanged.
 """
 
 from collections.abc import Callable
@@ -23,11 +23,11 @@ from receiver.web import auth, problems
 
 V = TypeVar("V", bound=Callable[..., Any] | Blueprint)
 OURS = ("same-origin", "none")
-"""Values of Sec-Fetch-Site that a form of ours comes with: `none` when a browser sends a form again by itself."""
+"""The values of Sec-Fetch-Site in a form of ours. It is `none` when the browser sends a form again by itself."""
 
 
 def init_app(app: Flask) -> None:
-    """Check every form, and answer what can't be proved with a page."""
+    """Check every form. Answer a form that proves nothing with a page."""
     app.config.update(WTF_CSRF_TIME_LIMIT=None, WTF_CSRF_SSL_STRICT=False, WTF_CSRF_CHECK_DEFAULT=False)
     csrf.init_app(app)
     app.before_request(_check)
@@ -51,7 +51,7 @@ def _check() -> None:
 
 
 def _refuse(_error: CSRFError) -> Response | tuple[str, int]:
-    """Nothing was done. Whoever wanted to sign in gets the form again, all others the way back to their page."""
+    """Say that nothing was done. A sign-in gets the form again. Any other form gets the way back to its page."""
     if request.endpoint == "auth.sign_in":
         return auth.show_sign_in(refusal="This form was out of date. Please try again."), 400
     detail = "This form belongs to a session that has ended, so nothing was done."

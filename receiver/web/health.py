@@ -1,4 +1,4 @@
-"""Whether the receiver is alive, ready, and what it counted. Public answers give no details."""
+"""Whether the receiver is alive and ready, and what it counted. Public answers give no details."""
 
 import hmac
 import os
@@ -23,7 +23,7 @@ from receiver.store.schema import takes_writes
 READY_DEADLINE_SECONDS = 1.5
 READY_CACHE_SECONDS = 5.0
 COUNTED_TO = 1_000_000
-"""Whoever sets an alert on a number of events may choose a high one."""
+"""How far events are counted: a person who sets an alert on their number may choose a high one."""
 
 log = structlog.get_logger()
 blueprint = Blueprint("health", __name__)
@@ -37,7 +37,7 @@ def alive() -> Response:
 
 @blueprint.get("/readyz")
 def ready() -> tuple[Response, int]:
-    """The committer runs; the database takes writes and has the schema that this build needs. Cached for 5 s."""
+    """Ready: the committer runs, the database takes writes, and its schema is the one that we need. Cached for 5 s."""
     cached: tuple[float, str | None] | None = current_app.extensions.get("readiness")
     if cached is None or time.monotonic() - cached[0] > READY_CACHE_SECONDS:
         cached = (time.monotonic(), _problem())
@@ -50,7 +50,7 @@ def ready() -> tuple[Response, int]:
 
 @blueprint.get("/metrics")
 def metrics() -> Response:
-    """Prometheus. As good as absent unless METRICS_TOKEN is set."""
+    """The numbers for Prometheus. Without METRICS_TOKEN it is a 404."""
     inbox = present_inbox()
     token = inbox.settings.metrics_token
     if not token:
@@ -77,7 +77,7 @@ def _problem() -> str | None:
 
 
 def _start_committer(inbox: Inbox) -> str:
-    """Whoever is called not ready gets no deliveries, so nobody else would start it."""
+    """Start the committer. A process that is not ready gets no deliveries, so nothing else would start it."""
     with suppress(NotStored):
         inbox.committer.start()
     return "committer_gone"

@@ -1,6 +1,6 @@
-"""The page to open in the morning: is all well, and since when not?
+"""The page to open in the morning: is all well? If not, since when?
 
-What it warns of is decided in receiver/queries/conditions.py.
+receiver/queries/conditions.py decides what it warns of.
 """
 
 from flask import Blueprint, render_template, request
@@ -16,7 +16,7 @@ from receiver.store.shown import shown_part
 from receiver.web.chart import SERIES, chart
 
 SPANS = {"24h": (24, 1), "7d": (7 * 24, 6), "30d": (30 * 24, 24)}
-"""Hours to look back, and hours to a bar."""
+"""How many hours to look back, and how many hours a bar stands for."""
 
 blueprint = Blueprint("overview", __name__)
 

@@ -1,7 +1,7 @@
-"""One bad row costs its own part of a page, never the page: `receiver/store/shown.py`, for templates.
+"""A bad row spoils its own part of a page, never the whole page: `receiver/store/shown.py`, for templates.
 
-A template puts `{% call part() %}…{% endcall %}` around what is made of one row, or of one stranger's value. When that
-can't be made, the part says so, the log has the type of the error, and the rest of the page is as ever.
+A template puts `{% call part() %}…{% endcall %}` around what it makes of one row, or of one value from outside. When
+that fails, the part says so, the log has the type of the error, and the rest of the page is not affected.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,12 @@ APOLOGY = Markup('<span class="flag">{}</span>').format(WORDS)
 
 
 def init_app(app: Flask) -> None:
-    """Give the templates `part()`, and the words for what had failed before."""
+    """Give the templates `part()`, and the words for what had already failed."""
     app.jinja_env.globals |= {"part": part, "apology": APOLOGY}
 
 
 def part(*, caller: Callable[[], str], columns: int = 0) -> str:
-    """What the block of the template says, or that it could not be shown; in a table, across so many columns."""
+    """The block of the template, or a note that it could not be shown. In a table, the note fills so many columns."""
     shown = shown_part("part of a page", caller)
     if shown is not None:
         return shown

@@ -1,4 +1,4 @@
-"""What every page needs: the app's inbox, the numbers in addresses, and the reason that a person gives."""
+"""What every page needs: the inbox of the app, the numbers in addresses, and the reason that a person gives."""
 
 from flask import request
 from werkzeug.routing import BaseConverter, ValidationError
@@ -7,7 +7,7 @@ from receiver.queries.filters import row_number
 
 
 class RowNumber(BaseConverter):
-    """`<row:…>` in a route: a number that a row can have. Any other is an address at which there is nothing."""
+    """`<row:…>` in a route: a number that a row can have. Any other number is a 404."""
 
     regex = "[0-9]+"
 
@@ -19,6 +19,6 @@ class RowNumber(BaseConverter):
 
 
 def reason() -> str | None:
-    """Why a person does what the form asks for. Signs that nobody can see become spaces."""
+    """Why a person does what the form asks for. Invisible characters become spaces."""
     text = "".join(sign if sign.isprintable() else " " for sign in request.form.get("reason", ""))
     return text.strip()[:200] or None

@@ -1,4 +1,4 @@
-"""Bulk replay: plan, confirm, progress, cancel. What happens in between is in receiver/actions/bulk_replay.py."""
+"""The pages of a bulk replay: plan, confirm, progress, cancel. receiver/actions/bulk_replay.py does the work."""
 
 from flask import Blueprint, abort, redirect, render_template, url_for
 from flask_login import current_user
@@ -25,7 +25,7 @@ def plan() -> Response:
 @blueprint.get("/<row:number>")
 @operator_required
 def show(number: int) -> str:
-    """The plan before, the progress while, and the result after."""
+    """The plan before it starts, the progress while it runs, and the result at the end."""
     found = bulk_replay.look(present_inbox(), number) or abort(404)
     showing = present_inbox().settings.showing
     return render_template(

@@ -1,4 +1,4 @@
-"""One policy, transaction or claim: all its events in the order in which they occurred, and our own tables beside."""
+"""The page of one policy, transaction or claim: all its events as they happened, beside the partner's own tables."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -22,7 +22,7 @@ blueprint = Blueprint("subjects", __name__, url_prefix="/subjects")
 @blueprint.get("/<kind>/<path:reference>")
 @login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
 def show(kind: str, reference: str) -> str:
-    """The life of the cover, from payment to claim."""
+    """The life of the subject, such as a cover from payment to claim."""
     inbox, showing = present_inbox(), present_inbox().settings.showing
     reference = showing.from_address(reference)
     if kind not in KINDS or not fits_a_column(reference):
@@ -44,13 +44,13 @@ def show(kind: str, reference: str) -> str:
 
 
 def _hidden(reference: str, story: Story, showing: Showing) -> dict[str, str]:
-    """What people don't see of this story, and what they see instead."""
+    """The values of this story that are hidden, and what is shown instead of each."""
     texts = {getattr(one.row, name) for one in story.chapters for name in CHOSEN} | {reference}
     return {text: showing(text) for text in texts if text and showing.hides(text)}
 
 
 def _without(hidden: Mapping[str, str], value: Any) -> Any:
-    """What a describer says, at any depth, masked, and with short forms where it repeats what people don't see."""
+    """What a describer says, at any depth: masked, and with the short forms of hidden values."""
     if isinstance(value, str):
         return hidden.get(value) or mask_text(value)
     if isinstance(value, Mapping):
@@ -61,7 +61,7 @@ def _without(hidden: Mapping[str, str], value: Any) -> Any:
 
 
 def _row(describer: Describer, reference: str) -> Callable[[], tuple[object]]:
-    """Asks in a session of its own: what one describer does to its session is nothing to the others."""
+    """A function that asks one describer, in a session of its own: it can't disturb the others."""
 
     def ask() -> tuple[object]:
         with reading(present_inbox().engine) as session:

@@ -1,4 +1,4 @@
-"""A support request (§12.2): shown before it leaves, and sent by a person."""
+"""A support request (§12.2). The page shows its text; a person sends it."""
 
 from datetime import timedelta
 
@@ -35,7 +35,7 @@ def event(inbox_id: int) -> str:
 @blueprint.get("/time")
 @login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
 def time() -> str:
-    """The request for a time in which deliveries were refused; the last hour unless another is given."""
+    """The request for a time in which deliveries were refused. The default is the last hour."""
     inbox = present_inbox()
     until = moment_in(request.args, "until") or inbox.clock.now()
     since = moment_in(request.args, "since") or moved(until, timedelta(hours=-1))

@@ -20,7 +20,7 @@ ICONS = {
 
 
 def ago(moment: datetime, now: datetime) -> str:
-    """`5 minutes ago`, `in 2 hours`: rounded down to the largest unit that fits."""
+    """Such as `5 minutes ago` or `in 2 hours`: rounded down to the largest unit that fits."""
     passed = now - moment
     words = _amount(abs(passed))
     if words == "now":
@@ -29,17 +29,17 @@ def ago(moment: datetime, now: datetime) -> str:
 
 
 def icon(state: str) -> str:
-    """The sign that stands beside a state's word, so that colour is never alone."""
+    """The sign beside the name of a state, so that its colour is never the only difference."""
     return ICONS.get(State(state), "") if state in set(State) else ""
 
 
 def for_input(moment: datetime | None) -> str:
-    """As a field of a form takes it: UTC, to the minute."""
+    """The moment as a form's field takes it: UTC, to the minute."""
     return moment.replace(tzinfo=None).isoformat(timespec="minutes") if moment else ""
 
 
 def without(parameters: Mapping[str, object], name: str) -> dict[str, object]:
-    """The parameters of an address but for one."""
+    """The parameters of an address without one of them."""
     return {known: value for known, value in parameters.items() if known != name}
 
 

@@ -254,8 +254,8 @@ def test_the_page_of_a_bulk_replay_says_why_events_were_left_alone(signed_in, cs
     work_off(inbox)
 
     page = client.get(address)
-    assert "2 replayed, 1 left alone" in page.text
-    assert "1 left alone: retention has erased the payload" in page.text
+    assert "2 replayed, 1 skipped" in page.text
+    assert "1 skipped: retention has erased the payload" in page.text
 
 
 @on_postgresql

@@ -1,6 +1,6 @@
 // What the pages gain from JavaScript; without it everything is there all the same.
 
-// Live parts listen for "tick": every five seconds, never while the tab is hidden or somebody marks a text to copy it.
+// Live parts listen for "tick". It comes every five seconds, but not while the tab is hidden or a text is selected.
 const tick = () => {
   const reading = document.visibilityState === "visible" && getSelection().isCollapsed;
   if (reading) document.body.dispatchEvent(new Event("tick"));

@@ -19,7 +19,7 @@ def plan(operator, receiver):
     operator.goto("/events")
     find(operator, policy)
     operator.get_by_label("Reason (optional)").fill("after the outage")
-    send(operator, "Replay all that fit…")
+    send(operator, "Replay all that match…")
     return operator
 
 
@@ -47,7 +47,7 @@ def test_a_confirmed_plan_is_worked_off_and_the_page_says_so_when_one_looks_agai
     receiver.work()
     plan.get_by_role("link", name="Look again").click()
 
-    expect(plan.get_by_role("status")).to_contain_text("Done: 2 replayed, 1 left alone")
+    expect(plan.get_by_role("status")).to_contain_text("Done: 2 replayed, 1 skipped")
     assert replays_since(receiver, before) == 2
 
 
@@ -61,7 +61,7 @@ def test_the_progress_is_shown_without_a_reload(plan, receiver):
     receiver.work()
     plan.clock.run_for(5_000)
 
-    expect(plan.get_by_role("status")).to_contain_text("Done: 2 replayed, 1 left alone")
+    expect(plan.get_by_role("status")).to_contain_text("Done: 2 replayed, 1 skipped")
     assert plan.evaluate("window.sameDocument")
 
 
@@ -81,7 +81,7 @@ def test_a_double_click_starts_it_once(plan, receiver):
 def test_who_does_not_confirm_replays_nothing(plan, receiver):
     before = len(receiver.audited("replay"))
 
-    press(plan, "Don't")
+    press(plan, "Cancel")
 
     expect(plan.get_by_role("status")).to_contain_text("Cancelled: 0 replayed")
     receiver.work()

@@ -92,7 +92,7 @@ def what_a_replay_said(page, receiver):
 def a_planned_bulk_replay(page, receiver):
     page.goto("/events")
     find(page, STORY)
-    press(page, "Replay all that fit…")
+    press(page, "Replay all that match…")
     expect(page.get_by_role("button", name="Replay them")).to_be_visible()
 
 

@@ -67,7 +67,7 @@ def test_every_stop_on_the_way_to_the_main_actions_is_visible(operator, receiver
     event = receiver.dead()
     operator.goto(f"/events?q={event['event_id']}")
 
-    passed = tab_to("Find") + tab_to(event["event_id"]) + tab_to("Replay all that fit…")
+    passed = tab_to("Find") + tab_to(event["event_id"]) + tab_to("Replay all that match…")
 
     assert [stop for stop in passed if not stop["outlined"] or not stop["onScreen"]] == []
 

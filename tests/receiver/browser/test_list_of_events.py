@@ -90,7 +90,7 @@ def test_a_search_without_success_says_so_and_leads_back(operator):
 
     find(operator, "POL-that-nobody-has")
 
-    expect(operator.get_by_text("No event fits.")).to_be_visible()
+    expect(operator.get_by_text("No event matches.")).to_be_visible()
     follow(operator.get_by_role("link", name="Show all events"))
     assert listed(operator)
 

@@ -90,7 +90,7 @@ def test_the_progress_of_a_bulk_replay_stays_when_the_session_has_ended(operator
     receiver.processed(policy_id=policy)
     operator.goto("/events")
     find(operator, policy)
-    send(operator, "Replay all that fit…")
+    send(operator, "Replay all that match…")
     send(operator, "Replay them")
     operator.context.clear_cookies()
     tick()

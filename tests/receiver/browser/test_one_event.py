@@ -101,7 +101,7 @@ def test_who_thinks_better_of_it_replays_nothing(show, receiver):
     page = show(sent)
 
     press(page, "Replay…")
-    page.get_by_role("link", name="Don't").click()
+    page.get_by_role("link", name="Cancel").click()
 
     expect(state_of(page)).to_have_text("processed")
     assert receiver.audited("replay", sent["event_id"]) == []

@@ -26,7 +26,7 @@ def test_a_policy_tells_its_story_in_the_order_in_which_it_occurred(operator):
 def test_a_policy_that_nobody_mentioned_says_so(operator):
     operator.goto("/subjects/policy/POL-that-nobody-has")
 
-    expect(operator.get_by_text("No event mentions it.")).to_be_visible()
+    expect(operator.get_by_text("No event names it.")).to_be_visible()
 
 
 @in_every_browser

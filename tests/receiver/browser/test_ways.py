@@ -42,7 +42,7 @@ def test_all_that_fit_are_replayed(siti, receiver):
     sent = receiver.dead()
     siti.goto("/events")
     find(siti, sent["event_id"])
-    send(siti, "Replay all that fit…")
+    send(siti, "Replay all that match…")
     send(siti, "Replay them")
     receiver.work()
     siti.reload()
