@@ -1,4 +1,4 @@
-"""Whom the `senang` commands knock at: the address, and the scheme and key that deliveries to it are signed by.
+"""Where the `senang` commands send to: the address, and the scheme and key that sign the deliveries.
 
 A command that sends takes its `--to` as an `Address` and its `--scheme` from `scheme_option`.
 """
@@ -18,7 +18,7 @@ class Address(click.ParamType[str]):
     name = "URL"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check it before anything is signed for it."""
+        """Check the URL before anything is signed for it."""
         try:
             return check_address(value)
         except ValueError as error:
@@ -29,12 +29,12 @@ scheme_option = click.option(
     "--scheme",
     "preset",
     type=click.Choice(list(SCHEMES)),
-    help="Sign by this preset, without any SENANG_SIGNATURE_* override; by the configured scheme unless given.",
+    help="Sign by this preset, without any SENANG_SIGNATURE_* override. Default: the configured scheme.",
 )
 
 
 def key_for(scheme: SignatureScheme, secret: str, setting: str) -> bytes:
-    """The key that the setting's secret stands for in this scheme; a one-line error when there is none."""
+    """The key that this scheme makes of the setting's secret. Without one, the command ends with one line."""
     try:
         return key_bytes(scheme, secret)
     except UnusableSecret as error:

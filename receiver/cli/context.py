@@ -19,7 +19,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for 
 
 
 class Amount(click.FloatRange):
-    """A number in a range. NaN is in none, though click lets it pass."""
+    """A number in a range. NaN is in no range, but click would let it pass."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number."""
@@ -28,7 +28,7 @@ class Amount(click.FloatRange):
 
 
 class Commands(AppGroup):
-    """A group of commands. What can't be done is one line and exit code 1, not a traceback."""
+    """A group of commands. An error that a person can mend is one line and exit code 1, not a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -41,7 +41,7 @@ class Commands(AppGroup):
 
 
 def acting_inbox() -> Inbox:
-    """The same for a command that changes something. Ends the process with 78 on a database that must not be used."""
+    """The inbox, for a command that changes something. Ends the process with 78 if `live` has a sandbox database."""
     inbox = present_inbox()
     refuse_environment(inbox)
     return inbox
@@ -55,7 +55,7 @@ def refuse_environment(inbox: Inbox) -> None:
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print text. A terminal obeys no sign in it but the ends of lines."""
+    """Print text. Control characters other than line ends are escaped, so that no terminal obeys them."""
     click.echo("\n".join(map(one_line, text.split("\n"))), err=err)
 
 

@@ -1,6 +1,6 @@
-"""`senang doctor` and `senang capture`: how are the deliveries signed that fail verification here?
+"""`senang doctor` and `senang capture`: find out how deliveries are signed that fail verification here.
 
-The doctor works without valid settings, because finding them is its business; only `--captured` needs an inbox.
+The doctor works without valid settings, because it finds them. Only `--captured` needs an inbox.
 """
 
 import json
@@ -32,8 +32,9 @@ WIDTH = 100
 def doctor(file: BinaryIO | None, captured: bool, as_json: bool) -> None:
     """Find out how one delivery is signed, and print the settings.
 
-    FILE holds a raw HTTP request or a curl command; - is standard input. The secret is SENANG_WEBHOOK_SECRETS, or
-    asked for. SENANG_OTHER_SECRETS may hold those of another environment, to prove a mix-up. Neither is printed.
+    FILE holds a raw HTTP request or a curl command; - is standard input. The secret is SENANG_WEBHOOK_SECRETS; without
+    it, the command asks. SENANG_OTHER_SECRETS may hold the secrets of another environment, to prove a mix-up. The
+    command never prints a secret.
     """
     if (file is None) != captured:
         raise click.UsageError("Give either a FILE or --captured.")
@@ -50,7 +51,7 @@ def doctor(file: BinaryIO | None, captured: bool, as_json: bool) -> None:
 @click.option("--stop", is_flag=True, help="Capture no more.")
 @with_appcontext
 def capture(minutes: int, count: int, stop: bool) -> None:
-    """Keep deliveries that fail verification for the doctor, for a while. Sandbox only; they are still answered 401."""
+    """Keep deliveries that fail verification, for a while, for the doctor. Sandbox only. They still get a 401."""
     inbox = present_inbox()
     if stop:
         captures.close_window(inbox, actor=ACTOR)
@@ -67,11 +68,11 @@ def capture(minutes: int, count: int, stop: bool) -> None:
 
 
 def in_words(diagnosis: Diagnosis) -> str:
-    """The diagnosis for people: the finding, what to paste, why, and what to mind."""
+    """The diagnosis for people: the finding, what to paste, why, and what to look out for."""
     lines = [*textwrap.wrap(diagnosis.summary, WIDTH), f"({diagnosis.combinations:,} combinations tried)"]
     if diagnosis.settings:
         lines += ["", "Paste into .env:", "", *(f"  {line}" for line in diagnosis.env_lines())]
-    for title, sentences in (("Why:", diagnosis.reasons), ("Mind:", diagnosis.warnings)):
+    for title, sentences in (("Why:", diagnosis.reasons), ("Please note:", diagnosis.warnings)):
         if sentences:
             lines += ["", title]
             for sentence in sentences:
@@ -92,7 +93,7 @@ def _latest_capture() -> Captured:
     inbox = present_inbox()
     rows = captures.kept(inbox)
     if not rows:
-        raise click.ClickException("Nothing was captured yet. Start with: flask --app wsgi senang capture")
+        raise click.ClickException("No delivery has been captured yet. Start with: flask --app wsgi senang capture")
     if left_out := captures.left_out(inbox):
         click.echo(
             f"The latest capture is of {written(rows[0].captured_at)} UTC. {left_out} of an address that had its "
@@ -110,5 +111,5 @@ def _secrets() -> list[str]:
 
 
 def _split(text: str) -> list[str]:
-    """As they were written: white space around a secret is one of the things to find."""
+    """The secrets, as they were written: white space around one is a mistake that the doctor finds."""
     return [secret for secret in text.split(",") if secret.strip()]

@@ -1,4 +1,4 @@
-"""`events`: look, replay, check and keep house, from the command line."""
+"""`events`: the commands that show, replay, check, erase, reseal and remask events."""
 
 import json
 from collections import Counter
@@ -33,7 +33,7 @@ from receiver.store.shown import WORDS, Shown, shown, shown_part
 
 ACTOR = "command line"
 NUMBER, LENGTH = click.IntRange(0, 1_000_000), Amount(0, 1_000_000)
-events = Commands("events", help="Look at events, replay them, keep house.")
+events = Commands("events", help="Show events, replay them, check them, and apply retention, new keys and new masks.")
 
 
 def _hours(length: timedelta) -> float:
@@ -42,14 +42,14 @@ def _hours(length: timedelta) -> float:
 
 @events.command("list")
 @click.option("--state", type=click.Choice([state.value for state in State]))
-@click.option("--failing", is_flag=True, help="Only pending events whose last attempt failed or was put off.")
+@click.option("--failing", is_flag=True, help="Only pending events whose last attempt failed or asked to run later.")
 @click.option("--type", "event_type")
 @click.option("--limit", default=PAGE, show_default=True, type=click.IntRange(1, 10_000))
 @as_json
 def list_(state: str | None, failing: bool, event_type: str | None, limit: int, as_json: bool) -> None:
-    """The newest events first."""
+    """List events, the newest first."""
     if failing and state not in (None, State.PENDING):
-        raise click.UsageError("What is failing is pending.")
+        raise click.UsageError("A failing event is always pending.")
     with reading(present_inbox().engine) as session:
         rows = page(session, _filter(state, event_type, failing=failing), limit=limit).rows
     if as_json:
@@ -65,7 +65,7 @@ def list_(state: str | None, failing: bool, event_type: str | None, limit: int, 
 @click.argument("reference")
 @as_json
 def show_(reference: str, as_json: bool) -> None:
-    """One event by its ID, or by # and its number: envelope, masked payload and audit trail."""
+    """Show one event, by its ID or by # and its number: envelope, masked payload and audit trail."""
     inbox = present_inbox()
     with reading(inbox.engine) as session:
         row = _found(find_event(session, reference))
@@ -85,11 +85,11 @@ def show_(reference: str, as_json: bool) -> None:
 @events.command("replay")
 @click.argument("reference", required=False)
 @click.option("--state", type=click.Choice([state.value for state in sorted(REPLAYABLE)]))
-@click.option("--failing", is_flag=True, help="Try at once what fails and waits for its next attempt.")
+@click.option("--failing", is_flag=True, help="Try failing events at once, without a wait for their next attempt.")
 @click.option("--type", "event_type")
 @click.option("--reason")
 def replay(reference: str | None, state: str | None, failing: bool, event_type: str | None, reason: str | None) -> None:
-    """Make one event due again, or all in a --state or --failing (and of a --type)."""
+    """Make one event due again, or all events of a --state or --failing (and of a --type)."""
     if [reference is not None, state is not None, failing].count(True) != 1:
         raise click.UsageError("Give either an event, or a --state, or --failing.")
     inbox = acting_inbox()
@@ -111,10 +111,10 @@ def replay(reference: str | None, state: str | None, failing: bool, event_type: 
 
 @events.command("support")
 @click.argument("reference", required=False)
-@click.option("--since", type=click.DateTime(), help="For deliveries that were refused: from when, in UTC.")
-@click.option("--until", type=click.DateTime(), help="Until when; now unless given.")
+@click.option("--since", type=click.DateTime(), help="For refused deliveries: the begin of the time, in UTC.")
+@click.option("--until", type=click.DateTime(), help="The end of the time, in UTC. Default: now.")
 def support(reference: str | None, since: datetime | None, until: datetime | None) -> None:
-    """The text of a support request (§12.2) for one event, or for a time in which deliveries were refused."""
+    """Print the text of a support request (§12.2), for one event or for a time in which deliveries were refused."""
     inbox = present_inbox()
     if (reference is None) == (since is None):
         raise click.UsageError("Give either an event or --since.")
@@ -130,7 +130,7 @@ def support(reference: str | None, since: datetime | None, until: datetime | Non
 @events.command("purge")
 @as_json
 def purge(as_json: bool) -> None:
-    """Erase what retention no longer allows, now."""
+    """Erase now what is older than the retention settings allow."""
     done = retention.purge(acting_inbox(), actor=ACTOR)
     show(asdict(done), as_json=as_json)
     if done.failed:
@@ -140,7 +140,7 @@ def purge(as_json: bool) -> None:
 @events.command("reseal")
 @as_json
 def reseal(as_json: bool) -> None:
-    """Seal every payload under the newest of PAYLOAD_KEYS, after a rotation."""
+    """Seal every payload with the newest of PAYLOAD_KEYS. Run it after a rotation."""
     result = rewrite.reseal(acting_inbox())
     show({"resealed": result.done, "unreadable": result.unreadable}, as_json=as_json)
     if result.unreadable:
@@ -150,7 +150,7 @@ def reseal(as_json: bool) -> None:
 @events.command("remask")
 @as_json
 def remask(as_json: bool) -> None:
-    """Mask every payload again by today's rules."""
+    """Mask every payload again by the present rules."""
     result = rewrite.remask(acting_inbox())
     show({"remasked": result.done, "unreadable": result.unreadable}, as_json=as_json)
 
@@ -169,28 +169,28 @@ def remask(as_json: bool) -> None:
     default=_hours(LIMITS.quarantined_within),
     show_default=True,
     type=LENGTH,
-    help="How far back --max-quarantined looks.",
+    help="How many hours back --max-quarantined looks.",
 )
 @click.option(
     "--max-failing",
     default=LIMITS.failing,
     show_default=True,
     type=NUMBER,
-    help="Events that fail and are tried again.",
+    help="Events that fail and will be tried again.",
 )
 @click.option(
     "--max-failing-minutes",
     default=60 * _hours(LIMITS.failing_for),
     show_default=True,
     type=LENGTH,
-    help="For how long the first of them has failed.",
+    help="How long the first of them has been failing.",
 )
 @click.option(
     "--max-waiting-hours",
     default=_hours(LIMITS.waiting_for),
     show_default=True,
     type=LENGTH,
-    help="For how long a handler has put an event off (RetryLater).",
+    help="How long a handler has put an event off (RetryLater).",
 )
 @click.option(
     "--max-due-seconds",
@@ -202,7 +202,7 @@ def remask(as_json: bool) -> None:
 @click.option(
     "--max-silence-hours",
     type=LENGTH,
-    help="Hours without any delivery, also when none has ever come; 0 turns it off. Unless given: 24, after the first.",
+    help="Hours without any delivery, even before the first. 0 turns it off. Default: 24, after the first.",
 )
 @click.option(
     "--max-rejected",
@@ -220,7 +220,7 @@ def remask(as_json: bool) -> None:
 )
 @as_json
 def check(as_json: bool, **options: Any) -> None:
-    """Exit with 1 when somebody should look (§6.4): for cron and monitors. Overview warns of the same."""
+    """Exit with 1 when a person should look (§6.4), and say why. For cron and monitors. Overview shows the same."""
     limits = _limits(**options)
     health = health_now(present_inbox(), limits)
     found = conditions(health, limits)
@@ -265,7 +265,7 @@ def _limits(
 
 
 def _facts(health: Health) -> dict[str, Any]:
-    """What a program reads: numbers as numbers, and beside them what there is more of."""
+    """The result for programs: numbers as numbers, and beside them which of them are only a minimum."""
     facts = asdict(health)
     facts["counts"] = {state.value: count.number for state, count in health.counts.items()}
     facts["quarantined"] = {reason: count.number for reason, count in health.quarantined.items()}
@@ -276,7 +276,7 @@ def _facts(health: Health) -> dict[str, Any]:
 
 
 def _chosen(inbox: Inbox, reference: str | None, wanted: Filter) -> Iterator[Row | StoredEvent]:
-    """The one event, or all that the filter finds, newest first."""
+    """The one event, or all events of the filter, the newest first."""
     if reference is None:
         yield from stream(inbox.engine, wanted)
         return

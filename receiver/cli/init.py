@@ -1,4 +1,4 @@
-"""`init`: a .env with fresh secrets, never over an existing one; and what runs without valid settings."""
+"""`init` writes a .env with fresh secrets, if there is none. This module also says what runs without valid settings."""
 
 import base64
 import os
@@ -29,12 +29,12 @@ def init() -> None:
         with os.fdopen(create_private(ENV_FILE), "w", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
     except FileExistsError:
-        raise click.ClickException(".env exists already and was left as it is.") from None
+        raise click.ClickException(".env already exists. It was not changed.") from None
     click.echo("Wrote .env with fresh secrets. Next: flask --app wsgi db upgrade")
 
 
 def app_without_settings(error: ConfigurationError) -> Flask:
-    """An app that can only `init` and ask the doctor. Anything else lists the mistakes and ends the process with 78."""
+    """An app that has `init` and the doctor only. Anything else lists the mistakes and ends the process with 78."""
     app = Flask("receiver")
     app.cli.add_command(init)
     app.cli.add_command(click.Group("senang", commands=[doctor]))

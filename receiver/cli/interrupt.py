@@ -1,7 +1,7 @@
-"""Ctrl-C as a question that a command asks between two steps, and not as an exception in the middle of one.
+"""Ctrl-C as a flag that a command reads between two steps, not as an exception in the middle of a step.
 
-In the middle of a query the exception meets the database driver, whose own complaint then takes its place; within a
-finalizer it is lost. Who presses Ctrl-C twice means it: then it strikes at once.
+In the middle of a query, the exception would reach the database driver, which would raise an error of its own instead.
+In a finalizer it would be lost. The second Ctrl-C stops the command at once.
 """
 
 import signal
@@ -13,7 +13,7 @@ LOOK_SECONDS = 0.1
 
 
 class CtrlC:
-    """Notes Ctrl-C for the length of a `with` block."""
+    """Notes Ctrl-C while a `with` block runs."""
 
     def __init__(self) -> None:
         self.pressed = False
@@ -29,7 +29,7 @@ class CtrlC:
         signal.signal(signal.SIGINT, self._before)
 
     def wait(self, seconds: float) -> None:
-        """Pause for so long, or until Ctrl-C."""
+        """Pause for so many seconds, or until Ctrl-C."""
         until = time.monotonic() + seconds
         while not self.pressed and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, LOOK_SECONDS))

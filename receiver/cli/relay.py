@@ -1,7 +1,7 @@
-"""`senang relay`: pass the events of a sandbox on to another receiver, signed by that receiver's secret, in order.
+"""`senang relay`: pass the events of a sandbox on to another receiver, in order, signed with that receiver's secret.
 
-An event is sent until it is accepted, and nothing overtakes it. Which rows are taken, and in which order, stands in
-receiver/actions/relay.py; what is done with an answer stands here.
+An event is sent until it is accepted, and no later event overtakes it. receiver/actions/relay.py decides which rows are
+sent, and in which order. This module decides what to do with an answer.
 """
 
 import shlex
@@ -32,7 +32,7 @@ POLL_SECONDS = 0.5
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 INTERRUPTED = 130
-HINTS = {401: " (is it the right secret and --scheme?)", 413: " (it is too large there)"}
+HINTS = {401: " (check the secret and --scheme)", 413: " (too large for the other receiver)"}
 
 
 @click.command()
@@ -40,13 +40,13 @@ HINTS = {401: " (is it the right secret and --scheme?)", 413: " (it is too large
 @click.option("--from", "start", default="now", show_default=True, metavar="[now|start|EVENT_ID]")
 @click.option("--type", "patterns", multiple=True, metavar="PATTERN", help="Only these types; * matches anything.")
 @scheme_option
-@click.option("--once", is_flag=True, help="Stop when everything was passed on.")
+@click.option("--once", is_flag=True, help="Stop when everything has been passed on.")
 @with_appcontext
 def relay(url: str, start: str, patterns: Sequence[str], preset: str | None, once: bool) -> None:
-    """Pass verified events on to another receiver, in order. Its secret comes from RELAY_SECRET, or is asked for."""
+    """Pass verified events on to another receiver, in order. Without RELAY_SECRET, the command asks for its secret."""
     inbox = present_inbox()
     if inbox.settings.environment == "live":
-        raise click.ClickException("A live receiver passes no event on. Relay from a sandbox.")
+        raise click.ClickException("A live receiver never passes events on. Relay from a sandbox.")
     configured = inbox.settings.scheme
     scheme = SCHEMES[preset] if preset else replace(configured, url=configured.url and url)
     sender = Sender(url, scheme, key_for(scheme, _secret(inbox), SECRET), inbox.clock)
@@ -58,7 +58,7 @@ def relay(url: str, start: str, patterns: Sequence[str], preset: str | None, onc
 
 
 class _Relay:
-    """One run, from a row number on."""
+    """One run, which starts at a row number."""
 
     def __init__(self, inbox: Inbox, sender: Sender, patterns: Sequence[str], position: int) -> None:
         self._inbox, self._sender, self._patterns, self._position = inbox, sender, patterns, position
@@ -101,7 +101,7 @@ class _Relay:
         return batch.until > before
 
     def _pass_on(self, event: Waiting) -> None:
-        """Send one event until it is accepted: what is behind it must not overtake it."""
+        """Send one event until it is accepted: no later event may overtake it."""
         try:
             body = self._take_body(event)
         except CannotUnseal as error:
@@ -118,7 +118,7 @@ class _Relay:
         self._say(event, _described(answer))
 
     def _take_body(self, event: Waiting) -> bytes:
-        """However long another transaction is in the way: on SQLite a handler that dawdles is, and that is normal."""
+        """Wait as long as another transaction holds a lock. On SQLite, a slow handler does, and that is normal."""
         while True:
             try:
                 return take_body(self._inbox, event, self._receiver)
@@ -142,7 +142,7 @@ class _Relay:
         say(f"{self._inbox.clock.now():%H:%M:%S}Z  {event_type:<18}  {self._name(event)}  {what}")
 
     def _name(self, event: Waiting) -> str:
-        """As people see it, and as a command takes it."""
+        """The number of a row, as people see it and as a command takes it."""
         return self._inbox.settings.showing(event.event_id)
 
 
@@ -152,7 +152,7 @@ def _described(answer: Answer) -> str:
 
 
 def _secret(inbox: Inbox) -> str:
-    """The other receiver's secret; never an argument, which every process on the machine can read."""
+    """The other receiver's secret. It is never an argument: every process on the machine can read arguments."""
     given = inbox.settings.relay_secret
     if not given and not sys.stdin.isatty():
         raise click.ClickException(f"{SECRET} is not set, and there is no terminal to ask for it.")

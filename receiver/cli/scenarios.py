@@ -1,4 +1,4 @@
-"""`senang scenarios`: play what Senang.io's page demands to a receiver, and report line by line.
+"""`senang scenarios`: play the cases of Senang.io's page to a receiver, and report each on a line.
 
 `Report` decides what is shown: a live line in a terminal, plain lines elsewhere and in CI.
 """
@@ -29,7 +29,7 @@ MARKS = {Verdict.PASSED: ("✓", "green"), Verdict.FAILED: ("✗", "red"), Verdi
 
 
 @click.command()
-@click.option("--to", "url", type=Address(), help="Judge a running sandbox receiver with these settings, from outside.")
+@click.option("--to", "url", type=Address(), help="Judge a running sandbox receiver from outside, by these settings.")
 @click.option(
     "--postgres",
     is_flag=False,
@@ -40,17 +40,17 @@ MARKS = {Verdict.PASSED: ("✓", "green"), Verdict.FAILED: ("✗", "red"), Verdi
 @click.option("--only", "clauses", multiple=True, metavar="CLAUSE", help="Only a clause or section, such as 7.3 or 4.")
 @as_json
 def scenarios(url: str | None, postgres: str | None, clauses: tuple[str, ...], as_json: bool) -> None:
-    """Rehearse Senang.io's whole page against a throwaway copy of this receiver, or against a running one.
+    """Rehearse Senang.io's whole page against a copy of this receiver, or against a running one.
 
-    The copy has your settings and handlers, and secrets and a database of its own. The handlers run for real: what
-    they do outside the database, they do. Every event is made up and says "sandbox": true. Exits with 1 when a
-    scenario failed.
+    The copy has your settings and handlers, and its own secrets and database. It is deleted at the end. Your handlers
+    really run: if they do something outside the database, they do it here too. Every event is made up and
+    says "sandbox": true. Exits with 1 when a scenario failed.
     """
     inbox = present_inbox()
     if inbox.settings.environment == "live":
-        raise click.ClickException("The live secret never signs test events. Use a sandbox.")
+        raise click.ClickException("The live secret must never sign test events. Use a sandbox.")
     if url is not None and postgres is not None:
-        raise click.UsageError("--postgres is for the copy; a receiver at --to has its own database.")
+        raise click.UsageError("--postgres is for the copy. A receiver at --to has its own database.")
     chosen_ones = chosen(clauses)
     if not chosen_ones:
         raise click.UsageError("No scenario has such a clause.")
@@ -74,7 +74,7 @@ class Report:
 
     @contextmanager
     def shown(self) -> Iterator["Report"]:
-        """The live line, for the length of the block; the sum at its end."""
+        """Show the live line while the block runs, and the sum at its end."""
         try:
             yield self
         finally:
@@ -82,7 +82,7 @@ class Report:
         self._sum_up()
 
     def doing(self, what: str) -> None:
-        """Say what takes its time now."""
+        """Say what is running now."""
         if self._live:
             self._status.update(Text(what))
             self._status.start()
@@ -98,7 +98,7 @@ class Report:
             self._console.print(Text(line, style=colour))
 
     def count(self, verdict: Verdict) -> int:
-        """How many scenarios ended so."""
+        """How many scenarios ended with this verdict."""
         return sum(result.verdict is verdict for result in self.results)
 
     def _sum_up(self) -> None:

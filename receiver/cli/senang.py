@@ -1,4 +1,4 @@
-"""`senang`: be Senang.io for a while, against a sandbox. Each command has a file of its own."""
+"""`senang`: a Senang.io to test against. Each command has a file of its own."""
 
 from receiver.cli.context import Commands
 from receiver.cli.doctor import capture, doctor

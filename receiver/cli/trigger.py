@@ -1,7 +1,7 @@
-"""`senang trigger`: sign realistic events, or any bytes, deliver them, and say what became of each.
+"""`senang trigger`: sign realistic events, or any bytes, deliver them, and report each answer.
 
-Lines and JSON go to standard output. The table goes to standard error: it only sums up, and who counts or reads the
-lines by a program must not find it among them. To send something else, add to `_makers()`.
+Lines and JSON go to standard output, so that a program can read them. The table only sums up, so it goes to standard
+error. To send something else, add to `_makers()`.
 """
 
 import json
@@ -37,7 +37,7 @@ Assigned = tuple[str, Any]
 
 
 class Assignment(click.ParamType[Assigned]):
-    """`PATH=VALUE`: a dotted path, and the value that it gets."""
+    """`PATH=VALUE`: a dotted path, and the value to set there."""
 
     name = "PATH=VALUE"
 
@@ -54,22 +54,30 @@ class Assignment(click.ParamType[Assigned]):
 
 @click.command()
 @click.argument("event_type", required=False)
-@click.option("--to", "address", type=Address(), help="Unless given: this machine's port 8000, under SCRIPT_NAME.")
-@click.option("--set", "assigned", multiple=True, type=Assignment(), help="Set a field. VALUE is JSON, or else text.")
-@click.option("--raw", type=click.File("rb"), help="Send this file's bytes as they are; - is standard input.")
+@click.option("--to", "address", type=Address(), help="Default: port 8000 of this machine, under SCRIPT_NAME.")
+@click.option(
+    "--set",
+    "assigned",
+    multiple=True,
+    type=Assignment(),
+    help="Set a field. VALUE is read as JSON. If it is not JSON, it is text.",
+)
+@click.option("--raw", type=click.File("rb"), help="Send the bytes of this file unchanged. - is standard input.")
 @scheme_option
-@click.option("--repeat", default=1, show_default=True, type=click.IntRange(1, 10_000), help="So many fresh events.")
-@click.option("--rate", type=Amount(0, min_open=True), help="Deliveries per second, by schedule.")
+@click.option("--repeat", default=1, show_default=True, type=click.IntRange(1, 10_000), help="How many new events.")
+@click.option("--rate", type=Amount(0, min_open=True), help="How many deliveries a second.")
 @click.option(
     "--duplicate",
     is_flag=False,
     flag_value=1,
     default=0,
     type=click.IntRange(0, 10_000),
-    help="Send each event again, so often or once: the same body, signed anew.",
+    help="Send each event again: the same body with a new signature. Default: once.",
 )
-@click.option("--fail-signature", is_flag=True, help="Sign wrongly, and expect a 401.")
-@click.option("--print", "print_only", is_flag=True, help="Print a curl command for each delivery, and send nothing.")
+@click.option("--fail-signature", is_flag=True, help="Send a wrong signature, and expect a 401.")
+@click.option(
+    "--print", "print_only", is_flag=True, help="Print a curl command for each delivery instead of sending it."
+)
 @as_json
 @with_appcontext
 def trigger(
@@ -87,13 +95,13 @@ def trigger(
 ) -> None:
     """Sign realistic events and deliver them. EVENT_TYPE is a type, or `all` for one of each.
 
-    Exits with 0 when every answer was a 2xx; with --fail-signature, when every answer was a 401.
+    Exits with 0 when every answer was a 2xx. With --fail-signature, exits with 0 when every answer was a 401.
     """
     inbox = present_inbox()
     if inbox.settings.environment == "live":
-        raise click.ClickException("The live secret never signs test events. Use a sandbox.")
+        raise click.ClickException("The live secret must never sign test events. Use a sandbox.")
     if (event_type is None) == (raw is None) or (raw and assigned):
-        raise click.UsageError("Give an EVENT_TYPE, and --set what you like, or give --raw alone.")
+        raise click.UsageError("Give an EVENT_TYPE, with as many --set as you like. Or give --raw alone.")
     makers = _makers(inbox, event_type, assigned, raw)
     bodies = (body for _ in range(repeat) for make in makers for body in [make()] * (1 + duplicate))
     url = address or f"http://127.0.0.1:8000{inbox.settings.webhook_path}"

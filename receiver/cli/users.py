@@ -1,6 +1,6 @@
-"""`users`: who may sign in to the events page. Passwords are asked for or made up, and never shown again.
+"""`users`: who may sign in to the events page. The command asks for a password, or makes one up and prints it once.
 
-To add a command: a function here that calls receiver/actions/users.py, where an AccountError says what can't be done.
+To add a command, write a function here that calls receiver/actions/users.py. An AccountError there says why not.
 """
 
 import json
@@ -15,11 +15,11 @@ from receiver.present import present_inbox
 from receiver.protocol.moments import written
 
 ACTOR = "command line"
-generated = click.option("--generate", is_flag=True, help="Make a password up and print it once.")
+generated = click.option("--generate", is_flag=True, help="Make up a password and print it once.")
 
 
 class _UserCommands(Commands):
-    """What can't be done is one line and exit code 1."""
+    """End the command with one line and exit code 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -47,7 +47,7 @@ def add(name: str, role: str, generate: bool, password: str | None, replace: boo
 @users.command("list")
 @as_json
 def list_(as_json: bool) -> None:
-    """Every user, disabled ones too."""
+    """List every user, disabled ones too."""
     rows = accounts.all_users(present_inbox())
     if as_json:
         shown = [{"name": u.name, "role": u.role, "active": u.active, "created_at": str(u.created_at)} for u in rows]
@@ -72,7 +72,7 @@ def change_password(name: str, generate: bool) -> None:
 @users.command("disable")
 @click.argument("name")
 def disable(name: str) -> None:
-    """Let a user in no more, and end their sessions."""
+    """Disable a user, and end their sessions."""
     accounts.disable(present_inbox(), name, actor=ACTOR)
     click.echo(f"{name}: disabled")
 
@@ -80,7 +80,7 @@ def disable(name: str) -> None:
 @users.command("enable")
 @click.argument("name")
 def enable(name: str) -> None:
-    """Let a user in again: one who was disabled, or whose name others tried too often."""
+    """Enable a user again: one who was disabled, or whose name was closed after too many tries."""
     accounts.enable(present_inbox(), name, actor=ACTOR)
     click.echo(f"{name}: enabled")
 
