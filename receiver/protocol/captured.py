@@ -1,6 +1,6 @@
-"""One POST as it came over the wire, before anybody knows whether it is authentic: what the doctor looks at.
+"""One POST as it came over the wire, not yet verified: what the doctor looks at.
 
-Headers that let somebody in are never part of it.
+Headers with credentials are never part of it.
 """
 
 import base64
@@ -14,7 +14,7 @@ _CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "x-a
 
 @dataclass(frozen=True, repr=False)
 class Captured:
-    """A POST. `received_at` is None where nobody noted it. It does not show itself: its body is in clear text."""
+    """A POST. `received_at` is None where it is unknown. Its repr hides the body, which is in clear text."""
 
     url: str
     headers: tuple[tuple[str, str], ...]
@@ -26,7 +26,7 @@ class Captured:
         return next((value for known, value in self.headers if known.lower() == name.lower()), "")
 
     def to_json(self) -> bytes:
-        """For storage, sealed: it holds the body in clear text."""
+        """JSON of all of it, the body in clear text too. Seal it before you store it."""
         document = {
             "url": self.url,
             "headers": self.headers,
@@ -37,7 +37,7 @@ class Captured:
 
     @classmethod
     def from_json(cls, text: bytes) -> "Captured":
-        """What `to_json()` wrote."""
+        """The POST that `to_json()` wrote."""
         document = json.loads(text)
         received_at = document["received_at"]
         return cls(
@@ -49,5 +49,5 @@ class Captured:
 
 
 def without_credentials(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """The headers that may be kept."""
+    """The headers without credentials, which may be kept."""
     return tuple((name, value) for name, value in headers if name.lower() not in _CREDENTIALS)

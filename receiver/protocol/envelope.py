@@ -1,9 +1,10 @@
 """What a payload says (§2.2): who, what, when, about which policy. Where each field stands is a setting.
 
-Strict about what the event is: its ID, its type, its moment, and JSON that has one reading only. Generous about the
-rest: what is optional and odd counts as absent or as its text, and `Event.odd` says so. But an object where text is
-expected, or text where `data` is, says something that would be lost: there the mapping is wrong. Unknown fields are
-kept and unknown types accepted (§5.2, §11.1). To take another oddity, add it to `_is_odd()` and `_odd_text()`.
+This module is strict about what identifies an event: its ID, its type, its moment, and JSON that has only one reading.
+It is generous about the rest: an odd optional field counts as absent or as its text, and `Event.odd` says so. One thing
+is refused, because information would be lost: an object where text is expected, or text where `data` is expected. Then
+the mapping is wrong. Unknown fields are kept, and unknown types are accepted (§5.2, §11.1). To accept another oddity,
+add it to `_is_odd()` and `_odd_text()`.
 """
 
 import re
@@ -38,9 +39,9 @@ _EVENT_ID = re.compile(r"[!-~]{1,200}")
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Event:
-    """One fact that Senang.io tells. `id` is its idempotency key, for work outside the database too.
+    """One fact that Senang.io reports. `id` is its idempotency key, for work outside the database too.
 
-    It does not show itself in logs and errors: it is in clear text.
+    It is in clear text, so its repr hides the content: logs and errors never show it.
     """
 
     id: str
@@ -52,7 +53,7 @@ class Event:
     status: str | None
     data: Mapping[str, Any]
     payload: Mapping[str, Any]  # everything that was sent and is signed, unknown fields included
-    odd: Mapping[str, str] = field(default_factory=dict)  # optional fields that were not as they should be, and why
+    odd: Mapping[str, str] = field(default_factory=dict)  # optional fields that were not as expected, and why
     received_at: datetime | None = None  # aware, UTC; None until it is stored
 
 
@@ -70,13 +71,13 @@ def fields_from(text: str) -> Mapping[str, str]:
         if _NO_PATH.search(path):
             raise InvalidScheme(
                 "payload_fields",
-                f"the path of {name} has a character in it that separates nothing here: write name=path,name=path",
+                f"the path of {name} has a character that no path may have: write name=path,name=path",
             )
         chosen[name] = path
     for path, count in Counter(chosen.values()).items():
         if count > 1:
             names = " and ".join(name for name in chosen if chosen[name] == path)
-            raise InvalidScheme("payload_fields", f"{names} have one and the same path")
+            raise InvalidScheme("payload_fields", f"{names} have the same path")
     return MappingProxyType({**DEFAULT_FIELDS, **chosen})
 
 
@@ -89,10 +90,10 @@ def zone_from(text: str) -> tzinfo | None:
 
 
 def changing_from(text: str, mapping: Mapping[str, str]) -> tuple[str, ...]:
-    """The dotted paths of a setting such as `attempt,meta.sent_at`, which say nothing about the event.
+    """The dotted paths of a setting such as `attempt,meta.sent_at`: there, deliveries of one event may differ.
 
-    Raises InvalidScheme for a path that holds what the event is. Its moment may change: some senders write there when
-    they sent it.
+    Raises InvalidScheme for a path that holds a field of the envelope. The moment may differ: some senders write there
+    when they sent the delivery.
     """
     paths = tuple(filter(None, (part.strip() for part in text.split(","))))
     for path in paths:
@@ -141,7 +142,7 @@ def parse_event(
 def _without_oddities(
     schema: "EventSchema", found: dict[str, Any], body: bytes, mapping: Mapping[str, str]
 ) -> dict[str, str]:
-    """Replace optional values that are odd by their text, or drop them. Says what was odd, by field."""
+    """Replace odd optional values by their text, or drop them. Returns what was odd, by field."""
     odd: dict[str, str] = {}
     for name in found.keys() - REQUIRED:
         try:
@@ -156,14 +157,14 @@ def _without_oddities(
 
 
 def _is_odd(name: str, value: Any) -> bool:
-    """Whether nothing is lost by taking this value, which is none for the field, as absent or as its text."""
+    """Whether a value that the field can't have may count as absent or as its text: then nothing is lost."""
     if isinstance(value, dict | list):  # PHP writes `[[]]`, and Java `{"id": null}`, where there is nothing
         return all(leaf is None or leaf == "" for _, leaf in leaves(value))
     return not value or name != "data"
 
 
 def _odd_text(name: str, value: Any, body: bytes, mapping: Mapping[str, str]) -> str | None:
-    """The text that an odd value counts as, or None: then it counts as absent."""
+    """The text that an odd value counts as. None means that it counts as absent."""
     if name == "data" or not isinstance(value, bool | float):
         return None
     if isinstance(value, bool):
@@ -173,7 +174,7 @@ def _odd_text(name: str, value: Any, body: bytes, mapping: Mapping[str, str]) ->
 
 
 class _Text(fields.Field[str]):
-    """Text, or an integer, which becomes its text. Nothing that a database or a terminal would choke on."""
+    """Text, or an integer, which becomes its text. No characters that a database or a terminal can't take."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         if isinstance(value, bool) or not isinstance(value, str | int):
@@ -239,7 +240,7 @@ class EventSchema(Schema):
         self.readers: dict[str, Any] = {name: found._deserialize for name, found in self.fields.items()}
 
     def take(self, found: dict[str, Any]) -> dict[str, Any]:
-        """What `load()` returns, but faster. Raises ValidationError at the first field that is odd or missing."""
+        """The same as `load()`, but faster. Raises ValidationError at the first field that is odd or missing."""
         if not found.keys() >= REQUIRED:
             raise ValidationError("missing")
         readers = self.readers

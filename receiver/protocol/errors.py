@@ -2,16 +2,16 @@
 
     ProtocolError
     ├── InvalidSignature      not provably from Senang.io
-    │   └── StaleTimestamp    the signature is right, its timestamp is outside the tolerance
-    ├── UnusablePayload       authentic, but no event as far as we can tell
+    │   └── StaleTimestamp    the signature is right, but its timestamp is outside the tolerance
+    ├── UnusablePayload       authentic, but it can't be read as an event
     ├── InvalidScheme         a setting of the signature scheme or the field mapping makes no sense
     └── UnusableSecret        a signing secret that must not be used
 
 Reasons of InvalidSignature: missing_signature, malformed_signature, too_many_signatures, wrong_signature,
-missing_id, malformed_id, missing_timestamp, malformed_timestamp. Where fields of the body are signed also
-malformed_body, too_deep, too_many_values and paths_too_long (looking at it would cost too much), and ambiguous: the
-signature is right, but another body has it too. Of StaleTimestamp: timestamp_too_old, timestamp_too_new. No error ever
-says a secret or a value of the payload.
+missing_id, malformed_id, missing_timestamp, malformed_timestamp. Where fields of the body are signed, there are also
+malformed_body; too_deep, too_many_values and paths_too_long (reading it would cost too much); and ambiguous (the
+signature is right, but another body has it too). Reasons of StaleTimestamp: timestamp_too_old, timestamp_too_new. No
+error ever quotes a secret or a value of the payload.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ class InvalidSignature(ProtocolError):
 
 
 class StaleTimestamp(InvalidSignature):
-    """Authentic, but outside the tolerance. `body` is what the signature vouches for."""
+    """The delivery is authentic, but outside the tolerance. `body` is what the signature vouches for."""
 
     def __init__(self, reason: str, body: bytes) -> None:
         self.body = body
@@ -38,7 +38,7 @@ class StaleTimestamp(InvalidSignature):
 
 
 class UnusablePayload(ProtocolError):
-    """An authentic body that is no event. `errors` maps a field to its reasons, and never quotes a value."""
+    """The body is authentic, but not an event. `errors` maps a field to its reasons, and never quotes a value."""
 
     def __init__(self, errors: dict[str, list[str]], payload: dict[str, Any] | None = None) -> None:
         self.errors = errors

@@ -1,25 +1,26 @@
 """What `{fields}` stands for, and which body a signature over it vouches for.
 
 A signature over `{fields}` covers one text, and many bodies can have this text: `a=1|b=2` is two fields, or one field
-whose value holds the separator. So we read the text, not the body: `vouched_body()` is the one body that the signed
-text tells, and nobody behind the door sees another. This is why no two readings pass under one signature:
+whose value holds the separator. So we read the text, not the body. `vouched_body()` is the one body that the signed
+text gives. Nothing behind the door sees another body. Two readings can't pass under one signature, because:
 
-1. The text is cut at every field separator, then each piece at its first value separator. A delivery whose own fields
-   are not what these cuts give is refused. So all deliveries that pass under one text have the same paths and values.
-2. The paths are cut at every dot. A key that is empty or holds a dot is refused, and so is an object whose keys are
-   0, 1, 2 …: its paths are those of a list. So all deliveries that pass have the same structure.
-3. The text doesn't tell `1` from `"1"`, nor `null` from `""`, and an object or list without values leaves no trace in
-   it. Honest senders write all of these, so nothing is refused for it. But the handler gets what is signed and no
-   more: each value as its text, `null` for an empty one, and no empty objects and lists. A list that holds an empty
-   item is refused, because its other items could not keep their numbers.
+1. The text is cut at every field separator, then each piece at its first value separator. If the delivery's own fields
+   differ from these pieces, the delivery is refused. So all deliveries that pass with one text have the same paths and
+   values.
+2. The paths are cut at every dot. A key that is empty or holds a dot is refused. An object whose keys are 0, 1, 2 … is
+   refused too, because its paths are those of a list. So all deliveries that pass have the same structure.
+3. The text is the same for `1` and `"1"`, and for `null` and `""`. An object or list without values leaves no trace in
+   it. Honest senders write all of these, so none of them is refused. But the handler gets only what is signed: each
+   value as its text, `null` for an empty value, and no empty objects and lists. A list with an empty item is refused,
+   because its other items could not keep their numbers.
 
-What this can't mend: a sender that writes a separator into a value signs a text that tells another body. We refuse
-the delivery, but whoever sees its signature can send that other body. Only a signature over `{body}` rules this out.
+One attack remains. A sender that writes a separator into a value signs a text that gives another body. We refuse that
+delivery. But a person who sees its signature can send that other body. Only a signature over `{body}` rules this out.
 
-A scheme without separators leaves out cut 1: schemes.weakness() names it, and the live environment refuses it.
+A scheme without separators has no cut 1: schemes.weakness() names it, and the live environment refuses it.
 
-The body is read before anybody knows who sent it, so what it may cost is bounded: MOST_VALUES, MOST_DEPTH and the
-length of all paths. To render another kind of value, add it to `_text()`.
+The body is read before we know who sent it, so the cost is bounded: MOST_VALUES, MOST_DEPTH and the length of all
+paths. To render another kind of value, add it to `_text()`.
 """
 
 import json
@@ -33,14 +34,14 @@ from receiver.protocol.json_body import MOST_DEPTH, parse_object
 MOST_VALUES = 10_000
 """Objects, lists and single values in a body."""
 MOST_SIGNS = 5 * MOST_VALUES
-"""A value has a key, two brackets or two quotes, and a comma. Whatever has more is no JSON."""
+"""How many of these a value can have: a key, two brackets or two quotes, and a comma. A text with more is not JSON."""
 PATHS_PER_BYTE = 4
 ROOM_FOR_PATHS = 65_536
-"""All paths together may have so many characters, and PATHS_PER_BYTE more for each byte of the body: a long key is
-repeated in the path of everything below it."""
+"""All paths together may have so many characters, plus PATHS_PER_BYTE for each byte of the body. A long key is repeated
+in the path of everything below it."""
 
 HEAVY = frozenset({"too_many_values", "too_deep", "paths_too_long"})
-"""Why a body is refused that may well be JSON: looking at it would cost too much."""
+"""The reasons for which a body is refused because reading it would cost too much. It may be correct JSON."""
 
 Field = tuple[str, str]
 """The dotted path of a value, and its text."""
@@ -51,10 +52,10 @@ _NOTHING: Any = object()
 
 
 class SignedFields:
-    """The fields of a body that nobody has proved authentic yet. It is read when it is asked, and only once.
+    """The fields of a body that is not yet proved authentic. The body is read at the first question, and only once.
 
-    `without` is the path of the signature in the body, or empty. Whatever asks for the fields raises UnusablePayload
-    when the bytes are no object, or when looking at them would cost too much.
+    `without` is the path of the signature in the body, or empty. Each question raises UnusablePayload when the bytes
+    are not an object, or when reading them would cost too much.
     """
 
     def __init__(self, body: bytes, *, without: str) -> None:
@@ -62,7 +63,7 @@ class SignedFields:
 
     @cached_property
     def payload(self) -> dict[str, Any]:
-        """The object that the bytes are, numbers as they were written."""
+        """The object in the bytes. Numbers are as they were written."""
         _refuse_heavy(self._body)
         return parse_object(self._body, literal_numbers=True)
 
@@ -75,11 +76,11 @@ class SignedFields:
         return [field for field in found if field[0] != self._without] if self._without else found
 
     def text(self, value_separator: str, field_separator: str) -> bytes:
-        """What stands for `{fields}`."""
+        """The text that `{fields}` stands for."""
         return field_separator.join(_pieces(self.all, value_separator)).encode(errors="surrogatepass")
 
     def vouched_body(self, value_separator: str, field_separator: str) -> bytes:
-        """The body that the signed text tells. Raises InvalidSignature when that is not what was delivered."""
+        """The body that the signed text gives. Raises InvalidSignature when something else was delivered."""
         if not _reads_back(self.all, value_separator, field_separator):
             raise _ambiguous()
         told = _told(self.payload, "", self._without)
@@ -87,7 +88,7 @@ class SignedFields:
 
 
 def _refuse_heavy(body: bytes) -> None:
-    """Count brackets and commas. Only where there are many does it matter which of them stand in strings."""
+    """Count brackets and commas. Which of them are inside strings matters only when there are many."""
     if _opened(body) <= MOST_DEPTH and _values(body) <= MOST_VALUES:
         return
     values, depth = 0, 0
@@ -110,7 +111,7 @@ def _values(text: bytes) -> int:
 
 
 def _gather(value: Any, path: str, found: list[Field], room: int) -> int:
-    """Add the fields of the value; items of a list are numbered from 0. Returns how much room for paths is left."""
+    """Add the fields of the value. Items of a list are numbered from 0. Returns how much room for paths is left."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
     if inner is None:
         found.append((path, _text(value)))
@@ -135,7 +136,7 @@ def _pieces(fields: list[Field], value_separator: str) -> list[str]:
 
 
 def _reads_back(fields: list[Field], value_separator: str, field_separator: str) -> bool:
-    """Whether the cuts of the signed text give these fields."""
+    """Whether cutting the signed text gives these fields."""
     pieces = _pieces(fields, value_separator)
     if pieces and field_separator and field_separator.join(pieces).split(field_separator) != pieces:
         return False
@@ -145,7 +146,7 @@ def _reads_back(fields: list[Field], value_separator: str, field_separator: str)
 
 
 def _told(value: Any, path: str, without: str) -> Any:
-    """What the signed text tells of the value, or _NOTHING."""
+    """What the signed text says about the value, or _NOTHING."""
     if without and path == without:
         return _NOTHING
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""Reads a body as one JSON object, strictly: what another reader could read otherwise is refused.
+"""Reads a body as one JSON object, strictly. A body that another reader could read in another way is refused.
 
 Two readers that disagree about a duplicate key or a NaN would see two different events behind one signature. A byte
-order mark changes nothing of what is read, so it is let pass.
+order mark changes no value, so it is accepted.
 """
 
 import json
@@ -18,7 +18,7 @@ _COMPRESSED = {
     b"\x28\xb5\x2f\xfd": "zstd",
     **dict.fromkeys((b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"), "deflate"),
 }
-"""How compressed bodies begin. It is looked at in what is no UTF-8."""
+"""How compressed bodies begin. It is looked at when a body is not UTF-8, to name the reason."""
 
 
 class Number(str):
@@ -28,7 +28,7 @@ class Number(str):
 
 
 def parse_object(body: bytes, *, literal_numbers: bool = False) -> dict[str, Any]:
-    """The JSON object that the bytes are; with `literal_numbers`, each number is a `Number`. Raises UnusablePayload."""
+    """The JSON object in the bytes. With `literal_numbers`, each number is a `Number`. Raises UnusablePayload."""
     try:
         text = body.removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
     except UnicodeDecodeError:
@@ -42,7 +42,7 @@ def parse_object(body: bytes, *, literal_numbers: bool = False) -> dict[str, Any
         raise UnusablePayload({"body": ["too_deep"]}) from None
     except json.JSONDecodeError:
         raise UnusablePayload({"body": ["not_json"]}) from None
-    except ValueError:  # of thousands of digits: Python reads no such integer
+    except ValueError:  # Python does not read integers of thousands of digits
         raise UnusablePayload({"body": ["number_too_long"]}) from None
     if not isinstance(value, dict):
         raise UnusablePayload({"body": ["not_an_object"]})
@@ -52,7 +52,7 @@ def parse_object(body: bytes, *, literal_numbers: bool = False) -> dict[str, Any
 
 
 class _Refused(Exception):
-    """JSON that Python's reader would take and another would not."""
+    """JSON that Python's reader accepts, and other readers don't."""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -78,7 +78,7 @@ _LITERAL = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_not_json,
 
 
 def _depth(value: Any) -> int:
-    """How deep the value is nested, by levels and not by recursion: the value may be deeper than the stack."""
+    """How deep the value is nested. It goes by levels, not by recursion: the value may be deeper than the stack."""
     depth, level = 0, [value]
     while level:
         depth += 1
@@ -88,7 +88,7 @@ def _depth(value: Any) -> int:
 
 
 def at(payload: dict[str, Any], path: str) -> Any:
-    """What stands at the dotted path, or None."""
+    """The value at the dotted path, or None."""
     if "." not in path:
         return payload.get(path)
     value: Any = payload
@@ -98,7 +98,7 @@ def at(payload: dict[str, Any], path: str) -> Any:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every leaf with its dotted path; the items of a list are numbered from 0."""
+    """Every leaf with its dotted path. The items of a list are numbered from 0."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
     if inner is None:
         yield path, value
@@ -108,9 +108,9 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def same_value(first: Any, second: Any) -> bool:
-    """Whether two values say the same; both are read with `literal_numbers`.
+    """Whether two values say the same. Both are read with `literal_numbers`.
 
-    The order of keys says nothing, nor does the way in which a number is written: 1.0 is 1. "1" and true are not.
+    The order of keys does not matter, nor does the way in which a number is written: 1.0 equals 1. "1" and true don't.
     """
     if type(first) is not type(second):
         return False
@@ -124,7 +124,7 @@ def same_value(first: Any, second: Any) -> bool:
 
 
 def without_paths(payload: dict[str, Any], paths: Collection[str]) -> dict[str, Any]:
-    """A copy of the payload that lacks what stands at these dotted paths. A path leads through each item of a list."""
+    """A copy of the payload without the values at these dotted paths. A path goes through each item of a list."""
     kept: dict[str, Any] = {}
     for key, value in payload.items():
         if key in paths:
@@ -141,7 +141,7 @@ def _without_below(value: Any, paths: Collection[str]) -> Any:
 
 
 def to_json(value: Any) -> str:
-    """What `parse_object()` read with `literal_numbers`, as JSON again: each number as it was written."""
+    """JSON of what `parse_object()` read with `literal_numbers`: each number as it was written."""
     if isinstance(value, Number):
         return str(value)
     if isinstance(value, dict):
@@ -154,14 +154,14 @@ def to_json(value: Any) -> str:
 def _is_same_number(first: str, second: str) -> bool:
     try:
         return _normal(first) == _normal(second)
-    except ValueError:  # an exponent of thousands of digits
+    except ValueError:  # the exponent has thousands of digits
         return False
 
 
 def _normal(number: str) -> tuple[bool, str, int]:
-    """Whether it is negative, its digits without the zeros at both ends, and the power of ten behind them.
+    """A number in parts: whether it is negative, its digits without zeros at both ends, and its power of ten.
 
-    Exact at any size of number and exponent. Raises ValueError for an exponent that Python doesn't read.
+    It is exact for a number and an exponent of any size. Raises ValueError for an exponent that Python doesn't read.
     """
     mantissa, _, exponent = number.lower().partition("e")
     whole, _, fraction = mantissa.removeprefix("-").partition(".")

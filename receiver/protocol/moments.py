@@ -1,7 +1,7 @@
-"""How moments are read and written: every one from year 1 to 9999, at both ends too.
+"""How moments are read and written: every moment from year 1 to year 9999.
 
-Generous about the form, but never a guess: a text that could be read in two ways is no moment. What would lie beyond
-the calendar counts as its end. To read another form, add it to `_FORMS`; to write moments differently, change
+Many forms are read, but nothing is guessed: a text that could be read in two ways is not a moment. A moment beyond the
+calendar counts as the calendar's end. To read another form, add it to `_FORMS`. To write moments in another way, change
 `written()`.
 """
 
@@ -15,11 +15,11 @@ LAST = datetime.max.replace(tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR_10000 = 253_402_300_800  # seconds
 _UNITS = tuple((_YEAR_10000 * many, Decimal(10**6) / many) for many in (1, 10**3, 10**6, 10**9))
-"""Below which size a number counts in a unit, and the unit's microseconds. In the larger unit it would be off the
-calendar."""
+"""For each unit: the size below which a number counts in it, and its microseconds. A larger number would lie after the
+calendar's end."""
 _YEARS_OF_BARE_DIGITS = range(1900, 2201)
 _BARE_DIGITS = tuple((10 ** (many - 1), 10**many) for many in (8, 12, 14))
-"""Numbers of so many digits may be a date: to the day, the minute or the second."""
+"""A number of so many digits may be a date: to the day, the minute or the second."""
 _CYCLE = 400
 """Years after which the calendar repeats itself, with its leap days."""
 _MONTHS = (
@@ -35,8 +35,8 @@ _CLOCK_IN_WORDS = (
 _NAME = r"(?: ?\([^()]{1,60}\)| ?\[[^\[\]]{1,60}\])"
 _ZONE = (
     r"(?: ?(?P<zone>z|utc?|gmt|(?:utc|gmt)?(?P<sign>[+-])(?P<hours>[0-9]{1,2})(?::?(?P<minutes>[0-9]{2}))?"
-    rf"(?: [a-z]{{3,5}}| [+-][0-9]{{2,4}})?)"  # behind an offset, its zone's name
-    rf"{_NAME}{{0,3}}(?: m=[+-][0-9.]{{1,40}})?)?"  # Go writes its monotonic clock, too
+    rf"(?: [a-z]{{3,5}}| [+-][0-9]{{2,4}})?)"  # the name of the zone, behind its offset
+    rf"{_NAME}{{0,3}}(?: m=[+-][0-9.]{{1,40}})?)?"  # Go also writes its monotonic clock
 )
 _MONTH = "(?P<name>[a-z]{3,9})"
 _WEEKDAY = r"(?:[a-z]{3,9},? )?"
@@ -55,7 +55,7 @@ _DOTNET = re.compile(r"/Date\((?P<milliseconds>-?[0-9]{1,15})(?:[+-][0-9]{4})?\)
 
 
 class NoMoment(ValueError):
-    """What is no moment: not_a_timestamp, or missing_offset where nothing but the zone is missing."""
+    """The value is not a moment. The reason is not_a_timestamp, or missing_offset if only the zone is missing."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -63,12 +63,12 @@ class NoMoment(ValueError):
 
 
 def read_moment(value: object, zone: tzinfo | None = None) -> datetime:
-    """The moment that a JSON value tells, in UTC. Raises NoMoment.
+    """The moment that a JSON value stands for, in UTC. Raises NoMoment.
 
-    A text is RFC 3339 or one of its looser relatives, RFC 2822, or a number. A number counts from 1970 on, in the
-    largest unit that keeps it before the year 10000: seconds, milliseconds, microseconds or nanoseconds. Eight, twelve
-    or fourteen digits that read as a date are that date. A list is what Jackson makes of a local time: year, month,
-    day, hour, minute, second, nanosecond. What names no zone is read in `zone`.
+    A text is RFC 3339 or a looser form of it, RFC 2822, or a number. A number counts from 1970, in the largest unit
+    that keeps it before the year 10000: seconds, milliseconds, microseconds or nanoseconds. Eight, twelve or fourteen
+    digits that form a date are that date. A list is what Jackson makes of a local time: year, month, day, hour,
+    minute, second, nanosecond. A moment without a zone is read in `zone`.
     """
     if isinstance(value, str):
         try:
@@ -85,7 +85,7 @@ def read_moment(value: object, zone: tzinfo | None = None) -> datetime:
 
 
 def in_utc(moment: datetime) -> datetime:
-    """The same moment in UTC. What would lie before year 1 or after 9999 there counts as the calendar's end."""
+    """The same moment in UTC. A moment before year 1 or after year 9999 counts as the calendar's end."""
     try:
         return moment.astimezone(UTC)
     except OverflowError:
@@ -93,7 +93,7 @@ def in_utc(moment: datetime) -> datetime:
 
 
 def moved(moment: datetime, by: timedelta) -> datetime:
-    """The moment so much later, or earlier, but within the calendar."""
+    """The moment so much later or earlier, but never beyond the calendar."""
     try:
         return moment + by
     except OverflowError:
@@ -101,7 +101,7 @@ def moved(moment: datetime, by: timedelta) -> datetime:
 
 
 def written(moment: datetime, zone: tzinfo = UTC) -> str:
-    """`2026-11-24 08:00:00`, as a clock of that zone shows it. The year has four digits, or is 10000.
+    """The moment as a clock of that zone shows it: `2026-11-24 08:00:00`. The year has four digits, or is 10000.
 
     `strftime` does not pad years, and nothing after 9999 fits into a `datetime`.
     """
@@ -172,7 +172,7 @@ def _from_parts(parts: Mapping[str, str | None], zone: tzinfo | None) -> datetim
 
 
 def _on_the_calendar(parts: Mapping[str, str | None]) -> datetime:
-    """What the clock on the wall shows. A leap second is the next second, and 24:00 the next day. Raises ValueError."""
+    """The local time. A leap second is the next second, and 24:00 is the next day. Raises ValueError."""
     year, day = int(parts["year"] or 0), int(parts["day"] or 0)
     name = parts.get("name")
     month = _month(name.lower()) if name else int(parts["month"] or 0)
@@ -195,7 +195,7 @@ def _month(name: str) -> int:
 
 
 def _of_24(hour: int, half: str) -> int:
-    """The hour of a day whose halves are called a and p. Raises ValueError."""
+    """The hour of the day, of an hour with am (a) or pm (p). Raises ValueError."""
     if not 1 <= hour <= 12:
         raise ValueError
     return hour % 12 + (12 if half == "p" else 0)

@@ -1,7 +1,7 @@
-"""Which secrets are none: texts that stand where a secret belongs, and secrets that everybody can read or guess.
+"""Texts that are no real secrets: placeholders, and secrets that everybody can read or guess.
 
-To add one: a wording that asks to be replaced into `_UNFILLED`, a secret that somebody has published into `_PUBLISHED`,
-what people type when they need just anything into `_TYPED`.
+To add one: put a text that asks to be replaced into `_UNFILLED`, a published secret into `_PUBLISHED`, and what people
+type when they need any text into `_TYPED`.
 """
 
 import re
@@ -28,15 +28,15 @@ def is_unfilled(secret: str) -> bool:
 
 
 def is_published(secret: str) -> bool:
-    """Whether the secret stands in somebody's documentation, is one text again and again, or asks to be replaced."""
+    """Whether the secret is in public documentation, repeats one text, or asks to be replaced."""
     return secret in _PUBLISHED or is_repeated(secret.encode()) or is_unfilled(secret)
 
 
 def is_repeated(key: bytes) -> bool:
-    """Whether the key is a shorter one again and again."""
+    """Whether the key repeats a shorter key."""
     return key in (key + key)[1:-1]
 
 
 def is_guessable(secret: str) -> bool:
-    """The same, or it looks typed. Only for secrets that their owner chooses: who issues others may call them so."""
+    """Whether it is published, or looks typed. Only for secrets that you choose: an issuer's may look like that."""
     return is_published(secret) or _TYPED.search(secret) is not None

@@ -1,7 +1,7 @@
-"""What a signature scheme is: data on every axis on which senders differ (§4), the presets, and their keys.
+"""What a signature scheme is: data, with an axis for everything in which senders differ (§4). Also presets and keys.
 
-To add a scheme, add a `SignatureScheme` to `SCHEMES`; to bend one, override an axis by a setting. How a scheme is
-used to sign and to verify stands in signatures.py, once for all of them.
+To add a scheme, add a `SignatureScheme` to `SCHEMES`. To change one, override an axis by a setting. signatures.py signs
+and verifies, with the same code for all schemes.
 """
 
 import base64
@@ -21,7 +21,7 @@ ENCODINGS = ("hex", "hex-upper", "base64", "base64-unpadded", "base64url", "base
 TIMESTAMP_FORMATS = {
     "seconds": r"[1-9][0-9]{0,11}",
     "milliseconds": r"[1-9][0-9]{0,14}",
-    "rfc3339": r"[0-9T:.-]{15,34}(?:Z|[+-][0-9]{2}:?[0-9]{2})",  # ends where its offset does, whatever follows
+    "rfc3339": r"[0-9T:.-]{15,34}(?:Z|[+-][0-9]{2}:?[0-9]{2})",  # ends with its offset, whatever follows
 }
 PLACEHOLDERS = frozenset({"{id}", "{timestamp}", "{body}", "{fields}", "{url}"})
 SECRET_ENCODINGS = ("utf-8", "hex", "base64")
@@ -32,7 +32,7 @@ _CHOICES = {
     "secret_encoding": SECRET_ENCODINGS,
 }
 ALIASES = {"none": "", "space": " ", "newline": "\n"}
-"""How a setting spells what an environment variable can't hold."""
+"""How a setting writes what an environment variable can't hold."""
 
 _PARTS = re.compile(r"(\{[a-z]+\})")
 _IN_NAMES = re.compile(r"[A-Za-z0-9_.-]+")
@@ -42,14 +42,14 @@ _GLUED = [
     for neighbour in neighbours
     for pair in ((part, neighbour), (neighbour, part))
 ]
-"""What may not touch. A timestamp beside `{body}` may: it has digits where JSON has a brace."""
+"""What may not stand side by side. A timestamp beside `{body}` may: JSON begins with a brace, not a digit."""
 _FORGEABLE = "Two bodies can have one signature. Ask Senang.io for a signature over {body}."
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SignatureScheme:
-    """Every axis on which senders differ. SENANG_SIGNATURE_<AXIS> overrides one.
+    """Everything in which senders differ, one axis each. SENANG_SIGNATURE_<AXIS> overrides an axis.
 
     `{fields}` is every value of the JSON body but the signature, sorted by its dotted path. It is weaker than
     `{body}`: see fields.py and `weakness()`.
@@ -87,12 +87,12 @@ class SignatureScheme:
 
     @cached_property
     def signs_fields(self) -> bool:
-        """Whether the body has to be read to know what is signed."""
+        """Whether the body must be parsed to know what is signed."""
         return "{fields}" in self.content
 
     @cached_property
     def id_joins(self) -> tuple[str, ...]:
-        """The texts that stand between `{id}` and another part of the template."""
+        """The texts between `{id}` and the other parts of the template."""
         _leading, *parts, _trailing = self.content_parts
         parts = ["", *parts, ""]
         place = parts.index("{id}")
@@ -165,9 +165,9 @@ def scheme_from(preset: str, overrides: Mapping[str, str]) -> SignatureScheme:
 
 
 def weakness(scheme: SignatureScheme) -> InvalidScheme | None:
-    """Why two bodies can have one signature under this scheme, by the axis to change. None: they can't.
+    """Why two bodies can have one signature under this scheme, with the axis to change. None if they can't.
 
-    Its message never has the value of a setting.
+    The message never quotes the value of a setting.
     """
     if scheme.signs_fields:
         for axis, between in (("value_separator", "a field's name and its value"), ("field_separator", "two fields")):
@@ -184,7 +184,7 @@ def weakness(scheme: SignatureScheme) -> InvalidScheme | None:
 
 
 def key_bytes(scheme: SignatureScheme, secret: str) -> bytes:
-    """The key that the secret's text stands for. Raises UnusableSecret, whose message never has the secret."""
+    """The key that the secret's text stands for. Raises UnusableSecret, whose message never quotes the secret."""
     if not secret or secret.isspace():
         raise UnusableSecret("empty")
     if secret != secret.strip():
@@ -214,7 +214,7 @@ def decode_secret(encoding: str, text: str) -> bytes:
 
 
 def check(scheme: SignatureScheme) -> SignatureScheme:
-    """The scheme itself, when its axes make sense together. Raises InvalidScheme."""
+    """The scheme itself, if its axes make sense together. Raises InvalidScheme."""
     for axis, choices in _CHOICES.items():
         if getattr(scheme, axis) not in choices:
             raise InvalidScheme(axis, f"is none of {', '.join(choices)}")

@@ -1,8 +1,8 @@
 """How a delivery proves where it comes from (§4): one `sign()` and one `verify()` for every scheme.
 
-`verify()` fails closed and raises nothing but InvalidSignature, whatever bytes come. It compares canonical
-signature text, so that no second spelling of a signature passes. What it returns holds the body that the signature
-vouches for: whoever goes on reads this one, not the one that came (fields.py).
+`verify()` fails closed. It raises nothing but InvalidSignature, whatever bytes come. It compares canonical signature
+text, so that no second spelling of a signature passes. It returns the body that the signature vouches for. The next
+step must read this body, not the one that came (fields.py).
 """
 
 import base64
@@ -24,7 +24,7 @@ _MESSAGE_ID = re.compile(r"[!-~]{1,200}")
 
 @dataclass(frozen=True, repr=False)
 class Verified:
-    """What a right signature vouches for. `key_index` says which secret matched, 0 being the newest."""
+    """What a right signature vouches for. `key_index` says which secret matched; 0 is the newest."""
 
     body: bytes
     message_id: str | None
@@ -34,14 +34,14 @@ class Verified:
 
 @dataclass(frozen=True, repr=False)
 class Signed:
-    """What goes out: the body, which may hold its own signature, and the headers that belong to it."""
+    """A signed delivery: the body, which may hold its own signature, and its headers."""
 
     body: bytes
     headers: Mapping[str, str]
 
 
 def sign(body: bytes, *, scheme: SignatureScheme, key: bytes, message_id: str, timestamp: datetime) -> Signed:
-    """What a sender using this scheme makes of a body. `timestamp` is aware.
+    """The delivery that a sender with this scheme makes of a body. `timestamp` is aware.
 
     Raises UnusablePayload when the scheme reads or writes a field that the body can't have.
     """
@@ -66,12 +66,12 @@ def verify(
     now: datetime,
     tolerance: timedelta,
 ) -> Verified:
-    """Check that one of the keys signed this very body, and that its timestamp is near `now`.
+    """Check that one of the keys signed exactly this body, and that its timestamp is near `now`.
 
-    Raises InvalidSignature, or StaleTimestamp when all but the timestamp is right.
+    Raises InvalidSignature. Raises StaleTimestamp when only the timestamp is wrong.
     """
     lowered = {name.lower(): value for name, value in headers.items()}
-    fields = SignedFields(body, without=scheme.body_field)  # asked for last: it costs most
+    fields = SignedFields(body, without=scheme.body_field)  # asked last, because it costs most
     try:
         entries = _entries(scheme, _signature_text(scheme, lowered, fields))
         message_id = _message_id(scheme, lowered)
@@ -79,7 +79,7 @@ def verify(
         signatures = _signatures(scheme, entries)
         content = _content(scheme, message_id, moment, _covered(scheme, body, fields))
     except (InvalidSignature, UnusablePayload) as error:
-        _matching_key(scheme, keys, body, [b""])  # the same work for every cause: the time must not tell it
+        _matching_key(scheme, keys, body, [b""])  # the same work for every cause, so that the time tells nothing
         raise _refusal(scheme, error) from None
     key_index = _matching_key(scheme, keys, content, signatures)
     if key_index is None:
@@ -106,13 +106,13 @@ def _content(scheme: SignatureScheme, message_id: str, timestamp: str, covered: 
     """The bytes that are signed. `covered` stands for `{body}` or `{fields}`."""
     values = {"{id}": message_id, "{timestamp}": timestamp, "{url}": scheme.url}
     parts = []
-    for part in scheme.content_parts:  # the body may itself contain `{id}`: nothing is filled in twice
+    for part in scheme.content_parts:  # the body may contain `{id}`, so nothing is filled in twice
         parts.append(covered if part in ("{body}", "{fields}") else values.get(part, part).encode())
     return b"".join(parts)
 
 
 def _covered(scheme: SignatureScheme, body: bytes, fields: SignedFields) -> bytes:
-    """What stands for `{body}` or `{fields}`."""
+    """The bytes that `{body}` or `{fields}` stands for."""
     return fields.text(scheme.value_separator, scheme.field_separator) if scheme.signs_fields else body
 
 
@@ -142,7 +142,7 @@ def _entries(scheme: SignatureScheme, value: str) -> list[str]:
 
 
 def _signatures(scheme: SignatureScheme, entries: Sequence[str]) -> list[bytes]:
-    """The signature texts under our tag; foreign and malformed entries beside them do no harm."""
+    """The signature texts with our tag. Foreign and malformed entries beside them do no harm."""
     prefix = f"{scheme.tag}{scheme.tag_separator}" if scheme.tag else ""
     found = [entry.removeprefix(prefix) for entry in entries if entry.startswith(prefix)]
     usable = [text.encode() for text in found if text and text.isascii()]
@@ -154,7 +154,7 @@ def _signatures(scheme: SignatureScheme, entries: Sequence[str]) -> list[bytes]:
 def _matching_key(
     scheme: SignatureScheme, keys: Sequence[bytes], content: bytes, signatures: Sequence[bytes]
 ) -> int | None:
-    """Every key is tried against every signature, so that time tells nothing about where a match was."""
+    """The index of the key that matches. Every key is tried with every signature, so that the time tells nothing."""
     match = None
     for index, key in enumerate(keys):
         expected = encode_digest(scheme.encoding, _digest(scheme, key, content)).encode()
@@ -170,7 +170,7 @@ def _message_id(scheme: SignatureScheme, headers: Mapping[str, str]) -> str:
     value = headers.get(scheme.id_header.lower(), "")
     if not value:
         raise InvalidSignature("missing_id")
-    # An ID that contains what joins the parts would let two different messages have one signature.
+    # If an ID contained the text between the parts, two different messages could have one signature.
     if not _MESSAGE_ID.fullmatch(value) or any(join in f"{join[1:]}{value}{join[:-1]}" for join in scheme.id_joins):
         raise InvalidSignature("malformed_id")
     return value

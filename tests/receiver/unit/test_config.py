@@ -261,7 +261,7 @@ def test_the_database_by_default_is_said_once(environment, tmp_path):
         ({"SENANG_PAYLOAD_FIELDS": "event_id=meta . id"}, "SENANG_PAYLOAD_FIELDS", "separates nothing"),
         ({"SENANG_PAYLOAD_FIELDS": 'event_id="id"'}, "SENANG_PAYLOAD_FIELDS", "separates nothing"),
         ({"SENANG_PAYLOAD_FIELDS": "event_id=a,event_id=b"}, "SENANG_PAYLOAD_FIELDS", "twice"),
-        ({"SENANG_PAYLOAD_FIELDS": "event_id=a,event_type=a"}, "SENANG_PAYLOAD_FIELDS", "one and the same path"),
+        ({"SENANG_PAYLOAD_FIELDS": "event_id=a,event_type=a"}, "SENANG_PAYLOAD_FIELDS", "have the same path"),
         ({"SENANG_PAYLOAD_FIELDS": "event_id"}, "SENANG_PAYLOAD_FIELDS", "dotted path"),
         ({"SENANG_PAYLOAD_FIELDS": "event_id=a..b"}, "SENANG_PAYLOAD_FIELDS", "dotted path"),
         ({"SENANG_WEBHOOK_SECRET": "x"}, "SENANG_WEBHOOK_SECRET", "SENANG_WEBHOOK_SECRETS"),
