@@ -1,10 +1,10 @@
 """What must never be stored, not even sealed: card verification codes, PINs and track data (PCI DSS 3.3.1).
 
-It is dropped by kind, wherever it stands: under a key that names it in any spelling, as the value beside such a name
+Such data is dropped wherever it is: under a key that names it in any spelling, as the value beside such a name
 (`{"name": "cvv", "value": "123"}`), and inside text, which may be JSON, a form, markup or a sentence.
 
-To add a name, extend `_NAMED` with what is enough among other words (`customer_card_cvv`), or `_ALONE` with what says
-it only by itself. Each name needs its hint in `_HINT`, since most texts are not looked at any closer.
+To add a name: put a name that is clear among other words (`customer_card_cvv`) into `_NAMED`, and a name that is clear
+only by itself into `_ALONE`. Each name needs its hint in `_HINT`: a text without any hint is not searched.
 """
 
 import json
@@ -28,7 +28,7 @@ _OUTCOMES = frozenset(
     {"check", "checks", "checked", "match", "matched", "present", "provided", "required", "response", "result",
      "results", "status", "valid", "verified"}
 )  # fmt: skip
-"""Words of a key that holds what a check of such data came to."""
+"""Words of a key that holds the result of a check of such data."""
 _NAME_KEYS = frozenset(
     {"attribute", "code", "field", "fieldname", "id", "k", "key", "label", "name", "param", "parameter", "type"}
 )
@@ -37,7 +37,7 @@ _VALUE_KEYS = frozenset(
 )  # fmt: skip
 _HINT = re.compile(r"c(?:v|sc|id|av2|ard)|p(?:in|vv)|track|ipe|secur|verificat|[\^=%\\&]", re.I)
 _STRUCTURE = re.compile(r"[ \t\r\n=:>#%&\\^D]|[^\x00-\x7f]")
-"""Without one of these, no text holds a name and a value, a track or a disguise."""
+"""Every text with a name and a value, a track or a disguise has at least one of these."""
 _SEAM = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])")
 _LONGEST_NAME, _MOST_WORDS = 64, 8
 _SHORTEST_TEXT = len("cvv=123")
@@ -53,18 +53,18 @@ _FILLERS = frozenset({"is", "was", "no", "number"})
 
 
 _FORBIDDEN, _NAME, _VALUE, _OTHER = range(4)
-"""What a key says of what stands under it."""
+"""What a key says about its value."""
 
 
 def drop_authentication_data(payload: object) -> tuple[object, bool]:
-    """The payload without such data at any depth, and whether there was any."""
+    """The payload without such data, at any depth, and whether there was any."""
     if not _holds_any(payload):
         return payload, False
     return _without(payload), True
 
 
 def cut_authentication_data(text: str) -> str:
-    """A text that nobody can parse, without such data. What else stands in it stays, to the letter."""
+    """A text that can't be parsed, without such data. The rest of it is unchanged."""
     return _cleared_sentence(_TRACK.sub("", text))
 
 
@@ -120,12 +120,12 @@ def _role(key: str) -> int:
 
 
 def _words(name: str) -> list[str]:
-    """The words of a key in lower case. A long key is text, and no name."""
+    """The words of a key in lower case. A long key is a text, not a name."""
     return [word.lower() for word in _SEAM.split(plain(name)) if word] if len(name) <= _LONGEST_NAME else []
 
 
 def _is_named(words: list[str]) -> bool:
-    """Whether some of the words, one after another, name such data, and none says that it is about a check."""
+    """Whether words side by side name such data, and no word says that the value is the result of a check."""
     if not _OUTCOMES.isdisjoint(words):
         return False
     return any(_NAMED.fullmatch(together) for together in _runs(words[:_MOST_WORDS]))
@@ -138,7 +138,7 @@ def _runs(words: list[str]) -> Iterator[str]:
 
 
 def _cleared(text: str) -> str | None:
-    """The text, or its plain form, without such data; None where that can't be cut out of it."""
+    """The text, or its plain form, without such data. None if such data can't be cut out of it."""
     if not _may_hold(text):
         return text
     cleared = _cleared_as_it_is(text)
@@ -164,7 +164,7 @@ def _cleared_as_it_is(text: str) -> str | None:
 
 
 def _cleared_json(text: str) -> str:
-    """The same of text that is JSON; other text as it is."""
+    """Text that is JSON, without such data. Other text is unchanged."""
     if not text.lstrip().startswith(("{", "[")):
         return text
     try:
@@ -176,7 +176,7 @@ def _cleared_json(text: str) -> str:
 
 
 def _cleared_sentence(text: str) -> str:
-    """The text without each value that stands behind such a name."""
+    """The text without the values behind such names."""
     pieces, done = list[str](), 0
     for found in _NAME_IN_TEXT.finditer(text):
         value = _VALUE_IN_TEXT.match(text, found.end())
@@ -188,7 +188,7 @@ def _cleared_sentence(text: str) -> str:
 
 @remembered
 def _names_in_text(words_before: str) -> bool:
-    """Whether the words end with such a name: more may stand before it."""
+    """Whether the words end with such a name. Other words may be before it."""
     words = [word for word in _words(words_before[-_LONGEST_NAME:]) if word not in _FILLERS]
     ends = ["".join(words[start:]) for start in range(len(words))][-_MOST_WORDS:]
     return any(_NAMED.fullmatch(end) or _ALONE.fullmatch(end) for end in ends) and _OUTCOMES.isdisjoint(words)

@@ -1,8 +1,8 @@
 """What people see of a text that a sender chose: event IDs, references, types, statuses.
 
-What looks like a reference (grammar.py) is shown as it is. The rest is shown as its kind and a short form, such as
-`[nric kfhtzqvmwp]`: two that are the same have the same form, and nobody can guess what it stands for without the key.
-An address carries it sealed, since addresses are kept by browsers and routers. To let more be seen, see grammar.py.
+A text that looks like a reference (grammar.py) is shown unchanged. Any other text is shown as its kind and a short
+form, such as `[nric kfhtzqvmwp]`. Equal texts have equal short forms. Without the key, nobody can guess the text. An
+address has the text sealed, because browsers and routers keep addresses. To show more, see grammar.py.
 """
 
 import base64
@@ -22,27 +22,27 @@ from receiver.privacy.plain import plain
 from receiver.privacy.remembered import remembered
 
 _LETTERS = "bcdfghjkmnpqrstv"
-"""Sixteen of them, no digit and no vowel: a short form is no number that a detector finds, and no word."""
+"""Sixteen letters, no digits and no vowels: a short form is never a word, nor a number that a detector finds."""
 _SHORT_BYTES = 5
 _FORM = re.compile(rf"\[[a-z -]{{2,20}} [{_LETTERS}]{{10}}\]")
 _KIND = re.compile(r"\[([a-z -]{2,20})\]")
 _SEALED = "~"
-"""How a sealed text begins in an address. No reference begins so."""
+"""How a sealed text begins in an address. No reference begins like this."""
 
 
 def is_shown(text: str) -> bool:
-    """Whether people see the text as it is. A short form that stands for another text is shown, too."""
+    """Whether people see the text unchanged. A short form of another text is shown unchanged too."""
     return is_reference(text) or _FORM.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, eq=False)
 class Showing:
-    """How one installation shows such texts. Made with a secret of 32 characters or more."""
+    """How one installation shows such texts. Its secret has 32 characters or more."""
 
     secret: str = field(repr=False)
 
     def __call__(self, text: str) -> str:
-        """What people see of the text. The form that is shown already stays as it is."""
+        """What people see of the text. A short form stays as it is."""
         return self._shown(text)
 
     def hides(self, text: str) -> bool:
@@ -50,14 +50,14 @@ class Showing:
         return self._shown(text) != text
 
     def in_address(self, text: str) -> str:
-        """The text as it stands in an address: itself, or sealed so that `from_address()` alone can read it."""
+        """The text as an address has it: unchanged, or sealed so that only `from_address()` can read it."""
         if not self.hides(text):
             return text
         sealed = self._cipher.encrypt(text.encode(errors="surrogatepass"), None)
         return _SEALED + base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
     def from_address(self, text: str) -> str:
-        """The other way. What was not sealed here is the text itself."""
+        """The text that `in_address()` put into an address. What was not sealed here is the text itself."""
         if not text.startswith(_SEALED):
             return text
         try:
@@ -72,7 +72,7 @@ class Showing:
 
     @cached_property
     def _cipher(self) -> AESSIV:
-        """It gives the same text the same address each time, and needs no nonce for that."""
+        """A cipher that needs no nonce: it gives the same text the same address each time."""
         return AESSIV(self._keys[:32])
 
     @cached_property

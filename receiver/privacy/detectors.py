@@ -1,10 +1,10 @@
 """What personal data and secrets look like inside free text. To add a kind: a `Detector` with its samples.
 
-A detector finds runs: stretches that begin where the character before is no part of one, so that no character is
-looked at twice by the same expression. What takes more than an expression is decided by a function of the run, and
-that is linear too. tests/receiver/security/test_growth_of_masking.py holds this for every detector.
+A detector's expression finds runs. A run begins where the character before it can't be part of one, so the expression
+reads each character only once. If an expression is not enough, a function of the run decides; it is linear too.
+tests/receiver/security/test_growth_of_masking.py checks this for every detector.
 
-Detectors look at the text as it is and at its plain form (plain.py): masking.py does both.
+Detectors read the text itself and its plain form (plain.py): masking.py does both.
 """
 
 import re
@@ -17,10 +17,10 @@ from receiver.privacy.digits import DIGIT_RUN, MANY_DIGITS, mask_digits
 
 @dataclass(frozen=True)
 class Detector:
-    """A shape, what stands in its place, and synthetic samples that it must find.
+    """A shape, what replaces it, and synthetic samples that it must find.
 
-    `hint` is what every find has in it, and most texts have not: they need no closer look. `rewrite` is asked for
-    what stands in the place of a match, where that isn't the kind in brackets.
+    Every find contains the `hint`. Most texts don't, so they need no closer look. `rewrite` gives the replacement of a
+    match, if that is not the kind in brackets.
     """
 
     kinds: tuple[str, ...]
@@ -38,7 +38,7 @@ class Detector:
 
 
 def _mask_tokens(run: str) -> str:
-    """A run of words with dots between them, with every JSON Web Token in it masked."""
+    """A run of words with dots between them, in which every JSON Web Token is masked."""
     words = run.split(".")
     for place, word in enumerate(words[:-1]):
         start = word.find("eyJ")
@@ -48,7 +48,7 @@ def _mask_tokens(run: str) -> str:
 
 
 def _mask_address(run: str) -> str:
-    """An IPv6 address, whatever marks stand around it."""
+    """An IPv6 address, whatever punctuation is around it."""
     address = run.strip(".:") if not run.startswith("::") else run.rstrip(".:")
     if len(address) < 3 or len(run) > 64:
         return run
@@ -60,7 +60,7 @@ def _mask_address(run: str) -> str:
 
 
 def _mask_account(found: str) -> str:
-    """An account number behind the word that names it; the word stays."""
+    """An account number after the word that names it. The word stays."""
     return re.sub(r"[0-9][0-9 -]*[0-9]$", "[account]", found)
 
 
@@ -217,11 +217,11 @@ KINDS = frozenset(kind for detector in DETECTORS for kind in detector.kinds)
 _MOMENT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
 )
-"""The commonest text that looks like something else."""
+"""The most frequent text that looks like personal data, but is not."""
 
 
 def suspects(text: str) -> list[Detector]:
-    """The detectors that might find something in the text: their hint is there."""
+    """The detectors that might find something in the text, because their hint is in it."""
     if text.isalpha() or _MOMENT.fullmatch(text):
         return []
     return [detector for detector in DETECTORS if detector.hint.search(text)]

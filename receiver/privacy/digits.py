@@ -1,8 +1,8 @@
 """Which numbers are personal: identity cards, payment cards, telephones and accounts, however their digits are grouped.
 
-A run of digits with a few separators between them is read once. At the begin of each group of digits stands the
-question which kind begins there; a find ends where a group ends. To add a kind, write a function like `_card_end()`,
-add it to `_KINDS`, and give detectors.py a sample.
+A run is digits with a few separators between them. It is read once. At the start of each group of digits, each kind is
+asked whether it begins there. A find ends where a group ends. To add a kind, write a function like `_card_end()`, add
+it to `_KINDS`, and give detectors.py a sample.
 """
 
 import re
@@ -33,7 +33,7 @@ _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 
 class _Digits(NamedTuple):
-    """A run: its text, its digits, where each stands, and where groups begin and end among the digits."""
+    """A run: its text, its digits with their places in the text, and where groups of digits begin and end."""
 
     text: str
     digits: str
@@ -80,7 +80,7 @@ def _read(run: str) -> _Digits:
 
 
 def _find(read: _Digits, begin: int, first_end: int) -> tuple[str, int]:
-    """What begins here and where it ends; an empty kind where nothing does."""
+    """The kind that begins here, and where it ends. The kind is empty if none begins here."""
     ends = [end for end in read.ends[first_end : first_end + _MOST] if _FEWEST - 1 <= end - begin <= _MOST]
     if not ends:
         return "", 0
@@ -92,7 +92,7 @@ def _find(read: _Digits, begin: int, first_end: int) -> tuple[str, int]:
 
 
 def _card_end(read: _Digits, begin: int, ends: Sequence[int]) -> int:
-    """An expiry date may be glued to a card's number."""
+    """Where a card's number ends. An expiry date may follow without a separator."""
     lengths = next((found for issuer, found in _ISSUERS if issuer.match(read.digits, begin)), ())
     for length in reversed(lengths):
         end = begin + length

@@ -1,11 +1,11 @@
-"""What people see of an error: its type, where it was raised, and a code. Never its words.
+"""What people see of an error: its type, where it was raised, and a code. They don't see its message.
 
-A message quotes data in too many ways to be masked: escaped, in capitals, cut, or as PostgreSQL's "Failing row
-contains". So the message, the notes and the arguments are left out, and no line of source is quoted. The words of an
-error are shown only where its type is among those that `spoken` names, and masked.
+A message can quote data in too many ways to be masked: escaped, in capitals, cut, or as PostgreSQL's "Failing row
+contains". So the message, the notes, the arguments and the source lines are left out. The message is shown, masked,
+only if the type of the error is in `spoken`.
 
-Shown are the frames of this project, where our own code and the partner's stands. Of libraries there is only the frame
-in which the error was raised. To give an error a code of another kind, pass a function as `code`.
+People see the frames of this project: our own code and the partner's. Of libraries they see only the frame in which the
+error was raised. To give an error a code of another kind, pass a function as `code`.
 """
 
 import re
@@ -23,7 +23,7 @@ Code = Callable[[BaseException], str | None]
 
 LONGEST_MESSAGE = 2_000
 MOST_CAUSES = 8
-"""Errors behind an error, those of a group included."""
+"""How many errors behind an error are shown, with those of a group."""
 MOST_FRAMES = 40
 _ROOT = f"{Path(__file__).parents[2]}/"
 _PACKAGES = re.compile(r".*/(?:site-packages|dist-packages|lib/python[0-9.]+)/")
@@ -38,11 +38,11 @@ def summary(
 ) -> str:
     """One line, such as `ValueError at app/handlers/payments.py:41 in payment_success, caused by KeyError`.
 
-    `hidden` is asked for the values that a message may not quote. Never raises.
+    `hidden` gives the values that a message may not quote. Never raises.
     """
     try:
         return _summary(error, spoken, code or code_of, hidden)
-    except Exception:  # an error of the partner's, whose own attributes fail
+    except Exception:  # the attributes of a partner's own error may raise
         return _name(type(error))
 
 
@@ -58,18 +58,18 @@ def trace(error: BaseException, *, code: Code | None = None) -> str:
 
 
 def message(error: BaseException, *, hidden: Callable[[], Collection[str]] = set) -> str:
-    """What the error says, masked, as one line. Empty where it says nothing. Never raises."""
+    """The error's message, masked, as one line. Empty if there is none. Never raises."""
     try:
         text = str(error)
-    except Exception:  # an error of the partner's, whose own words fail
+    except Exception:  # the message of a partner's own error may raise
         return ""
-    if len(text) > LONGEST_MESSAGE:  # what is cut could not be found in it any more
+    if len(text) > LONGEST_MESSAGE:  # a value that is cut could no longer be found
         return f"[text {len(text)}]"
     return one_line(mask_text(text, hidden=hidden())) if text else ""
 
 
 def code_of(error: BaseException) -> str | None:
-    """The code of the database: PostgreSQL's SQLSTATE or SQLite's name. None where the error has none."""
+    """The code of the database: PostgreSQL's SQLSTATE or SQLite's name. None if the error has no code."""
     for found in (error, getattr(error, "orig", None)):
         for attribute in ("sqlstate", "sqlite_errorname"):
             code = getattr(found, attribute, None)
@@ -94,12 +94,12 @@ def _title(error: BaseException, code: Code) -> str:
 
 
 def _name(kind: type[BaseException]) -> str:
-    """The name of the class, or of the nearest one above it whose name is no data: classes can be made at run time."""
+    """The name of the class, or of the nearest base class with a fixed name: classes can be made at run time."""
     return next((found.__name__ for found in kind.__mro__ if is_identifier_key(str(found.__name__))), _UNNAMED)
 
 
 def _chain(error: BaseException) -> Iterator[tuple[str, BaseException]]:
-    """The error, then what is behind it, each with the words that lead to it."""
+    """The error, then the errors behind it, each with words that say how they are linked."""
     waiting: list[tuple[str, BaseException]] = [("", error)]
     seen = set[int]()
     while waiting and len(seen) <= MOST_CAUSES:
@@ -123,7 +123,7 @@ def _place(error: BaseException) -> str | None:
 
 
 def _frames(error: BaseException) -> list[str]:
-    """The project's frames, outermost first, and the one in which the error was raised. A very long list is cut."""
+    """The project's frames, outermost first, then the frame in which the error was raised. A very long list is cut."""
     found = list(_located(error))
     frames = [place for number, (place, is_ours) in enumerate(found) if is_ours or number == len(found) - 1]
     if len(frames) <= MOST_FRAMES:
@@ -133,7 +133,7 @@ def _frames(error: BaseException) -> list[str]:
 
 
 def _located(error: BaseException) -> Iterator[tuple[str, bool]]:
-    """Each frame that stands in a file, and whether the file is the project's."""
+    """Each frame that belongs to a file, and whether the file is the project's."""
     for frame, line in traceback.walk_tb(error.__traceback__):
         path, is_ours = _relative(frame.f_code.co_filename)
         if path:

@@ -1,11 +1,11 @@
-"""What may be shown because of how it looks: references, codes, numbers and moments, and keys that are identifiers.
+"""What may be shown because of how it looks: references, codes, numbers, moments, and keys that are identifiers.
 
-A detector knows what personal data looks like; this module knows what harmless values look like, and whatever has no
-such look is hidden. Letters alone are the hard part, because a name looks like a code: a word in one case is a code,
-unless it is a common name; a capitalised word must be one of `CODE_WORDS`.
+A detector knows what personal data looks like. This module knows what harmless values look like, and everything else is
+hidden. Words of letters alone are difficult, because a name looks like a code. A word in one case counts as a code,
+unless it is a common name. A capitalised word must be one of `CODE_WORDS`.
 
-To let another status such as `Endorsed` be seen, add its words to `CODE_WORDS`; to let numbers such as `AB 1234` with
-a prefix of yours be seen, add the prefix to `REFERENCE_PREFIXES`. Then run `flask --app wsgi events remask`.
+To show another status such as `Endorsed`, add its words to `CODE_WORDS`. To show numbers such as `AB 1234`, add their
+prefix to `REFERENCE_PREFIXES`. Then run `flask --app wsgi events remask`.
 """
 
 import re
@@ -59,7 +59,7 @@ NAME_WORDS = _words(
     zaharah zahid zainab zainal zaiton zakaria zaki zarina zulkifli zuraidah
     """
 )
-"""Common names, and the words that stand within names. A list can't be complete: it is the last of the checks."""
+"""Common names, and words that are part of names. No list is complete, so this is only the last of the checks."""
 REFERENCE_PREFIXES = _words(
     """
     acc act app bil chg clm cus doc due e err evt fee gl http id inv iso key log mr msg myr no nr ord pa pay pm po
@@ -67,7 +67,7 @@ REFERENCE_PREFIXES = _words(
     """
 )
 _MOST_WORDS = 8
-_SHORTEST_NAME_WITHIN = 4  # shorter ones occur within random letters and digits
+_SHORTEST_NAME_WITHIN = 4  # shorter names occur by chance in random letters and digits
 _LONGEST_WORD = 24
 _SHORTEST_RANDOM = 12
 _UUID = r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"
@@ -96,7 +96,7 @@ _FOREIGN_IDENTITY = re.compile(
     r"[1-9][0-9]{5}(?:(?:[04][1-9]|[1256][0-9]|[37][01])(?:0[1-9]|1[0-2])[0-9]{6}"
     r"|(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{4})"
 )
-"""The birth date stands in the middle: of Indonesia, whose women have 40 added to the day, and of China."""
+"""With the birth date in the middle: Indonesia's, where women have 40 added to the day, and China's."""
 _DATED = re.compile(r"20[1-3][0-9](?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{0,16}")
 _YEAR_AND_SERIAL = re.compile(r"20[0-9]{2}[-/][0-9]{1,9}")
 _VERSION = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,4}){1,2}")
@@ -119,22 +119,22 @@ def is_harmless(text: str) -> bool:
 
 
 def is_reference(text: str) -> bool:
-    """Whether the text looks like an ID, a reference number or a code, and like nothing personal or secret.
+    """Whether the text looks like an ID, a reference number or a code, and not like something personal or secret.
 
-    Such are UUIDs, ULIDs, `TXN-2026-000123`, `pay_8ZkQ2mN`, `payment.success`, `insufficient_funds`, MYR, v2.1.
+    Examples: UUIDs, ULIDs, `TXN-2026-000123`, `pay_8ZkQ2mN`, `payment.success`, `insufficient_funds`, MYR, v2.1.
     """
     if not 0 < len(text) <= LONGEST_REFERENCE or not text.isascii():
         return False
     serial = _SERIAL.fullmatch(text)
     if serial and _is_prefix(serial[1]):
-        return True  # the commonest, so it is looked at first
+        return True  # the most frequent form, so it is tried first
     if _GENERATED.fullmatch(text):
         return True
     return _is_code_of_words(text) if _WORDS.fullmatch(text) else _is_other_reference(text)
 
 
 def is_number(text: str) -> bool:
-    """Whether the text is an amount or a count: at most nine digits before the point, since accounts have more."""
+    """Whether the text is an amount or a count: at most nine digits before the point. Account numbers have more."""
     return bool(_NUMBER.fullmatch(text)) and not _AREA_AND_NUMBER.fullmatch(text)
 
 
@@ -153,7 +153,7 @@ def is_identifier_key(key: str) -> bool:
 
 @remembered
 def _is_prefix(word: str) -> bool:
-    """Whether the number behind this word is a serial number, and no plate or passport."""
+    """Whether the number after this word is a serial number, not a number plate or a passport."""
     return word.lower() in REFERENCE_PREFIXES
 
 
@@ -164,7 +164,7 @@ def _is_other_reference(text: str) -> bool:
 
 
 _is_code_of_words = remembered(_is_other_reference)
-"""Types, statuses, products and currencies are few."""
+"""The same, remembered: types, statuses, products and currencies are few."""
 
 
 def _is_code(text: str) -> bool:
@@ -176,7 +176,7 @@ def _is_code(text: str) -> bool:
 
 
 def _is_numeric_reference(text: str) -> bool:
-    """Ten to fourteen digits may be an account, more of them rarely; fewer may be a telephone."""
+    """Whether the digits are a reference. Ten to fourteen digits may be an account; fewer may be a telephone."""
     if _YEAR_AND_SERIAL.fullmatch(text) or _VERSION.fullmatch(text):
         return True
     if not text.isdigit() or _AREA_AND_NUMBER.fullmatch(text):
@@ -187,7 +187,7 @@ def _is_numeric_reference(text: str) -> bool:
 
 
 def _is_code_part(part: str) -> bool:
-    """A number, a word in one case, known words in any case, or letters and digits in which no name stands."""
+    """Whether it is a number, a word in one case, known words in any case, or letters and digits without a name."""
     if part.isdigit():
         return True
     if part.isalpha() and len(part) > _LONGEST_WORD and (part.islower() or part.isupper()):
@@ -198,7 +198,7 @@ def _is_code_part(part: str) -> bool:
 
 
 def _is_random(part: str) -> bool:
-    """Whether capitals, small letters and digits change as often as in a generated ID, and in no name."""
+    """Whether capitals, small letters and digits change as often as in a generated ID. In a name they don't."""
     inner = part.strip("0123456789")
     if len(inner) < _SHORTEST_RANDOM or inner.isalpha() or len(_RUNS.findall(inner)) * 5 < len(inner) * 2:
         return False
@@ -214,7 +214,7 @@ def _names_somebody(part: str) -> bool:
 
 
 def _is_capitalised(letters: str) -> bool:
-    """Whether these letters may be a name: capitalised words, of which one at least is no word of a code."""
+    """Whether these letters may be a name: capitalised words, and at least one of them is not a word of a code."""
     words = _CAPITALISED.findall(letters)
     proper = [word for word in words if word[0].isupper() and word[1:].islower() and len(word) > 2]
     if len(proper) * 2 < len(words):

@@ -1,8 +1,8 @@
-"""Finds values that must not be quoted inside a text, however they are cut, cased or separated there.
+"""Finds values in a text that the text must not quote, in any case, cut, or with any separators.
 
-Text and values are read as words: letters or digits in a row. A value is found where its words stand one after
-another, whatever stands between them, and so is each of its words that looks like a name or a number. The work grows
-with the length of the text plus that of the values: a value of many words is looked for in pieces of `MOST_WORDS`.
+Text and values are read as words: letters or digits in a row. A value is found where its words follow one another,
+whatever is between them. Each of its words that looks like a name or a number is found alone too. The work grows with
+the length of the text plus the length of the values: a value of many words is searched in pieces of `MOST_WORDS`.
 """
 
 import re
@@ -11,9 +11,9 @@ from typing import Any
 
 MOST_WORDS = 16
 SHORTEST_NAME, SHORTEST_NUMBER = 4, 5
-"""Of the words that are hidden alone. Shorter ones say too little."""
+"""The length from which a word is hidden alone. A shorter word says too little."""
 _UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
-"""Scripts that set no space between words: there each letter counts as a word."""
+"""Scripts without spaces between words. There, each letter counts as a word."""
 _WORD = re.compile(rf"\[[a-z -]{{1,20}}(?: [0-9]{{1,9}})?\]|[^\W\d_{_UNSPACED}]+|[0-9]+|[^\W_]")
 _END = ""
 
@@ -31,7 +31,7 @@ class HiddenValues:
                 self._add([word], word)
 
     def mask(self, text: str, shown: Callable[[str], str]) -> str:
-        """The text with `shown(value)` in the place of each value."""
+        """The text in which `shown(value)` replaces each value."""
         found = list(_WORD.finditer(text))
         words = [word[0].casefold() for word in found]
         pieces, done, place = list[str](), 0, 0

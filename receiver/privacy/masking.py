@@ -1,14 +1,15 @@
 """What people and logs may see of a payload (§9.3): known keys whose values look harmless, and nothing else.
 
-A value is shown under a key of `SAFE_KEYS` when grammar.py takes it for a code, a number, a moment or a reference, and
-no key above it names a party, such as `customer` or `card`. A key is shown when it looks like an identifier. Whatever
-else there is becomes its kind and length, such as `[text 12]`, or the kind that a detector found, such as `[nric]`.
+A value is shown when all of this is true: its key is in `SAFE_KEYS`; grammar.py takes the value for a code, a number, a
+moment or a reference; no key above it names a party, such as `customer` or `card`. A key is shown when it looks like an
+identifier. Everything else becomes its kind and length, such as `[text 12]`, or the kind that a detector found, such as
+`[nric]`.
 
-To let one more field be seen, add its key to `SAFE_KEYS`; to hide what stands below another party, add its word to
-`PARTIES`. After either, run `flask --app wsgi events remask`.
+To show one more field, add its key to `SAFE_KEYS`. To hide what is below another party, add its word to `PARTIES`. Then
+run `flask --app wsgi events remask`.
 
-What is too large to be looked at becomes `[unmaskable]` as a whole: a payload of more than `MOST_VALUES` fields and
-items, a text of more than `MOST_TEXT` characters. The event is processed like any other.
+A value that is too large becomes `[unmaskable]` as a whole: a payload of more than `MOST_VALUES` fields and items, or a
+text of more than `MOST_TEXT` characters. The event is processed like any other.
 """
 
 import re
@@ -49,7 +50,7 @@ MOST_DEPTH = 64
 MOST_VALUES = 10_000
 MOST_TEXT = 64 * 1024
 MOST_HIDDEN = 2_000
-"""So many hidden values are looked for in a text. When there are more, nothing of the text is shown."""
+"""How many hidden values are searched in a text. When there are more, nothing of the text is shown."""
 SHORTEST_HIDDEN_TEXT = 3
 SHORTEST_HIDDEN_NUMBER = 5
 _MOST_ROUNDS = 8
@@ -62,7 +63,7 @@ _SHORT_PARTY = re.compile(rf"(?<![a-z])(?:{'|'.join(word for word in PARTIES if 
 
 
 class _Key(NamedTuple):
-    """What there is to know of a key, whatever stands under it."""
+    """What is known of a key, whatever its value is."""
 
     name: str
     shown: str
@@ -71,24 +72,24 @@ class _Key(NamedTuple):
 
 
 class _TooMuch(Exception):
-    """A payload has more values than anybody looks at."""
+    """A payload has more than `MOST_VALUES` values."""
 
 
 class _Walk:
-    """What one payload has left to be looked at."""
+    """How many more values of one payload may be looked at."""
 
     def __init__(self) -> None:
         self._left = MOST_VALUES
 
     def enter(self, size: int) -> None:
-        """Count what an object or a list holds. Raises _TooMuch."""
+        """Count the values of an object or a list. Raises _TooMuch."""
         self._left -= size
         if self._left < 0:
             raise _TooMuch
 
 
 def mask_payload(payload: object, *, references: Collection[str] = ()) -> object:
-    """A JSON value that is safe to show; `references` are dotted paths of reference numbers, below a party too.
+    """A JSON value that is safe to show. `references` are dotted paths of reference numbers, also below a party.
 
     Never raises: on an error the whole value becomes `[unmaskable]`.
     """
@@ -101,9 +102,9 @@ def mask_payload(payload: object, *, references: Collection[str] = ()) -> object
 
 
 def mask_text(text: str, *, hidden: Collection[str] = ()) -> str:
-    """Free text with everything personal or secret in it replaced, and the `hidden` values too. Never raises.
+    """Free text in which everything personal or secret is replaced, and the `hidden` values too. Never raises.
 
-    What can't be stored or shown is escaped.
+    Characters that can't be stored or shown are escaped.
     """
     try:
         if len(text) > MOST_TEXT or len(hidden) > MOST_HIDDEN:
@@ -116,8 +117,8 @@ def mask_text(text: str, *, hidden: Collection[str] = ()) -> str:
 def hidden_values(payload: object) -> set[str]:
     """The texts, long numbers and keys of a payload that `mask_payload()` hides: an error message may not quote them.
 
-    Shorter ones say nothing about a person, and replacing them would make a message unreadable. At most one more than
-    `mask_text()` takes.
+    Short ones are left out. They say nothing about a person, and a message without them would be unreadable. The set
+    has at most one value more than `mask_text()` takes.
     """
     return set(islice(_hidden(payload, _key(""), is_below_party=False), MOST_HIDDEN + 1))
 
@@ -128,7 +129,7 @@ def shown_key(key: str) -> str:
 
 
 def masking_self_test() -> list[str]:
-    """The samples of kinds that the detectors miss, by kind; empty when all is well."""
+    """The kinds whose samples the detectors miss. Empty when all is well."""
     return [
         detector.kinds[0]
         for detector in DETECTORS
@@ -140,7 +141,7 @@ def masking_self_test() -> list[str]:
 def _mask(
     value: object, key: _Key, references: frozenset[str], depth: int, walk: _Walk, *, is_below_party: bool
 ) -> object:
-    """What stands under a key; `references` are paths from the object that holds the key."""
+    """The masked value of a key. `references` are paths from the object that holds the key."""
     if isinstance(value, dict):
         if depth > MOST_DEPTH:
             return UNMASKABLE
@@ -229,7 +230,7 @@ def _kind(value: object) -> str:
 
 
 def _kind_found(text: str) -> str:
-    """The kind that a detector found, if it found nothing else in the text; else the text's length."""
+    """The kind that a detector found, if the text is nothing else. Otherwise the length of the text."""
     found = _detect(escaped(text)) if len(text) <= LONGEST_REFERENCE else ""
     return found if found[:1] == "[" and _MASKED.fullmatch(found) else _kind(text)
 
@@ -244,7 +245,7 @@ def _without(text: str, hidden: Collection[str]) -> str:
 
 
 def _detect(text: str) -> str:
-    """Without what the detectors find, in the plain form of the text and in it as it is, until they find no more."""
+    """The text without what the detectors find in it and in its plain form. Repeated until they find no more."""
     for _ in range(_MOST_ROUNDS):
         before, read = text, plain(text)
         if read != text:
@@ -263,7 +264,7 @@ def _cleared(text: str) -> str:
 
 
 def _unused(key: str, taken: dict[str, object], numbers: dict[str, int]) -> str:
-    """Two keys that are masked to the same text must not lose an entry. `numbers` are the last ones given by kind."""
+    """A name for a masked key that no other key has, so that no entry is lost. `numbers` are the last ones, by kind."""
     masked = _MASKED_KEY.fullmatch(key)
     kind = masked[1] if masked else key
     number = numbers.get(kind, 1) + 1

@@ -1,4 +1,4 @@
-"""The plain form of a text, which detectors look at: what a person would read, in ASCII where that says the same.
+"""The plain form of a text, which detectors search: what a person would read, in ASCII if that says the same.
 
 A card number in Arabic digits, with soft hyphens or as `%34111…` is a card number. To add another disguise, extend
 `_same_as()` for single characters, or `_decoded()` for escape sequences. All of it is linear.
@@ -10,7 +10,7 @@ from html import unescape
 from urllib.parse import unquote
 
 _MOST_LAYERS = 4
-"""So often is a text decoded that was encoded again and again."""
+"""How many times a text is decoded that was encoded several times."""
 _PERCENT = re.compile(r"%(?:25)+(?=[0-9A-Fa-f]{2})")
 _AMPERSAND = re.compile(r"&(?:amp;)+")
 _ENTITY = re.compile(r"&(?:#0{0,8}[0-9]{1,7};?|#[xX]0{0,8}[0-9A-Fa-f]{1,6};?|[A-Za-z]{2,31};)")
@@ -19,7 +19,7 @@ _AT = re.compile(r"\s{0,3}[\[({<]\s{0,3}at\s{0,3}[\])}>]\s{0,3}", re.I)
 _DOT = re.compile(r"\s{0,3}[\[({<]\s{0,3}dot\s{0,3}[\])}>]\s{0,3}", re.I)
 _KEPT_CONTROLS = "\t\n\r"
 _INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0\u2800"
-"""Of no category that says so: fillers and the empty Braille cell."""
+"""Invisible characters whose Unicode category does not say so: fillers and the empty Braille cell."""
 _PHRASE = "\ufdfa"
 """One character that stands for eighteen."""
 _DASHES = "\u2212\u2043\u02d7\u30fc\u2796"
@@ -29,7 +29,7 @@ _COLONS = "\u2236\ua789\u02d0"
 
 
 def plain(text: str) -> str:
-    """The text with each digit, dash, space and dot in its ASCII form, decoded, and without what nobody can see."""
+    """The text, decoded, with each digit, dash, space and dot in its ASCII form, and without invisible characters."""
     for _ in range(_MOST_LAYERS):
         if _is_plain(text):
             break
@@ -40,7 +40,7 @@ def plain(text: str) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """A quick look: most texts are."""
+    """Whether the text is already plain. Most texts are, so this is quick."""
     return text.isascii() and text.isprintable() and not any(mark in text for mark in "%&\\([{<")
 
 
@@ -73,7 +73,7 @@ def _same_as(character: str) -> str:
 
 
 class _AsRead(dict[int, str]):
-    """What `str.translate()` asks, one code point at a time. It remembers those of the first plane only."""
+    """The table for `str.translate()`, filled one code point at a time. It remembers the first plane only."""
 
     def __missing__(self, code: int) -> str:
         found = _same_as(chr(code))

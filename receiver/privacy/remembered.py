@@ -1,6 +1,6 @@
-"""Remembers what was found out about a short text: the keys of payloads are the same again and again.
+"""Remembers a function's result for a short text: the keys of payloads are mostly the same.
 
-Only short ones, and only so many: whoever sends payloads must not fill our memory.
+It remembers short texts only, and a limited number of them: a sender must not fill our memory.
 """
 
 from collections.abc import Callable
@@ -13,12 +13,12 @@ MOST = 4096
 
 
 def remembered(find_out: Callable[[str], Found]) -> Callable[[str], Found]:
-    """The same function, which does its work once for each short text. When it knows too many, it forgets them all."""
+    """The same function, which works once for each short text. When it knows too many texts, it forgets them all."""
     return _Known(find_out).__getitem__
 
 
 class _Known(dict[str, Found]):
-    """A dictionary, since nothing in Python looks up faster."""
+    """A dictionary, because nothing in Python is faster to look up."""
 
     def __init__(self, find_out: Callable[[str], Found]) -> None:
         self._find_out = find_out

@@ -1,7 +1,7 @@
 """How payloads are encrypted at rest (§9.3): AES-256-GCM, bound to the row they belong to and to their key's ID.
 
-A sealed payload is: version (1 byte), key ID (8), nonce (12), ciphertext. Rotation: put a new key in front, run
-`flask events reseal`, then drop the old one.
+A sealed payload has four parts: version (1 byte), key ID (8), nonce (12), ciphertext. To rotate: put a new key in
+front, run `flask --app wsgi events reseal`, then remove the old key.
 
     SealingError
     ├── UnusableKey     a key of the setting that must not be used
@@ -28,7 +28,7 @@ _HEADER_LENGTH = len(_VERSION) + _KEY_ID_LENGTH + _NONCE_LENGTH
 
 
 class SealingError(Exception):
-    """The root of what can go wrong with sealing."""
+    """The root of all errors of sealing."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -45,19 +45,19 @@ class CannotUnseal(SealingError):
 
 @dataclass(frozen=True)
 class SealingKey:
-    """A key and the ID that is derived from it, so that nobody has to number keys."""
+    """A key, and the ID that is derived from it. So nobody has to number keys."""
 
     id: str
     secret: bytes = field(repr=False)
 
     @cached_property
     def cipher(self) -> AESGCM:
-        """What seals and unseals under this key."""
+        """The cipher of this key."""
         return AESGCM(self.secret)
 
     @cached_property
     def digest_key(self) -> bytes:
-        """A key of its own for digests, so that no two uses share one."""
+        """A separate key for digests, so that no two uses share one."""
         return hmac.digest(self.secret, b"senang body digest", "sha256")
 
 
@@ -70,7 +70,7 @@ def parse_keys(text: str) -> tuple[SealingKey, ...]:
 
 
 def seal(plaintext: bytes, *, row: UUID, keys: Sequence[SealingKey]) -> bytes:
-    """Encrypt under the newest key; the result opens for this row alone."""
+    """Encrypt with the newest key. The result opens for this row only."""
     key = keys[0]
     nonce = os.urandom(_NONCE_LENGTH)
     prefix = _VERSION + key.id.encode()
@@ -92,12 +92,12 @@ def unseal(sealed: bytes, *, row: UUID, keys: Sequence[SealingKey]) -> bytes:
 
 
 def body_digest(body: bytes, keys: Sequence[SealingKey]) -> str:
-    """A keyed digest, `keyid:hex`: a plain hash of a payload with an NRIC in it is guessed in seconds."""
+    """A keyed digest, `keyid:hex`. Without a key, a payload with an NRIC in it could be guessed in seconds."""
     return f"{keys[0].id}:{_digest(keys[0], body)}"
 
 
 def digest_matches(digest: str, body: bytes, keys: Sequence[SealingKey]) -> bool | None:
-    """Whether the digest is of this body; None when the key that made it is gone and nobody can tell."""
+    """Whether the digest is of this body. None if nobody can tell, because its key is gone."""
     key_id, _, expected = digest.partition(":")
     key = _find(keys, key_id)
     return None if key is None else hmac.compare_digest(expected.encode(), _digest(key, body).encode())
