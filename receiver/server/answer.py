@@ -1,7 +1,7 @@
-"""The answer to a request, as WSGI gives it: what of it may be sent, and how its end is told.
+"""The answer to a request, as WSGI gives it: which parts may be sent, and how the peer learns where it ends.
 
-A status or a header that could end a line too early is refused, by gunicorn's own patterns. The head and the first
-piece of the body are sent together.
+gunicorn's own patterns refuse a status or a header that could end a line too early. The head and the first piece of
+the body are sent together.
 """
 
 import time
@@ -34,7 +34,7 @@ class Answer:
         self._is_chunked = self._has_no_body = False
 
     def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], None]:
-        """WSGI's own. Raises ValueError for what is no header, and the error given if it comes too late."""
+        """WSGI's `start_response`. Raises ValueError for a broken header, and the given error if it comes too late."""
         if exc_info and self.has_begun:
             raise exc_info[1]
         self.status, self.headers = status, headers
@@ -55,7 +55,7 @@ class Answer:
         self._send(data)
 
     def finish(self) -> None:
-        """The body is complete. One that is shorter than announced can only be told by an end of the connection."""
+        """The body is complete. If it is shorter than announced, only the end of the connection can tell the peer."""
         self._begin()
         self._send(b"0\r\n\r\n" if self._is_chunked else b"")
         if self._left and not self._has_no_body:
@@ -87,7 +87,7 @@ class Answer:
 
 
 _KEPT = {False: b"Connection: keep-alive\r\n", True: b""}
-"""What tells HTTP/1.0 that the connection stays open; HTTP/1.1 takes it for granted."""
+"""The line that tells HTTP/1.0 that the connection stays open. HTTP/1.1 assumes it."""
 
 
 @lru_cache(64)
@@ -99,7 +99,7 @@ def _status_line(status: str) -> bytes:
 
 @lru_cache(512)
 def _line(name: str, value: str) -> bytes:
-    """Most are the same again and again."""
+    """A line of the head. Lines are remembered, because most of them repeat. Raises ValueError."""
     if not TOKEN_RE.fullmatch(name) or not HEADER_VALUE_RE.fullmatch(value):
         raise ValueError("no header")
     return f"{name}: {value}\r\n".encode("latin-1")

@@ -1,7 +1,7 @@
-"""One connection: read a request, let the application answer it, and so on, until one of both ends it.
+"""One connection: read a request, let the application answer it, and go on until one side ends the connection.
 
-request.py says what a request is, answer.py what may be sent. What can't be read as one
-request in one way only is answered 400, and the connection is closed.
+request.py says what a request is. answer.py says what may be sent. Bytes that are not a request, or that can be read in
+two ways, are answered 400, and the connection is closed.
 """
 
 import time
@@ -21,20 +21,20 @@ from receiver.server.peer import Peer
 from receiver.server.request import BrokenBody, Request
 
 FULL = 0.8
-"""The share of `worker_connections` from which on idle connections make room."""
+"""The share of `worker_connections` at which idle connections begin to be closed to make room."""
 Environ = dict[str, Any]
 log = structlog.get_logger()
 
 
 class Worker(Protocol):
-    """What a connection needs to know of the worker that serves it."""
+    """What a connection needs to know about the worker that serves it."""
 
     alive: bool
     keep_alive_seconds: float
     log: Any
 
     def count_request(self) -> None:
-        """A request is about to be answered."""
+        """Note that a request is about to be answered."""
 
 
 _peers: set[Peer] = set()
@@ -53,7 +53,7 @@ class Connection:
         self._address, self._app, self._environ = address, app, environ
 
     def serve(self) -> None:
-        """All requests of the connection. A peer that is gone, or too slow, is no error of ours."""
+        """Serve all requests of the connection. A peer that is gone or too slow is not an error of ours."""
         _peers.add(self._peer)
         try:
             with suppress(OSError, StopIteration):
@@ -101,7 +101,7 @@ class Connection:
                 result.close()
 
     def _give_up(self, error: Exception, answer: Answer) -> bool:
-        """The application could not answer."""
+        """Answer 500: the application could not answer."""
         if isinstance(error, BrokenBody):
             return self._refuse(error.__cause__ or error, answer)
         if isinstance(error, OSError):
@@ -110,7 +110,7 @@ class Connection:
         return self._end("500 Internal Server Error", answer)
 
     def _refuse(self, error: BaseException, answer: Answer | None = None) -> bool:
-        """What was sent is no request. A peer that is gone gets no answer."""
+        """Answer 400: what was sent is not a request. A peer that is gone gets no answer."""
         if isinstance(error, OSError):
             raise error
         refusals.note(type(error).__name__)
@@ -125,7 +125,7 @@ class Connection:
 
 
 def look_after_peers(most: int, *, stops: bool) -> None:
-    """End the connections of peers that are late, and of idle ones where room is needed: all, if the worker stops."""
+    """End the connections of late peers, and idle ones where room is needed. If the worker stops, end all idle ones."""
     now = time.monotonic()
     for peer in list(_peers):
         peer.drop_if_late(now)

@@ -1,7 +1,7 @@
 """A worker beside gunicorn's web workers, so that a lone web process is a whole receiver.
 
-gunicorn's master reaps every child, this one too, so its exit status may be lost; that it is gone is not. The
-worker stops by itself when the master is killed, because it watches its parent.
+gunicorn's master reaps every child, this one too. So its exit status may be lost, but we still see that it is gone.
+When the master is killed, the worker stops by itself: it watches its parent.
 """
 
 import os
@@ -28,19 +28,19 @@ class EmbeddedWorker:
         self._master = 0
 
     def start(self) -> None:
-        """Start the worker, and start it again whenever it has died."""
+        """Start the worker, and start it again each time it dies."""
         if self._master == os.getpid():
             return
         self._master = os.getpid()
         threading.Thread(target=self._keep, name="embedded-worker", daemon=True).start()
 
     def replace(self) -> None:
-        """End the worker; the next one has the new code and settings."""
+        """End the worker. The next one has the new code and settings."""
         if self._worker is not None and not _is_gone(self._worker):
             os.kill(self._worker, signal.SIGTERM)
 
     def stop(self) -> None:
-        """End the worker for good, within its own time to stop."""
+        """End the worker for good. It gets its own time to stop."""
         if self._master != os.getpid():
             return
         self._stopping.set()
@@ -65,8 +65,8 @@ class EmbeddedWorker:
 def _spawn(master: int) -> int:
     """Start the worker and return its process ID. It counts nothing for Prometheus.
 
-    Not by subprocess: its pipe to the new process would be inherited by a web worker that the master happens to
-    fork at the same moment, and this thread would wait for that pipe as long as the web worker lives.
+    It does not use subprocess, which opens a pipe to the new process. A web worker that the master forks at the same
+    moment would inherit the pipe, and this thread would wait for it as long as that web worker lives.
     """
     flask = [sys.executable, "-m", "flask", "--app", str(ROOT / "wsgi.py")]
     environment = {name: value for name, value in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"}

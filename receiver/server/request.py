@@ -1,8 +1,8 @@
-"""What counts as a request. gunicorn's parser reads it; this module says how strictly, and adds what it leaves open.
+"""What counts as a request. gunicorn's parser reads it. This module makes it strict, and adds rules that it lacks.
 
-What a router in front of us could read otherwise is refused, for it could smuggle a second request past that router
-(RFC 9112, 11.2). Everything that can be long has a bound. To refuse another thing, add it to `Request._check()`, and a
-case to tests/receiver/security/raw_requests.py.
+A request that a router in front of us could read in another way is refused: it could smuggle a second request past
+that router (RFC 9112, 11.2). Everything that can be long has a bound. To refuse something else, add it to
+`Request._check()`, and a case to tests/receiver/security/raw_requests.py.
 """
 
 import re
@@ -17,18 +17,18 @@ from receiver.server.peer import Peer
 
 MOST_HEAD_BYTES = 32 * 1024
 MOST_FRAMING_BYTES = 8 * 1024
-"""Of sizes, extensions and ends of lines around the chunks of one body: five bytes or more for each chunk."""
+"""The bound of sizes, extensions and line ends around the chunks of one body: at least five bytes for each chunk."""
 MOST_CHUNK_BYTES = 2**32
-"""Routers are known to cut a larger size."""
+"""The bound of one chunk. Some routers are known to cut a larger size."""
 MOST_LENGTH_DIGITS = 18
 SKIPPED_BYTES = 64 * 1024
-"""So much of a body that the application did not read is read away; for more the connection is closed."""
+"""How much of an unread body is read away. If more is left, the connection is closed."""
 
 RULES = SimpleNamespace(
     is_ssl=False,
     http_parser="python",
     proxy_protocol="off",
-    header_map="drop",  # a name with an underscore would pass for one with a dash
+    header_map="drop",  # WSGI can't tell a name with an underscore from one with a dash
     limit_request_line=8190,
     limit_request_fields=100,
     limit_request_field_size=8190,
@@ -38,7 +38,7 @@ RULES = SimpleNamespace(
     casefold_http_method=False,
     strip_header_spaces=False,
 )
-"""gunicorn's settings for its parser. Those of the command line don't count: none of them makes it stricter."""
+"""gunicorn's settings for its parser. Settings of the command line don't count: none of them makes it stricter."""
 
 _LENGTH = re.compile(rf"[0-9]{{1,{MOST_LENGTH_DIGITS}}}")
 _HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
@@ -67,17 +67,17 @@ class Request(message.Request):  # type: ignore[misc]  # gunicorn is not typed
         super().__init__(RULES, peer, None)
 
     def _peer_trusted_for_forwarded(self) -> tuple[dict[str, str], tuple[str, ...]]:
-        """What a proxy says of its client is for TRUSTED_PROXIES alone to decide."""
+        """Nothing: only TRUSTED_PROXIES decides whether to believe what a proxy says about its client."""
         return {}, ()
 
     def read_into(self, unreader: Peer, buf: bytearray, stop: bool = False) -> None:
-        """Read on in the head."""
+        """Read more of the head."""
         super().read_into(unreader, buf, stop)
         if len(buf) > MOST_HEAD_BYTES:
             raise errors.LimitRequestHeaders("too many header fields")
 
     def set_body_reader(self) -> None:
-        """The head is read: where does the body end?"""
+        """The head is read. Find out where the body ends."""
         self.fields = _fields(self.headers)
         self._check()
         is_chunked = "HTTP_TRANSFER_ENCODING" in self.fields
@@ -85,7 +85,7 @@ class Request(message.Request):  # type: ignore[misc]  # gunicorn is not typed
         self.body = Body(reader, self.unreader, is_expected=self._expected_100_continue)
 
     def environ(self, base: dict[str, Any], address: Any) -> dict[str, Any]:
-        """What WSGI calls the environment of this request."""
+        """The WSGI environment of this request."""
         environ = base | self.fields
         if isinstance(address, tuple):
             environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = str(address[0]), str(address[1])
@@ -98,7 +98,7 @@ class Request(message.Request):  # type: ignore[misc]  # gunicorn is not typed
         return environ
 
     def should_close(self) -> bool:
-        """Whether the peer asks for an end of the connection after this request."""
+        """Whether the peer wants the connection closed after this request."""
         options = self.fields.get("HTTP_CONNECTION")
         if options is None:
             return bool(self.version == (1, 0))
@@ -118,14 +118,14 @@ class Request(message.Request):  # type: ignore[misc]  # gunicorn is not typed
         self._check_host()
 
     def _length(self) -> int:
-        """Of the body. Several fields of this name are a list by now, which is no number."""
+        """The length of the body. Several fields of this name are a list here, which is not a number."""
         length = self.fields.get("CONTENT_LENGTH", "0")
         if not _LENGTH.fullmatch(length):
             raise errors.InvalidHeader("CONTENT-LENGTH")
         return int(length)
 
     def _check_host(self) -> None:
-        """Exactly one, which a whole address in the request line does not contradict (RFC 9112, 3.2)."""
+        """Check that there is exactly one Host. A whole address in the request line must agree (RFC 9112, 3.2)."""
         host = self.fields.get("HTTP_HOST")
         if host is None and self.version == (1, 0):
             host = ""
@@ -147,14 +147,14 @@ class Body(body.Body):  # type: ignore[misc]  # gunicorn is not typed
         self._is_expected = is_expected  # it is sent only when we ask for it
 
     def read(self, size: int | None = None) -> bytes:
-        """So many bytes, or all that are left. Most read a whole body at once, which takes no detour."""
+        """So many bytes, or all that are left. Mostly the whole body is read at once, which is the short way."""
         if size is not None and size == self.reader.left() and not self.buf.tell():
             return self._read_reader(size)
         read: bytes = super().read(size)
         return read
 
     def may_be_skipped(self) -> bool:
-        """Whether the next request can be found: nothing of this one is left, or little that is on its way."""
+        """Whether the next request can be reached: nothing of this body is left, or little that is already coming."""
         if self.failed:
             return False
         left: int | None = self.reader.left()
@@ -179,10 +179,10 @@ class Body(body.Body):  # type: ignore[misc]  # gunicorn is not typed
 
 
 class _Whole(body.LengthReader):  # type: ignore[misc]  # gunicorn is not typed
-    """A body of known length. One that ends before is broken."""
+    """A body of known length. If it ends too early, it is broken."""
 
     def left(self) -> int:
-        """How many bytes were not read."""
+        """How many bytes are not read yet."""
         return int(self.length)
 
     def read(self, size: int) -> bytes:
@@ -195,7 +195,7 @@ class _Whole(body.LengthReader):  # type: ignore[misc]  # gunicorn is not typed
 
 
 class _Chunks(body.ChunkedReader):  # type: ignore[misc]  # gunicorn is not typed
-    """A body in chunks, with a bound to what stands around them."""
+    """A body in chunks. What is around the chunks has a bound."""
 
     def __init__(self, request: Request, peer: Peer) -> None:
         super().__init__(request, peer)
@@ -203,11 +203,11 @@ class _Chunks(body.ChunkedReader):  # type: ignore[misc]  # gunicorn is not type
         self._peer, self._begun, self._promised = peer, peer.taken, 0
 
     def left(self) -> int | None:
-        """0 at the end; before it nobody knows."""
+        """0 at the end. None before: the number is unknown."""
         return 0 if self.parser is None and not self.buf.getvalue() else None
 
     def parse_chunk_size(self, unreader: Peer, data: bytes | None = None) -> tuple[int, bytes | None]:
-        """The size of the next chunk, and what was read behind it."""
+        """The size of the next chunk, and the bytes behind the size that were read with it."""
         self._peer.give_way()
         size, rest = super().parse_chunk_size(unreader, data)
         framing = self._peer.taken - len(rest or b"") - self._begun - self._promised

@@ -1,4 +1,4 @@
-"""Which ways of starting gunicorn serve the receiver. Any other one is refused with a sentence, never served half.
+"""Which ways to start gunicorn work. Any other way is refused with a sentence: the receiver never runs half.
 
 To refuse another one, add it to `mistake()`.
 """
@@ -17,19 +17,19 @@ from receiver.private_files import is_open_to_others
 
 WORKER_CLASS = "receiver.server.web_worker.WebWorker"
 GUNICORN_BOOT_ERROR = 3
-"""With this exit code of a worker gunicorn's master stops, instead of starting one worker after another."""
+"""The exit code of a worker at which gunicorn's master stops. With another code it starts worker after worker."""
 
 _is_configured = False
 
 
 def configured() -> None:
-    """gunicorn.conf.py was read. The processes that gunicorn forks know it too."""
+    """Note that gunicorn.conf.py was read. The processes that gunicorn forks know it too."""
     global _is_configured
     _is_configured = True
 
 
 def mistake(config: Any) -> str | None:
-    """What is wrong with the way in which gunicorn was started, in a sentence."""
+    """What is wrong with how gunicorn was started, in a sentence. None if nothing is."""
     if config.preload_app:
         return "--preload is not supported: gevent has to change Python before the receiver is loaded."
     if config.worker_class_str != WORKER_CLASS:
@@ -38,7 +38,7 @@ def mistake(config: Any) -> str | None:
 
 
 def database_mistake(settings: Settings) -> str | None:
-    """Why this database must not be used, in a sentence. One that does not answer may do so later."""
+    """Why this database must not be used, in a sentence. None if it may be used, or does not answer yet."""
     from receiver.store.environment import REFUSAL, environment_problem  # only `live` needs it before the start
 
     if settings.environment != "live":
@@ -54,14 +54,14 @@ def database_mistake(settings: Settings) -> str | None:
 
 
 def say_doubts(settings: Settings) -> None:
-    """What may well be a mistake in the settings, once for each start."""
+    """Log what is probably a mistake in the settings, once for each start."""
     for doubt in settings.doubts:
         setting, _, sentence = doubt.partition(": ")
         structlog.get_logger().warning("doubtful_setting", setting=setting, doubt=sentence)
 
 
 def say_open_files(files: Mapping[str, str | Path | None]) -> None:
-    """Which files of secrets everybody on this machine may read, by what each is called."""
+    """Log which files with secrets everybody on this machine may read."""
     for name, path in files.items():
         if path and is_open_to_others(Path(path)):
             structlog.get_logger().warning("readable_by_everybody", file=name, remedy="chmod 600")
@@ -74,7 +74,7 @@ def refuse(sentence: str, exit_code: int = EXIT_CONFIGURATION) -> None:
 
 
 def refuse_gunicorn_without_its_configuration() -> None:
-    """From another folder gunicorn does not find its file, and would serve with defaults and run no handler."""
+    """In another folder, gunicorn does not find its file. It would serve with its defaults and run no handler."""
     if "gunicorn.arbiter" in sys.modules and not _is_configured:
         refuse(
             "gunicorn did not read gunicorn.conf.py. Start it in the project's folder, or name the file with -c.",

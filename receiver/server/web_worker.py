@@ -1,9 +1,9 @@
 """gunicorn's gevent worker, which serves each connection with gunicorn's parser and our deadlines.
 
-A greenlet costs little, so a thousand connections wait for a slow peer as cheaply as one; but none may wait for ever:
-peer.py says how long. When few connections are left, the longest idle ones are closed.
+A greenlet costs little, so a thousand connections can wait for slow peers. But none may wait for ever: peer.py says how
+long. When few connections are left, the longest idle ones are closed.
 
-A worker that stops closes what is idle, and answers what is under way with `Connection: close`.
+A worker that stops closes idle connections, and answers running requests with `Connection: close`.
 """
 
 import gc
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 class Server(StreamServer):  # type: ignore[misc]  # gevent is not typed
-    """Hands connections to the worker; a TLS handshake has a deadline too."""
+    """Hands connections to the worker. A TLS handshake has a deadline too."""
 
     def __init__(
         self, listener: socket.socket, *, application: Any, environ: dict[str, Any], spawn: Pool, **given: Any
@@ -48,14 +48,14 @@ class Server(StreamServer):  # type: ignore[misc]  # gevent is not typed
         self._environ |= {"SERVER_NAME": name, "SERVER_PORT": str(port)}
 
     def wrap_socket_and_handle(self, connection: socket.socket, address: Any) -> Any:
-        """Shake hands, then handle. A peer that does not get through the handshake is no error of ours."""
+        """Shake hands, then handle the connection. A peer that fails the handshake is not an error of ours."""
         connection.settimeout(REQUEST_SECONDS)
         try:
             secured = self.wrap_socket(connection, **self.ssl_args)
         except OSError as error:
             log.info("tls_handshake_failed", reason=getattr(error, "reason", None) or type(error).__name__)
             return
-        secured.settimeout(None)  # it has the handshake's time limit, and may be idle for longer
+        secured.settimeout(None)  # the handshake's time limit is over: it may be idle for longer
         with closing(secured):
             self.handle(secured, address)
 
@@ -65,7 +65,7 @@ class Server(StreamServer):  # type: ignore[misc]  # gevent is not typed
 
 
 class WebWorker(GeventWorker):  # type: ignore[misc]
-    """What `worker_class` in gunicorn.conf.py names."""
+    """The class that `worker_class` in gunicorn.conf.py names."""
 
     server_class = Server
     alive: bool
@@ -73,23 +73,23 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
     _looking: gevent.Greenlet | None = None
 
     def patch(self) -> None:
-        """Let gevent change Python, and psycopg know of it.
+        """Let gevent patch Python, and tell psycopg about it.
 
-        psycopg looks when it is imported, which the master has done before, with the settings. Without a word it would
-        wait for PostgreSQL in C, and the whole process with it.
+        psycopg looks for gevent when it is imported. The master has imported it before, with the settings. If nobody
+        told it, it would wait for PostgreSQL in C, and the whole process would wait too.
         """
         super().patch()
         waiting.wait, waiting._ready = waiting.wait_poll, waiting._ready_poll
 
     def load_wsgi(self) -> None:
-        """Load the application, and let the garbage collector pass over what stays for good."""
+        """Load the application. The garbage collector then skips what stays for good."""
         super().load_wsgi()
         gc.collect()
         gc.freeze()
         gc.set_threshold(GARBAGE_THRESHOLD, 20, 100)
 
     def run(self) -> None:
-        """Serve, and look after the peers. What goes wrong in a greenlet is logged as everything else is."""
+        """Serve, and watch the peers. An error in a greenlet is logged like any other error."""
         self.keep_alive_seconds = self.cfg.keepalive
         Connection.worker = self
         gevent.get_hub().print_exception = _log_exception
@@ -97,14 +97,14 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
         super().run()
 
     def notify(self) -> None:
-        """Tell the master once a second that this process is well. It looks after us, and we after who looks."""
+        """Tell the master once a second that this process is well. If the watch over the peers has died, start it again."""
         if self._looking is not None and self._looking.dead:
             log.error("look_started_again")
             self._looking = self._look_on()
         super().notify()
 
     def count_request(self) -> None:
-        """After `max_requests` this worker stops, and the master starts another."""
+        """Stop after `max_requests`. The master then starts another worker."""
         self.nr += 1
         if self.nr >= self.max_requests and self.alive:
             self.alive = False
@@ -121,5 +121,5 @@ def _look(worker: WebWorker) -> bool:
 
 
 def _log_exception(_context: Any, kind: Any, error: Any, traceback: Any) -> None:
-    """gevent would print a bare traceback between the lines of JSON."""
+    """Log an error of a greenlet. gevent would print a plain traceback between the lines of JSON."""
     log.error("unexpected_error", exc_info=(kind, error, traceback))
