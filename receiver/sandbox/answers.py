@@ -1,6 +1,6 @@
-"""What became of deliveries, for people and for programs: one by one, and summed up by answer.
+"""The results of deliveries, for people and for programs: one by one, and summed up by answer.
 
-The words of an answer are a stranger's: `outcome()` makes them fit for one line of a terminal.
+The text of an answer comes from outside: `outcome()` makes it fit for one line of a terminal.
 """
 
 import json
@@ -19,7 +19,7 @@ LONGEST_OUTCOME = 40
 
 @dataclass(frozen=True)
 class Delivered:
-    """One delivery and its answer. Type and ID are `-` where the body doesn't tell."""
+    """One delivery and its answer. Type and ID are `-` if the body does not have them."""
 
     event_type: str
     event_id: str
@@ -30,7 +30,7 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Answers:
-    """All deliveries that were answered alike. Latencies are in milliseconds."""
+    """All deliveries with the same answer. Latencies are in milliseconds."""
 
     status: int
     outcome: str
@@ -51,7 +51,7 @@ def delivered(body: bytes, fields: Mapping[str, str], answer: Answer) -> Deliver
 
 
 def outcome(answer: Answer) -> str:
-    """The receiver's own word for what it did: `accepted`, `duplicate`, `Unauthorized`."""
+    """The word in the answer for what the receiver did: `accepted`, `duplicate`, `Unauthorized`."""
     if not answer.status:
         return answer.text
     document = _document(answer)

@@ -1,8 +1,8 @@
-"""A signed delivery as a command that a shell can run: exactly these bytes, with nothing but printf and curl.
+"""A signed delivery as a shell command that sends exactly these bytes, with printf and curl only.
 
-A body of plain text is an argument. Any other goes through the shell's own printf, which takes every byte as an
-octal number: a terminal can't show all bytes, an argument can't hold a zero or more than 128 KiB, and curl takes an
-argument that begins with @ for the name of a file.
+A body of plain text is an argument. Any other body goes through the shell's own printf, with every byte as an octal
+number. A terminal can't show all bytes, an argument can't hold a zero or more than 128 KiB, and curl reads an argument
+that begins with @ as the name of a file.
 """
 
 import shlex
@@ -13,11 +13,11 @@ from receiver.protocol.signatures import Signed
 LONGEST_ARGUMENT = 100_000
 _TEXT = frozenset((string.ascii_letters + string.digits + string.punctuation + " \n").encode())
 _PRINTF_TEXT = _TEXT - frozenset(b"'\\%-\n")
-"""What printf repeats as it is; a leading - would be an option."""
+"""What printf prints unchanged. A leading - would be an option."""
 
 
 def curl_command(url: str, signed: Signed) -> str:
-    """The command that sends this delivery, for sh and every shell like it."""
+    """The command that sends this delivery, for sh and similar shells."""
     headers = [part for name, value in signed.headers.items() for part in ("--header", f"{name}: {value}")]
     command = ["curl", "--include", "--globoff", *headers, url, "--data-binary"]
     if _is_argument(signed.body):

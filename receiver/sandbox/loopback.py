@@ -1,4 +1,4 @@
-"""Receivers on this machine: a free port for one, and requests to one, which no proxy of the environment may answer."""
+"""Receivers on this machine: a free port for one, and requests to one that don't go through a proxy."""
 
 import socket
 import urllib.request
@@ -9,9 +9,9 @@ HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 def held_port(until_closed: ExitStack) -> int:
-    """A port of 127.0.0.1 that the system gives to nobody else meanwhile; whoever is told its number may listen on it.
+    """A port of 127.0.0.1 that the system gives to no other process while the block runs.
 
-    A socket is bound to it and doesn't listen: with SO_REUSEADDR, which servers set, another may.
+    A socket is bound to it, but does not listen. A server that sets SO_REUSEADDR may listen on it.
     """
     place = until_closed.enter_context(socket.socket())
     place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -20,7 +20,7 @@ def held_port(until_closed: ExitStack) -> int:
 
 
 def opener_for(url: str, *handlers: urllib.request.BaseHandler | type) -> urllib.request.OpenerDirector:
-    """What sends a request to this address: directly if it is on this machine, else as the environment says."""
+    """The opener for this address: it goes directly to this machine, and elsewhere as the environment says."""
     proxies = [urllib.request.ProxyHandler({})] if urlsplit(url).hostname in HOSTS else []
     return urllib.request.build_opener(*proxies, *handlers)
 

@@ -1,4 +1,4 @@
-"""How fast deliveries go out: by a schedule, so that a slow answer delays no delivery but the next."""
+"""How fast deliveries go out: by a schedule, so that a slow answer delays only the next delivery."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +14,7 @@ def on_schedule(
     now: Callable[[], float] = time.monotonic,
     wait: Callable[[float], None] = time.sleep,
 ) -> Iterator[T]:
-    """The items, each at its time; as fast as they are taken without a rate, and after a delay until it is made up."""
+    """The items, each at its time. Without a rate, or after a delay, they come as fast as they are taken."""
     started = now()
     for number, item in enumerate(items):
         if per_second and (early := started + number / per_second - now()) > 0:

@@ -30,7 +30,7 @@ _STATUS = {
 
 
 def sample(event_type: str, *, fields: Mapping[str, str], now: datetime, **changes: Any) -> dict[str, Any]:
-    """A payload of this type, its fields where `fields` says. `changes` set envelope fields; None leaves one out."""
+    """A payload of this type. `fields` says where its fields are. `changes` set envelope fields; None omits one."""
     chance = random.Random()  # noqa: S311 - made-up data, nothing secret
     number = chance.randint(100000, 999999)
     envelope: dict[str, Any] = {
@@ -53,7 +53,7 @@ def sample(event_type: str, *, fields: Mapping[str, str], now: datetime, **chang
 
 
 def put(payload: dict[str, Any], path: str, value: Any) -> None:
-    """Set what stands at the dotted path. Raises ValueError where the path leads through something else."""
+    """Set the value at the dotted path. Raises ValueError if the path leads through something that is not an object."""
     *parents, last = path.split(".")
     for key in parents:
         payload = payload.setdefault(key, {})

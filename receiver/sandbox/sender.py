@@ -1,7 +1,7 @@
 """Signs and POSTs a payload the way Senang.io would. The tests and the `senang` commands share it.
 
-An answer is what the address itself said: a redirect is an answer like any other and is not followed, because a
-POST that was redirected arrives as a GET somewhere else, whose 200 says nothing about the delivery.
+An answer is what the address itself said. A redirect is an answer too and is not followed: a redirected POST arrives
+as a GET somewhere else, and the 200 from there says nothing about the delivery.
 """
 
 import json
@@ -27,7 +27,7 @@ Post = Callable[[str, bytes, Mapping[str, str]], "Answer"]
 
 @dataclass(frozen=True)
 class Answer:
-    """What the receiver said, and how long it took. Status 0 means that nobody answered."""
+    """What the receiver answered, and how long it took. Status 0 means that there was no answer."""
 
     status: int
     text: str
@@ -36,12 +36,12 @@ class Answer:
 
     @property
     def json(self) -> dict[str, Any]:
-        """The answer's document."""
+        """The JSON document of the answer."""
         return dict(json.loads(self.text))
 
     @property
     def accepted(self) -> bool:
-        """Whether the receiver took the delivery: any 2xx."""
+        """Whether the receiver accepted the delivery: any 2xx."""
         return 200 <= self.status < 300
 
 
@@ -65,7 +65,7 @@ def post_over_http(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         with _open(request) as response:
             text = response.read(MOST_ANSWER_BYTES).decode(errors="replace")
             return Answer(response.status, text, dict(response.headers), time.monotonic() - started)
-    except (OSError, HTTPException) as error:  # HTTPException: it went away in the middle of its answer
+    except (OSError, HTTPException) as error:  # HTTPException: the receiver went away in the middle of its answer
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
         name = type(cause if isinstance(cause, Exception) else error).__name__
         return Answer(0, f"no answer: {name}", {}, time.monotonic() - started)
@@ -73,7 +73,7 @@ def post_over_http(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_arguments: Any) -> None:
-        """None: there is no other request."""
+        """Follow no redirect."""
 
 
 @lru_cache
@@ -91,7 +91,7 @@ def _open(request: urllib.request.Request) -> Any:
 
 @dataclass(repr=False)
 class Sender:
-    """A sender with one secret, which it does not show."""
+    """A sender with one secret. Its repr hides the secret."""
 
     url: str
     scheme: SignatureScheme
@@ -100,12 +100,12 @@ class Sender:
     post: Post = post_over_http
 
     def deliver(self, payload: object) -> Answer:
-        """Sign the payload and send it once. Bytes are sent as they are."""
+        """Sign the payload and send it once. Bytes are sent unchanged."""
         signed = self.signed(payload if isinstance(payload, bytes) else json.dumps(payload).encode())
         return self.post(self.url, signed.body, signed.headers)
 
     def signed(self, body: bytes) -> Signed:
-        """What goes out: signed now, under a message ID of its own."""
+        """The signed delivery: signed now, with a message ID of its own."""
         signed = sign(
             body,
             scheme=self.scheme,

@@ -97,7 +97,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
         super().run()
 
     def notify(self) -> None:
-        """Tell the master once a second that this process is well. If the watch over the peers has died, start it again."""
+        """Tell the master once a second that this process is well. If the watch over peers has died, restart it."""
         if self._looking is not None and self._looking.dead:
             log.error("look_started_again")
             self._looking = self._look_on()

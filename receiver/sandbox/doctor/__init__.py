@@ -1,8 +1,8 @@
 """Finds out how a captured delivery is really signed, and what to write into the settings (§4.1).
 
-Senang.io publishes no header name, algorithm or JSON key, so one delivery is looked at instead. `diagnose()` is the
-whole examination: look for a signature, search the space of schemes, else prove a cause; then read the payload.
-The diagnosis never holds a secret.
+Senang.io publishes no header name, algorithm or JSON key, so the doctor examines one delivery. `diagnose()` has all
+steps: look for a signature; search all schemes; if none fits, prove a cause; then read the payload. The diagnosis
+never holds a secret.
 """
 
 import time
@@ -21,7 +21,7 @@ from receiver.sandbox.doctor.search import Find, search, settings_for
 from receiver.sandbox.doctor.space import MOST_PLACES, places
 
 MOST_NAMED = 12
-"""Of the places that looked like a signature."""
+"""How many of the places that looked like a signature are named."""
 TOLERANCE = timedelta(minutes=5)
 ASK = (
     "Ask Senang.io (customercare@senang.io): 1. Are our webhooks signed (§4.1 says may)? 2. In which header or field? "
@@ -31,7 +31,7 @@ ASK = (
 
 @dataclass
 class Diagnosis:
-    """What the doctor says. `verdict`: found, proven_cause, not_found or unsigned."""
+    """What the doctor found out. `verdict` is found, proven_cause, not_found or unsigned."""
 
     verdict: str
     summary: str
@@ -52,9 +52,9 @@ class Diagnosis:
 def diagnose(
     captured: Captured, secrets: Sequence[str], *, others: Sequence[str] = (), seconds: float = 20.0
 ) -> Diagnosis:
-    """Examine one delivery. `secrets` are ours, `others` those of another environment.
+    """Examine one delivery. `secrets` are ours; `others` are those of another environment.
 
-    A body of ordinary size takes a fraction of a second; for giant ones `seconds` is when to give up.
+    A body of ordinary size takes a fraction of a second. For a giant body, the search gives up after `seconds`.
     """
     until = time.monotonic() + seconds
     found = places(captured)
@@ -163,5 +163,5 @@ def _read_payload(captured: Captured, diagnosis: Diagnosis) -> None:
 
 
 def _quoted(value: str) -> str:
-    """As python-dotenv reads it back."""
+    """The value, quoted so that python-dotenv reads it back."""
     return value if value and all(letter.isalnum() or letter in "._-/:=,{}+@" for letter in value) else f"'{value}'"

@@ -1,7 +1,7 @@
-"""The doctor in a process of its own, for the page: a diagnosis can take seconds of work, and must be possible to stop.
+"""The doctor in a process of its own, for the page: a diagnosis can take seconds, and it must be possible to stop it.
 
 Standard input is JSON: the captured delivery as `Captured.to_json()` has it, the secrets, and the seconds that it may
-take. Secrets are in neither arguments nor environment, which others on the machine can read.
+take. The secrets are not in the arguments or the environment, which others on the machine can read.
 """
 
 import json

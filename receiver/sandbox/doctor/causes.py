@@ -1,7 +1,7 @@
-"""Why no scheme fits: the usual causes, in the order of how often they are it, and the ones that can be proven.
+"""Why no scheme fits: the usual causes, the most frequent first, and the causes that can be proven.
 
-A cause is proven when the signature comes out right once the suspected damage is undone. To add one: a function
-that yields what the secret or the body may have been, with a sentence that says what happened to it.
+A cause is proven when the signature is right after the suspected damage is undone. To add one, write a function that
+yields what the secret or the body may have been, with a sentence that says what happened to it.
 """
 
 import json
@@ -21,12 +21,12 @@ USUAL = (
     "The body was changed on its way: a proxy or framework parsed it and wrote it anew, or cut its last newline.",
     "The signature covers something that is not in the request, or is made with a key pair (Ed25519, RSA).",
 )
-REWRITTEN = "The body was parsed and written anew on its way to us: whatever stands before us must not touch it."
+REWRITTEN = "The body was parsed and written anew on its way to us: nothing in front of us may change it."
 
 
 @dataclass(frozen=True, repr=False)
 class Proof:
-    """A cause that was proven: with this delivery and this secret, the find is right."""
+    """A proven cause: with this delivery and this secret, the find is right."""
 
     sentence: str
     captured: Captured
@@ -35,7 +35,7 @@ class Proof:
 
 
 def prove(captured: Captured, secrets: Sequence[str], others: Sequence[str], *, until: float) -> Proof | None:
-    """The first cause under which the signature comes out right. `others` are secrets of other environments."""
+    """The first cause that makes the signature right. `others` are secrets of other environments."""
     for sentence, candidates in ((_OTHER, others), *_damaged_secrets(secrets)):
         if candidates and (find := search(captured, candidates, until=until, simple=candidates is not others).find):
             return Proof(sentence, captured, candidates[find.secret_index], find)
@@ -57,7 +57,7 @@ def _damaged_secrets(secrets: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     yield "SENANG_WEBHOOK_SECRETS has quotes around the secret.", _new([s.strip("\"'") for s in stripped], secrets)
     ends = ("\n", " ", "\r\n")
     yield (
-        "The sender signs with white space behind its secret: it has it wrong, or its secret ends so.",
+        "The sender signs with white space behind its secret. It has it wrong, or its secret really ends so.",
         [secret + end for secret in stripped for end in ends],
     )
 
@@ -88,7 +88,7 @@ def _original_bodies(body: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _serialisations(payload: dict[str, Any]) -> Iterator[bytes]:
-    """The customary ways to write the same object."""
+    """The usual ways to write the same object."""
     for sort_keys in (False, True):
         for ensure_ascii in (False, True):
             for options in ({"separators": (",", ":")}, {}, {"indent": 2}, {"indent": 4}):

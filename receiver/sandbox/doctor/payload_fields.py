@@ -40,7 +40,7 @@ _EVENT_ID = re.compile(r"(?i)(evt|event|ntf|wh|msg)[-_].+|[0-9a-f]{8}-[0-9a-f-]{
 
 @dataclass(frozen=True)
 class Guess:
-    """Where a field is likely to stand. `score` is only good for comparing."""
+    """A likely place of a field. `score` is only for comparing guesses."""
 
     field: str
     path: str
@@ -49,7 +49,7 @@ class Guess:
 
 
 def guess_fields(body: bytes) -> dict[str, Guess]:
-    """The likeliest place of each field that the body seems to have. Empty when the body is no JSON object."""
+    """The most likely place of each field that the body seems to have. Empty when the body is not a JSON object."""
     try:
         candidates = list(_values(parse_object(body)))
     except UnusablePayload:
@@ -63,13 +63,13 @@ def guess_fields(body: bytes) -> dict[str, Guess]:
 
 
 def fields_setting(guesses: Mapping[str, Guess]) -> str:
-    """SENANG_PAYLOAD_FIELDS for these guesses; empty when the defaults say the same."""
+    """The value of SENANG_PAYLOAD_FIELDS for these guesses. Empty when the defaults say the same."""
     pairs = (f"{g.field}={g.path}" for g in guesses.values() if g.path != DEFAULT_FIELDS[g.field])
     return ",".join(pairs)
 
 
 def still_unusable(body: bytes, guesses: Mapping[str, Guess]) -> dict[str, list[str]]:
-    """What `parse_event()` would still object to under these guesses, by field."""
+    """What `parse_event()` would still refuse under these guesses, by field."""
     mapping = dict(DEFAULT_FIELDS) | {guess.field: guess.path for guess in guesses.values()}
     try:
         parse_event(body, mapping)
@@ -79,7 +79,7 @@ def still_unusable(body: bytes, guesses: Mapping[str, Guess]) -> dict[str, list[
 
 
 def _values(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Everything that a setting can name by a dotted path: nothing in lists, no key with a dot, none unprintable."""
+    """Every value that a setting can name by a dotted path: not in a list, and no key with dots or unprintable text."""
     for key, item in value.items():
         if key.isprintable() and key and "." not in key:
             yield (*path, key), item
@@ -105,7 +105,7 @@ def _judge(field: str, path: tuple[str, ...], value: Any) -> Guess | None:
 
 
 def _shape(field: str, value: Any) -> str | None:
-    """What the value's form says for the field: a reason, nothing, or None when it can't be this field."""
+    """What the form of the value says: a reason for the field, an empty text, or None when it can't be this field."""
     if field == "data":
         return "it is an object" if isinstance(value, dict) else None
     if field == "timestamp":
@@ -121,7 +121,7 @@ def _shape(field: str, value: Any) -> str | None:
 
 def _is_moment(value: Any) -> bool:
     try:
-        return 1990 <= read_moment(value, UTC).year < 2150  # a small number is no moment
+        return 1990 <= read_moment(value, UTC).year < 2150  # a small number is not a moment
     except NoMoment:
         return False
 

@@ -1,6 +1,6 @@
 """Reads one delivery from a file: a raw HTTP request, or a curl command line.
 
-To read another form of capture, add a function that makes a `Captured` of it and try it in `read_capture()`.
+To read another form of capture, add a function that makes a `Captured` of it, and call it in `read_capture()`.
 """
 
 import re
@@ -14,7 +14,7 @@ _BODY_OPTIONS = ("-d", "--data", "--data-raw", "--data-binary", "--data-ascii", 
 
 
 class NotACapture(Exception):
-    """The text is no HTTP request and no curl command; the message says what is missing."""
+    """The text is neither an HTTP request nor a curl command. The message says what is missing."""
 
 
 def read_capture(text: bytes) -> Captured:
@@ -72,7 +72,7 @@ def _from_curl(words: list[str]) -> Captured:
 
 
 def _unescaped(text: str) -> str:
-    """Bash's `$'…'` as plain quoting, which shlex understands; and a backslash at a line's end joins lines."""
+    """The text for shlex: Bash's `$'…'` becomes plain quoting, and a backslash at the end of a line joins lines."""
     joined = re.sub(r"\\\r?\n", " ", text)
     return re.sub(r"\$'((?:[^'\\]|\\.)*)'", lambda match: shlex.quote(_ansi_c(match[1])), joined)
 

@@ -1,7 +1,7 @@
-"""Finds the scheme that makes a captured delivery's signature come out right, by trying the whole space.
+"""Finds the scheme under which the signature of a captured delivery is right, by trying all combinations.
 
-A find is only claimed when our own `verify()` accepts the original delivery under it and refuses it with a byte
-changed. Likely forms are tried first, and among equal finds the one that needs the fewest settings wins.
+A find counts only if our own `verify()` accepts the original delivery with it, and refuses the delivery with one byte
+changed. Likely forms are tried first. Among equal finds, the one that needs the fewest settings wins.
 """
 
 import hmac
@@ -31,10 +31,10 @@ from receiver.sandbox.doctor.space import (
 )
 
 EXTRAS = ((), ("stamp",), ("id", "stamp"), ("id",), ("url",), ("stamp", "url"), ("id", "url"), ("id", "stamp", "url"))
-"""What is signed beside the body."""
+"""The parts that may be signed beside the body."""
 SIMPLE = EXTRAS[:4]
 GENERAL = ("standard-webhooks", "hmac-sha256-hex")
-"""Presets to build upon. Another sender's is only named when it is met exactly, or nearly."""
+"""The presets to start from. The preset of another sender is named only when it fits exactly, or nearly."""
 
 
 _FOREVER = timedelta(days=36500)
@@ -54,7 +54,7 @@ class Find:
 
 @dataclass
 class Search:
-    """What was found, and how much was tried."""
+    """What was found, and how many combinations were tried."""
 
     find: Find | None = None
     tried: int = 0
@@ -74,9 +74,9 @@ class _Attempt:
 
 
 def search(captured: Captured, secrets: Sequence[str], *, until: float = math.inf, simple: bool = False) -> Search:
-    """Try every scheme of the space with every secret, or with `simple` those over the body's bytes, timestamp and ID.
+    """Try every scheme with every secret. With `simple`, try only schemes over the body's bytes, timestamp and ID.
 
-    Gives up when the monotonic clock says `until`. Secrets that nobody may use are tried like others.
+    Gives up when the monotonic clock says `until`. Secrets that `live` would refuse are tried too.
     """
     result = Search()
     usable = [(index, key) for index, secret in enumerate(secrets) for key in keys(secret)]
@@ -94,12 +94,12 @@ def search(captured: Captured, secrets: Sequence[str], *, until: float = math.in
 
 
 def settings_for(captured: Captured, find: Find, secret: str) -> dict[str, str]:
-    """The SENANG_SIGNATURE_* settings that say this scheme: the preset that needs the fewest, and those."""
+    """The SENANG_SIGNATURE_* settings of this scheme: the preset that needs the fewest overrides, and the overrides."""
     axes = [axis.name for axis in fields(SignatureScheme) if axis.name not in ("name", "minimum_key_bytes")]
     needed: dict[str, dict[str, str]] = {}
     for name, preset in SCHEMES.items():
         values = {axis: str(getattr(find.scheme, axis)) for axis in axes}
-        for axis in axes:  # whatever the preset says as well need not be said
+        for axis in axes:  # what the preset says already is left out
             fewer = {known: value for known, value in values.items() if known != axis}
             if _verified(captured, replace(preset, **fewer), secret):  # type: ignore[arg-type]  # every axis but one is text
                 values = fewer
@@ -115,9 +115,9 @@ def settings_for(captured: Captured, find: Find, secret: str) -> dict[str, str]:
 
 
 def _attempts(captured: Captured, *, simple: bool) -> Iterator[tuple[_Attempt, bytes]]:
-    """The body alone first, then with more parts: simple schemes are the likely ones.
+    """The body alone first, then with more parts: simple schemes are more likely.
 
-    Each is made when it is asked for, so that whoever asks can look at the time in between.
+    Each combination is made when the caller asks for it, so the caller can look at the time in between.
     """
     found = places(captured)
     for extra in SIMPLE if simple else EXTRAS:
@@ -136,7 +136,7 @@ def _with_parts(
     names = {"stamp": "{timestamp}", "id": "{id}", "url": "{url}"}
     for form in islice(payloads(captured.body, place), 1 if simple else None):
         if form.placeholder == "{fields}" and len(extra) > 1:
-            return  # so are all that follow
+            return  # all that follow are too long too
         for template in templates((*(names[part] for part in extra), form.placeholder), place.tag):
             before, _, after = template.partition(form.placeholder)
             for stamp in some_stamps:
@@ -154,7 +154,7 @@ def _filled(template: str, values: Mapping[str, str]) -> bytes:
 
 
 def _confirmed(captured: Captured, attempt: _Attempt, key: Key, secret_index: int, secret: str) -> Find | None:
-    """The find, when `verify()` agrees with it: it is stricter than arithmetic."""
+    """The find, if `verify()` confirms it: it checks more than the digest."""
     scheme = _scheme(attempt, key)
     verified = _verified(captured, scheme, secret)
     if verified is None or _verified(replace(captured, body=_changed(captured.body)), scheme, secret):
@@ -163,7 +163,7 @@ def _confirmed(captured: Captured, attempt: _Attempt, key: Key, secret_index: in
 
 
 def _verified(captured: Captured, scheme: SignatureScheme, secret: str) -> Verified | None:
-    """What `verify()` says of the delivery, its age left aside."""
+    """What `verify()` says about the delivery. Its age is ignored."""
     now = datetime.now(UTC)
     try:
         key = decode_secret(scheme.secret_encoding, secret.removeprefix(scheme.secret_prefix))
@@ -174,7 +174,7 @@ def _verified(captured: Captured, scheme: SignatureScheme, secret: str) -> Verif
 
 
 def _changed(body: bytes) -> bytes:
-    """The body with one byte of its middle changed, which no signature over it may survive."""
+    """The body with one byte in the middle changed. No signature over it may still be right."""
     middle = len(body) // 2
     return body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :] if body else b"x"
 

@@ -1,7 +1,7 @@
-"""The space of ways to sign a delivery: what could be the signature, the key, the timestamp, the ID, the content.
+"""All ways to sign a delivery: what could be the signature, the key, the timestamp, the ID, the content.
 
-Each function lists the candidates on one axis, likely ones first. To widen the search, add to one of them; what
-the search can find, `SignatureScheme` must be able to say.
+Each function lists the candidates on one axis, likely ones first. To widen the search, add to one of them.
+`SignatureScheme` must be able to express what the search can find.
 """
 
 import base64
@@ -25,7 +25,7 @@ VALUE_SEPARATORS = ("", "=", ":")
 FIELD_SEPARATORS = ("|", "&", ",", "", "\n", ";", ".")
 MOST_IDS = 12
 MOST_PLACES = 48
-"""A body can be full of values that look like a signature. The likely ones are tried."""
+"""How many values of a body are tried as its signature. A body can be full of values that look like one."""
 MOST_LEAVES = 20_000
 LONGEST_SIGNATURE = 2_000
 _SIGNATURE_NAME = re.compile(r"(?i)sig|hmac|digest|hash|mac|auth|checksum")
@@ -39,7 +39,7 @@ _ORDINARY = re.compile(
 
 @dataclass(frozen=True, repr=False)
 class Place:
-    """A text that could be the signature, and how it would be read."""
+    """A text that could be the signature, and how to read it."""
 
     header: str
     body_field: str
@@ -51,7 +51,7 @@ class Place:
 
     @property
     def algorithm(self) -> str:
-        """What makes digests of this length."""
+        """The algorithms whose digests have this length."""
         return _ALGORITHMS[len(self.digest)]
 
 
@@ -67,7 +67,7 @@ class Stamp:
 
 @dataclass(frozen=True, repr=False)
 class Key:
-    """One way to make key bytes of a secret."""
+    """One way to make the bytes of a key from a secret."""
 
     prefix: str
     encoding: str
@@ -76,7 +76,7 @@ class Key:
 
 @dataclass(frozen=True, repr=False)
 class Payload:
-    """What of the body is signed: its bytes, or its sorted fields."""
+    """Which part of the body is signed: its bytes, or its sorted fields."""
 
     placeholder: str
     value_separator: str
@@ -85,7 +85,7 @@ class Payload:
 
 
 def places(captured: Captured) -> list[Place]:
-    """What has the shape of a signature, in the headers first, then in the body; names that say so come first."""
+    """Every text with the shape of a signature: in headers first, then in the body. Telling names come first."""
     found = []
     for name, value in captured.headers:
         if name.lower() not in ("authorization", "cookie"):
@@ -96,7 +96,7 @@ def places(captured: Captured) -> list[Place]:
 
 
 def _texts(body: bytes) -> list[tuple[str, str]]:
-    """The texts of the body that are not too long for a signature, with their paths."""
+    """The texts of the body that are short enough to be a signature, with their paths."""
     try:
         inside = islice(leaves(parse_object(body)), MOST_LEAVES)
         return [(path, value) for path, value in inside if isinstance(value, str) and len(value) <= LONGEST_SIGNATURE]
@@ -105,7 +105,7 @@ def _texts(body: bytes) -> list[tuple[str, str]]:
 
 
 def stamps(captured: Captured, place: Place) -> list[Stamp]:
-    """Everything that has the shape of a timestamp: other headers, and entries beside the signature."""
+    """Every text with the shape of a timestamp: other headers, and entries beside the signature."""
     found = [
         Stamp(name, "", form, value)
         for name, value in captured.headers
@@ -119,7 +119,7 @@ def stamps(captured: Captured, place: Place) -> list[Stamp]:
 
 
 def message_ids(captured: Captured, place: Place) -> list[tuple[str, str]]:
-    """Headers that could be a message ID; those that say so come first."""
+    """Headers that could be a message ID. Telling names come first."""
     found = [
         (name, value)
         for name, value in captured.headers
@@ -151,7 +151,7 @@ def keys(secret: str) -> list[Key]:
 
 
 def payloads(body: bytes, place: Place) -> Iterator[Payload]:
-    """The body as it came, unless it holds its own signature; then its sorted fields."""
+    """The bytes of the body, unless it holds its own signature. Then its sorted fields."""
     if not place.body_field:
         yield Payload("{body}", "", "|", body)
     with suppress(UnusablePayload):
@@ -173,7 +173,7 @@ def _fields(body: bytes, without: str) -> SignedFields:
 
 
 def templates(parts: tuple[str, ...], tag: str) -> Iterator[str]:
-    """Every order of the parts with every joiner between them, then the same behind the signature's tag."""
+    """Every order of the parts with every text between them, then the same behind the signature's tag."""
     for order in permutations(parts):
         for joiner in JOINERS if len(parts) > 1 else ("",):
             yield joiner.join(order)
@@ -184,7 +184,7 @@ def templates(parts: tuple[str, ...], tag: str) -> Iterator[str]:
 
 
 def _readings(value: str) -> Iterator[tuple[str, str, str, str, bytes]]:
-    """Entry separator, tag, tag separator, encoding and digest of every way to read the text as a signature."""
+    """Every way to read the text as a signature: entry separator, tag, tag separator, encoding and digest."""
     if len(value) > LONGEST_SIGNATURE:
         return
     for separator in ("", ",", " ", ";"):
@@ -204,13 +204,13 @@ def _entries(value: str, separator: str) -> list[str]:
 
 
 def _customary_separator(tag: str, tag_separator: str) -> str:
-    """One entry doesn't show what would stand before a second one: take it from the preset that looks like this."""
+    """The entry separator of the preset that looks like this. One entry alone does not show a separator."""
     alike = (s for s in SCHEMES.values() if (s.tag, s.tag_separator) == (tag, tag_separator) and not s.timestamp_tag)
     return next((scheme.entry_separator for scheme in alike), "")
 
 
 def _digest(text: str) -> tuple[str, bytes] | None:
-    """The encoding and the digest, when the text has the length and the letters of one."""
+    """The encoding and the digest, if the text has the length and the letters of a digest."""
     if len(text) in (40, 64, 128) and re.fullmatch(r"[0-9a-f]+|[0-9A-F]+", text):
         return ("hex-upper" if text.upper() == text != text.lower() else "hex"), bytes.fromhex(text)
     if not re.fullmatch(r"[A-Za-z0-9+/_-]+={0,2}", text):
