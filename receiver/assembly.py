@@ -63,7 +63,6 @@ def partners_app(settings: Settings, clock: Clock | None = None) -> Flask:
 
 def app_of_the_environment() -> Flask:
     """The app of gunicorn and the flask command. Settings that don't allow a start end the process with 78."""
-    from receiver.cli.init import app_without_settings
     from receiver.config import ConfigurationError, load_settings
     from receiver.server.start import refuse_gunicorn_without_its_configuration
     from receiver.settings.env_file import load_env_file
@@ -73,4 +72,6 @@ def app_of_the_environment() -> Flask:
     try:
         return partners_app(load_settings())
     except ConfigurationError as error:
+        from receiver.cli.init import app_without_settings
+
         return app_without_settings(error)

@@ -7,7 +7,9 @@ partner's branch. What they write is formatted like the project, where ruff is i
 import subprocess
 import sys
 from importlib.util import find_spec
+from typing import cast
 
+import click
 from alembic.config import Config
 from alembic.script import write_hooks
 from flask import Flask
@@ -18,11 +20,12 @@ from receiver.database.columns import Base
 from receiver.store.schema import MIGRATIONS, locate, partners_versions
 
 
-def init_app(app: Flask, package: str) -> None:
+def init_app(app: Flask, package: str) -> click.Group:
     """Add the commands. The partner's migrations are those of this package."""
     migrate = Migrate(app, Base, directory=str(MIGRATIONS))
     migrate.configure(lambda config: _configured(config, package))
     db.context_settings["default_map"] = _defaults(package)
+    return cast(click.Group, db)
 
 
 def _configured(config: Config, package: str) -> Config:

@@ -8,7 +8,7 @@ import sys
 import click
 from flask import Flask
 
-from receiver.cli.doctor import doctor
+from receiver.cli.late import LateGroup, command_of
 from receiver.config import EXIT_CONFIGURATION, ConfigurationError
 from receiver.private_files import create_private
 from receiver.settings.env_file import ENV_FILE
@@ -37,7 +37,7 @@ def app_without_settings(error: ConfigurationError) -> Flask:
     """An app that has `init` and the doctor only. Anything else lists the mistakes and ends the process with 78."""
     app = Flask("receiver")
     app.cli.add_command(init)
-    app.cli.add_command(click.Group("senang", commands=[doctor]))
+    app.cli.add_command(LateGroup("senang", {"doctor": command_of("receiver.cli.doctor", "doctor")}))
     if not any(command in sys.argv[1:] for command in ("init", "doctor")):
         click.echo(str(error), err=True)
         raise SystemExit(EXIT_CONFIGURATION)

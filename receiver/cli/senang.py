@@ -1,11 +1,19 @@
 """`senang`: a Senang.io to test against. Each command has a file of its own."""
 
 from receiver.cli.context import Commands
-from receiver.cli.doctor import capture, doctor
-from receiver.cli.relay import relay
-from receiver.cli.scenarios import scenarios
-from receiver.cli.trigger import trigger
+from receiver.cli.late import LateGroup, command_of
 
-senang = Commands("senang", help="A Senang.io to test against.")
-for command in (trigger, scenarios, doctor, capture, relay):
-    senang.add_command(command)
+COMMANDS = {
+    "trigger": command_of("receiver.cli.trigger", "trigger"),
+    "scenarios": command_of("receiver.cli.scenarios", "scenarios"),
+    "doctor": command_of("receiver.cli.doctor", "doctor"),
+    "capture": command_of("receiver.cli.doctor", "capture"),
+    "relay": command_of("receiver.cli.relay", "relay"),
+}
+
+
+class _Senang(LateGroup, Commands):
+    """It loads a command when it is called, and tells a failure in one line."""
+
+
+senang = _Senang("senang", COMMANDS, help="A Senang.io to test against.")
