@@ -6,7 +6,7 @@ BENCH := .venv-bench
 PYTEST := env -u PYTHONPATH -u PYTHONHOME -u PYTEST_ADDOPTS PYTHONUTF8=1 $(BIN)/pytest
 FLASK := $(BIN)/flask --app wsgi
 
-.PHONY: run demo test test-browser chromium screenshots bench bench-pages lint soak audit recordings lock
+.PHONY: run demo test test-app test-browser chromium screenshots bench bench-pages lint soak audit recordings lock
 
 run: $(VENV)/ready .env          ## web and worker on SQLite, http://127.0.0.1:8000
 	$(FLASK) db upgrade
@@ -20,6 +20,9 @@ test: $(VENV)/ready-dev          ## style, types and every test, on SQLite and o
 	@$(BIN)/python -m tests.receiver.browser.chromium
 	@$(BIN)/python -m tests.receiver.browser.nginx
 	$(PYTEST) -n 2 -m "not soak"
+
+test-app: $(VENV)/ready-dev      ## your own tests alone, on SQLite: seconds
+	$(PYTEST) -p no:randomly -p no:xdist -m "not postgresql" tests/app
 
 test-browser: chromium           ## the pages in a real Chromium, which it brings where there is none
 	$(PYTEST) -n 2 tests/receiver/browser

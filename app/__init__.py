@@ -1,6 +1,15 @@
 """Yours: the receiver, and what is yours beside it. wsgi.py serves what `create_app()` returns.
 
-Handlers, models and templates are found by themselves, in this folder. What else Flask allows has its place below.
+The receiver finds these by itself: your handlers in `handlers/`, your tables in models.py, your templates in
+`templates/` and your files in `static/`.
+
+- A template with the name of one of the receiver's takes its place, on every page that uses it. It may begin with
+  `{% extends "receiver/base.html" %}` and change blocks: `title`, `head`, `links` (in the menu), `main`.
+- A file in `static/` is at `/own/…`: `url_for("partner.static", filename="logo.svg")`. Everybody may read it.
+
+Everything else that Flask allows has its place in `create_app()`. Your routes get what the receiver's get: HTTPS, the
+security headers, a request ID, error pages, and forms need `csrf_token()`. Your routes are open to everybody, unless
+you add a guard: `@viewer_required` or `@operator_required`, below `@blueprint.get(…)`.
 """
 
 from typing import Any
@@ -13,9 +22,10 @@ import receiver
 def create_app(**given: Any) -> Flask:
     """The receiver with your own parts. Tests give `settings` and `clock`."""
     app = receiver.create_app(**given)
-    app.config.update()  # your settings:  BANK_URL=os.environ["BANK_URL"]
-    # Your blueprints:        app.register_blueprint(portal.blueprint)
-    # Your commands:          app.cli.add_command(reconcile)
-    # Your request hooks:     app.before_request(check_address)
-    # Your error pages:       app.register_error_handler(BankDown, show_bank_is_down)
+    app.config.update()  # your settings, such as BANK_URL=os.environ.get("BANK_URL", "https://sandbox.bank.example")
+    # A wrong setting:     raise receiver.ConfigurationError(["BANK_URL: is not set."]) stops the start with a sentence.
+    # Your pages:          app.register_blueprint(customers.blueprint)
+    # Your commands:       app.cli.add_command(reconcile)
+    # Your request hooks:  app.before_request(note_address)
+    # Your error pages:    app.register_error_handler(BankIsDown, show_bank_is_down)
     return app

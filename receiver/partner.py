@@ -1,7 +1,8 @@
 """The pages of the partner's package: its templates, before ours, and its static files.
 
 A template of the partner's with the name of one of ours takes its place. It can extend ours as `receiver/<name>`.
-Static files are at `/own/…`: `url_for("partner.static", filename=…)`. Where a folder is missing, nothing changes.
+Static files are at `/own/…`: `url_for("partner.static", filename=…)`. Everybody may read them, as they may ours.
+A package without such folders changes nothing.
 """
 
 from flask import Blueprint, Flask
@@ -17,7 +18,4 @@ def init_app(app: Flask, package: str) -> None:
     folder = folder_of(package)
     ours = app.jinja_loader or FileSystemLoader([])
     app.jinja_loader = ChoiceLoader([FileSystemLoader(folder / "templates"), ours, PrefixLoader({"receiver": ours})])
-    if (folder / "static").is_dir():
-        app.register_blueprint(
-            Blueprint("partner", package, static_folder=folder / "static", static_url_path=STATIC_URL)
-        )
+    app.register_blueprint(Blueprint("partner", package, static_folder=folder / "static", static_url_path=STATIC_URL))

@@ -13,7 +13,7 @@ LEAST_SESSION_SECRET_LENGTH = 32
 OWN_PATHS = frozenset(
     {
         "webhooks", "healthz", "readyz", "metrics", "sign-in", "sign-out", "events", "replays", "subjects", "audit",
-        "support", "captures", "static",
+        "support", "captures", "static", "own",
     }
 )  # fmt: skip
 """What the paths of our routes begin with."""

@@ -64,6 +64,7 @@ ACCESS = {
     "captures.open_": "operator",
     "captures.close": "operator",
     "static": "public",
+    "partner.static": "public",
 }
 
 _CSP = (
