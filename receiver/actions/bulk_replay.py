@@ -22,7 +22,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from receiver.actions.replay import CannotReplay, replay_in
+from receiver.actions.replay import CannotReplay, Replayed, replay_in
 from receiver.database.causes import cause_of, is_lock_conflict, is_out_of_order
 from receiver.database.engine import reading, writing
 from receiver.privacy.masking import mask_text
@@ -50,7 +50,6 @@ LEFT_ALONE = {
     "refused": "the database refused it",
 }
 """Reason codes, and what a person reads."""
-_CODES = {"pending already": "pending", "replayed already": "replayed", "duplicate": "duplicate"}
 
 
 class Progress(StrEnum):
@@ -155,7 +154,7 @@ def _replay_one(session: Session, inbox: Inbox, job: BulkReplay, row: Row) -> st
             raise
         log.warning("replay_refused", inbox_id=row.id, error=cause_of(error))
         return "refused"
-    return _CODES.get(result)
+    return None if result is Replayed.DUE else result.name.lower()
 
 
 def _move(inbox: Inbox, number: int, origins: set[Progress], to: Progress, actor: str) -> bool:

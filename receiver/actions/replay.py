@@ -8,6 +8,7 @@ of a payload that can be read, is refused and stays as it is.
 """
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,7 +24,16 @@ from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import REPLAYABLE, State
 from receiver.store.models import StoredEvent
 from receiver.store.same_body import KEPT, NOBODY_CAN_TELL, says_the_same
-from receiver.store.wakeup import notify
+from receiver.store.transitions import make_due
+
+
+class Replayed(StrEnum):
+    """What came of a replay, in words for people. The name of each is its reason code, in small letters."""
+
+    DUE = "due again"
+    DUPLICATE = "duplicate"
+    PENDING = "pending already"
+    REPLAYED = "replayed already"
 
 
 class CannotReplay(Exception):
@@ -36,8 +46,8 @@ class CannotReplay(Exception):
 
 def replay(
     inbox: Inbox, inbox_id: int, *, actor: str, reason: str | None = None, unless_since: datetime | None = None
-) -> str:
-    """Make one event due again and say what happened: due again, duplicate, pending already or replayed already.
+) -> Replayed:
+    """Make one event due again and say what happened.
 
     An event that somebody replayed after `unless_since` is left alone: whoever asks had not seen that yet. Raises
     CannotReplay when its payload was erased, can't be unsealed, or does not parse.
@@ -48,19 +58,19 @@ def replay(
 
 def replay_in(
     session: Session, inbox: Inbox, inbox_id: int, *, actor: str, reason: str | None, unless_since: datetime | None
-) -> str:
+) -> Replayed:
     """`replay()` in a transaction that somebody else began."""
     row = session.get(StoredEvent, inbox_id, with_for_update=True)
     if row is None:
         raise CannotReplay("not_found", "there is no such event")
     if not (row.state in REPLAYABLE or is_put_off(row)):
-        return "pending already"
+        return Replayed.PENDING
     if unless_since and row.replayed_at and row.replayed_at > unless_since:
-        return "replayed already"
+        return Replayed.REPLAYED
     event, body = _opened(inbox, row)
-    result = _release(session, inbox, row, event, body) if row.state == State.QUARANTINED else "due again"
-    if result == "due again":
-        _make_due(session, inbox, inbox_id)
+    result = _release(session, inbox, row, event, body) if row.state == State.QUARANTINED else Replayed.DUE
+    if result is Replayed.DUE:
+        make_due(session, inbox, inbox_id, replayed_at=inbox.now())
     record(
         session, inbox, "replay", result, event_id=row.event_id or row.stated_event_id,
         event_type=row.event_type, actor=actor, detail=reason, inbox_id=inbox_id,
@@ -76,26 +86,7 @@ def is_put_off(row: StoredEvent) -> bool:
     return row.state == State.PENDING and row.last_error is not None and row.leased_by is None
 
 
-def _make_due(session: Session, inbox: Inbox, inbox_id: int) -> None:
-    session.execute(
-        sa.update(StoredEvent)
-        .where(StoredEvent.id == inbox_id)
-        .values(
-            state=State.PENDING,
-            attempts=0,
-            due_at=inbox.now(),
-            finished_at=None,
-            last_error=None,
-            failing_since=None,
-            lease_token=None,
-            lease_until=None,
-            replayed_at=inbox.now(),
-        )
-    )
-    notify(session)
-
-
-def _release(session: Session, inbox: Inbox, row: StoredEvent, event: Event, body: bytes) -> str:
+def _release(session: Session, inbox: Inbox, row: StoredEvent, event: Event, body: bytes) -> Replayed:
     """Give a quarantined body its event ID. Its twin may have arrived in the meantime: then it is a duplicate."""
     twin = session.execute(sa.select(*KEPT).where(StoredEvent.event_id == event.id)).one_or_none()
     if twin is None:
@@ -105,14 +96,14 @@ def _release(session: Session, inbox: Inbox, row: StoredEvent, event: Event, bod
             .where(StoredEvent.id == row.id)
             .values(**columns, quarantine_reason=None, parsed=True)
         )
-        return "due again"
+        return Replayed.DUE
     same = twin.body_digest == row.body_digest or says_the_same(session, inbox.settings, twin, body)
     if same is None:
         raise CannotReplay("unreadable", f"its event ID is taken, and {NOBODY_CAN_TELL}")
     if not same:
         raise CannotReplay("id_reused", "its event ID belongs to another body: the first one wins")
     session.execute(sa.delete(StoredEvent).where(StoredEvent.id == row.id))
-    return "duplicate"
+    return Replayed.DUPLICATE
 
 
 def _opened(inbox: Inbox, row: StoredEvent) -> tuple[Event, bytes]:

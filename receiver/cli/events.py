@@ -96,8 +96,8 @@ def replay(reference: str | None, state: str | None, failing: bool, event_type: 
     replayed, refused = 0, Counter[str]()
     for row in _chosen(inbox, reference, _filter(state, event_type, failing=failing)):
         try:
-            result = replays.replay(inbox, row.id, actor=ACTOR, reason=reason)
-            replayed += result == "due again"
+            result: str = replays.replay(inbox, row.id, actor=ACTOR, reason=reason)
+            replayed += result == replays.Replayed.DUE
         except replays.CannotReplay as error:
             result = str(error)
             refused[error.reason] += 1

@@ -27,7 +27,7 @@ from receiver.store.masked import masked_text
 from receiver.store.models import StoredEvent
 from receiver.store.same_body import KEPT, NOBODY_CAN_TELL, says_the_same
 from receiver.store.tally import Key
-from receiver.store.wakeup import notify
+from receiver.store.transitions import make_due
 
 Errors = dict[str, list[str]]
 MOST_COMPARED, LARGEST_COMPARED = 5, 64 * 1024
@@ -141,22 +141,14 @@ def _receive_again(session: Session, inbox: Inbox, event: Event, delivery: Deliv
 
 def _revive(session: Session, inbox: Inbox, event: Event, delivery: Delivery, known: Any) -> None:
     """Make a dead or unhandled event due again. The redelivered body serves where retention erased the first."""
-    session.execute(
-        sa.update(StoredEvent)
-        .where(StoredEvent.id == known.id)
-        .values(
-            state=State.PENDING,
-            attempts=0,
-            due_at=inbox.now(),
-            finished_at=None,
-            last_error=None,
-            failing_since=None,
-            revived_at=inbox.now(),
-            sealed_payload=_sealed(inbox, delivery.body, event.payload, known.seal_id),
-            sealing_key=inbox.settings.payload_keys[0].id,
-        )
+    make_due(
+        session,
+        inbox,
+        known.id,
+        revived_at=inbox.now(),
+        sealed_payload=_sealed(inbox, delivery.body, event.payload, known.seal_id),
+        sealing_key=inbox.settings.payload_keys[0].id,
     )
-    notify(session)
     record(
         session,
         inbox,

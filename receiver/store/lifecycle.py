@@ -13,7 +13,8 @@
 "Running" is not a state of its own: it is `pending` with a lease and its token. A worker that dies leaves
 nothing behind that somebody would have to clean up; its lease runs out, and the event is due again.
 
-To add a state: a name here, its transitions in `TRANSITIONS`, and a migration for the table's check.
+To add a state: a name here, its transitions in `TRANSITIONS`, and a migration for the table's check. Code that changes
+a state goes through `origins()` or `checked()` (receiver/store/transitions.py), so it can't go a way that is not here.
 """
 
 from datetime import timedelta
@@ -38,6 +39,23 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.UNHANDLED: frozenset({State.PENDING}),
     State.QUARANTINED: frozenset({State.PENDING}),
 }
+
+
+class NoSuchWay(Exception):
+    """A program wanted an event to go a way that `TRANSITIONS` does not name. It says which."""
+
+
+def origins(to: State) -> frozenset[State]:
+    """The states from which a way leads to this one."""
+    return frozenset(state for state, ways in TRANSITIONS.items() if to in ways)
+
+
+def checked(to: State, *, origin: State) -> State:
+    """The state `to`, where a way leads there from `origin`. Raises NoSuchWay."""
+    if to not in TRANSITIONS[origin]:
+        raise NoSuchWay(f"{origin} to {to}")
+    return to
+
 
 REPLAYABLE = frozenset(state for state in State if state is not State.PENDING)
 REVIVED_BY_REDELIVERY = frozenset({State.DEAD, State.UNHANDLED})

@@ -20,6 +20,7 @@ from receiver.store.audit import record
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import State, backoff
 from receiver.store.models import StoredEvent
+from receiver.store.transitions import moving
 from receiver.worker.workbench import Workbench
 
 LEASE_MARGIN_SECONDS = 15.0
@@ -211,9 +212,8 @@ def _failing(inbox: Inbox) -> dict[str, Any]:
 def _bury(session: Session, inbox: Inbox, which: sa.ColumnElement[bool]) -> None:
     """Events that took their worker with them in their last permitted attempt are dead."""
     rows = session.execute(
-        sa.update(StoredEvent)
+        moving(State.DEAD, finished_at=inbox.now(), last_error=WORKER_DIED, failing_since=None, **_RELEASED)
         .where(which)
-        .values(state=State.DEAD, finished_at=inbox.now(), last_error=WORKER_DIED, failing_since=None, **_RELEASED)
         .returning(StoredEvent.id, StoredEvent.event_id, StoredEvent.event_type),
         execution_options={"synchronize_session": False},
     ).all()

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from receiver.database.now import PLACEHOLDER, database_now_sql
 from receiver.store.inbox import Inbox
-from receiver.store.lifecycle import State
+from receiver.store.lifecycle import State, checked
 from receiver.worker.attempt import Outcome
 
 _AUDITED = {
@@ -73,7 +73,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "actor": f"attempt {lease.attempt}",
         "duration_ms": outcome.duration_ms,
         "detail": failure.error if failure else None,
-        "state": outcome.state,
+        "state": checked(outcome.state, origin=State.PENDING),
         "masked": opened.masked if opened else None,
         "retry_in": outcome.retry_in,
         "uncharged": int(not outcome.is_charged),
