@@ -29,7 +29,7 @@ except ConfigurationError as error:
     raise SystemExit(EXIT_CONFIGURATION) from None
 
 start.configured()
-configure_logging(settings.environment, settings.log_level, settings.showing)
+configure_logging(settings.environment, settings.log_level, settings.showing, settings.name)
 if not os.environ.get("DATABASE_URL", "").strip():
     structlog.get_logger().info("database_by_default", database=DEFAULT_DATABASE)
 start.say_doubts(settings)

@@ -35,7 +35,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
     from receiver.store.inbox import Inbox
 
     settings = settings or load_settings()
-    configure_logging(settings.environment, settings.log_level, settings.showing)
+    configure_logging(settings.environment, settings.log_level, settings.showing, settings.name)
     app = Flask("receiver", static_folder="web/static", template_folder="web/templates")
     app.config.update(
         SECRET_KEY=settings.secret_key,

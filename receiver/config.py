@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
 from typing import Any
 
-from marshmallow.validate import OneOf, Range
+from marshmallow.validate import Length, OneOf, Range
 from sqlalchemy.engine import make_url
 
 from receiver.database.engine import through_pooler
@@ -30,6 +30,7 @@ from receiver.settings.values import bearer_token, path_prefix, postgresql_url, 
 
 EXIT_CONFIGURATION = 78
 WEBHOOK_PATH = "/webhooks/senang"
+LONGEST_NAME = 60
 DEFAULT_DATABASE = "sqlite:///instance/receiver.db"
 AUDIT_HORIZON_DAYS = 365  # the database itself refuses to delete audit rows younger than this
 PLATFORMS = ("DYNO", "RENDER", "FLY_APP_NAME", "RAILWAY_ENVIRONMENT")
@@ -78,6 +79,7 @@ class Settings:
     payload_retention_days: int  # PAYLOAD_RETENTION_DAYS: then sealed payloads are erased
     masked_retention_days: int  # MASKED_RETENTION_DAYS: then masked payloads are erased
     audit_retention_days: int  # AUDIT_RETENTION_DAYS: then audit rows are deleted
+    name: str  # RECEIVER_NAME: what pages, the session's cookie and log lines call it; empty: "Senang.io receiver"
     partner_package: str  # PARTNER_PACKAGE: where handlers, models and templates are found
     port: int | None  # PORT: gunicorn listens on it at every address; without one, on 127.0.0.1:8000
     web_concurrency: int | None  # WEB_CONCURRENCY: gunicorn's web processes; see `web_processes`
@@ -144,6 +146,7 @@ def _read(env: Source, *, on_platform: bool) -> dict[str, Any]:
         "changing_fields": env.parsed(
             "SENANG_CHANGING_FIELDS", lambda text: changing_from(text, payload_fields or DEFAULT_FIELDS), ""
         ),
+        "name": env.str("RECEIVER_NAME", "", validate=Length(max=LONGEST_NAME)),
         "partner_package": env.parsed("PARTNER_PACKAGE", partner_package, "app"),
         "port": env.int("PORT", None, validate=Range(0, 65535)),
         "web_concurrency": env.int("WEB_CONCURRENCY", None, validate=Range(1, 256)),

@@ -23,20 +23,28 @@ from receiver.outlet import Outlet
 from receiver.privacy.errors import summary, trace
 from receiver.privacy.masking import mask_text
 
-_environment = ""  # of the process, on every line (§8.3)
+_badges = {"environment": ""}  # of the process, on every line (§8.3); `receiver` too, where it has a name of its own
+_badges_text = '"environment": ""'
 _showing: Callable[[str], str] = mask_text
 LOGGED = "senang.logged"
 """In the WSGI environment of a request that has a line of its own, so that the server writes no other."""
-OURS = frozenset({"request_id", "timestamp", "level", "environment"})
+OURS = frozenset({"request_id", "timestamp", "level", "environment", "receiver"})
 """Keys of values that are ours."""
 CHOSEN = frozenset({"event_id", "event_type"})
 """Keys of values that a sender chose."""
 
 
-def configure_logging(environment: str, level: str = "INFO", showing: Callable[[str], str] = mask_text) -> None:
-    """Send our own lines and the standard library's through one chain. `showing` is what people see of an event ID."""
-    global _environment, _showing
-    _environment, _showing = environment, showing
+def configure_logging(
+    environment: str, level: str = "INFO", showing: Callable[[str], str] = mask_text, name: str = ""
+) -> None:
+    """Send our own lines and the standard library's through one chain.
+
+    `showing` is what people see of an event ID. `name` is the receiver's, if it has one of its own.
+    """
+    global _badges, _badges_text, _showing
+    _badges = {"environment": environment} | ({"receiver": name} if name else {})
+    _badges_text = _encode(_badges)[1:-1]
+    _showing = showing
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -93,7 +101,7 @@ def _write(event: str, level: int, event_id: str | None, event_type: str | None,
     _printer.write(
         f'{{"event": "{event}", "level": "{_LEVELS[level]}", "event_id": {_text(shown_id)},'
         f' "event_type": {_text(shown_type)}, "processing_result": {_text(result)}, {more},'
-        f' "timestamp": "{datetime.now(UTC).isoformat()}", "environment": "{_environment}"}}'
+        f' "timestamp": "{datetime.now(UTC).isoformat()}", {_badges_text}}}'
     )
 
 
@@ -125,8 +133,8 @@ class _Printer:
     debug = info = warning = error = critical = write
 
     def _say_what_was_dropped(self) -> None:
-        line = {"event": "log_lines_dropped", "level": "warning", "lines": self._dropped, "environment": _environment}
-        if self._outlet.write(f"{_encode(line)}\n"):
+        line = {"event": "log_lines_dropped", "level": "warning", "lines": self._dropped}
+        if self._outlet.write(f"{_encode(line | _badges)}\n"):
             self._dropped = 0
 
 
@@ -150,7 +158,7 @@ class _Rendered:
 
 def _unwritable(error: Exception) -> str:
     line = {"event": "unwritable_log_line", "level": "error", "error": type(error).__name__}
-    return _encode(line | {"environment": _environment})
+    return _encode(line | _badges)
 
 
 class _Stdout(logging.Handler):
@@ -176,7 +184,7 @@ def _json(line: EventDict, **_options: Any) -> str:
 
 
 def _badge(_logger: WrappedLogger, _name: str, line: EventDict) -> EventDict:
-    line["environment"] = _environment
+    line.update(_badges)
     return line
 
 

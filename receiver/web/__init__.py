@@ -3,7 +3,7 @@
 To add a route: register it here and say in `ACCESS` who may use it; a test fails until both are done.
 """
 
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from flask import Flask, Request, Response, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
@@ -98,6 +98,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     if settings.require_https:
         app.before_request(problems.refuse_plain_http)
     forms.init_app(app)
+    if settings.name:  # a browser that knows two receivers on one host must not mistake one session for the other
+        app.config["SESSION_COOKIE_NAME"] = f"session-{quote(settings.name, safe='')}"
     app.session_interface = _PageSessions(always_secure=settings.require_https)
     page = Secure(csp=_CSP, referrer=ReferrerPolicy().same_origin(), xfo=XFrameOptions().deny())
     every = [("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store")]

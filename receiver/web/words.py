@@ -10,6 +10,7 @@ from receiver.present import present_inbox
 from receiver.protocol.moments import written
 from receiver.store.lifecycle import State
 
+NAME = "Senang.io receiver"
 ICONS = {
     State.PENDING: "◷",
     State.PROCESSED: "✓",
@@ -44,7 +45,7 @@ def without(parameters: Mapping[str, object], name: str) -> dict[str, object]:
 
 
 def init_app(app: Flask) -> None:
-    """Give the templates their filters, and the badge of the environment (§8.3)."""
+    """Give the templates their filters, the receiver's name, and the badge of the environment (§8.3)."""
     app.jinja_env.tests |= {
         "moment": lambda value: isinstance(value, datetime) and value.tzinfo is not None,
         "several": lambda value: isinstance(value, list | tuple | set | frozenset),
@@ -59,8 +60,9 @@ def init_app(app: Flask) -> None:
     }
 
     @app.context_processor
-    def badge() -> dict[str, str]:
-        return {"environment": present_inbox().settings.environment}
+    def badges() -> dict[str, str]:
+        settings = present_inbox().settings
+        return {"environment": settings.environment, "receiver_name": settings.name or NAME}
 
 
 def _amount(length: timedelta) -> str:
