@@ -5,6 +5,7 @@ revision is the partner's, and compares the partner's tables alone. Whoever deve
 `-x branch=receiver` to `db migrate`, with `--head receiver@head --version-path receiver/migrations/versions`.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,7 @@ from receiver.database.columns import Base, ReceiverBase
 from receiver.store.schema import VERSION_TABLE
 
 MIGRATION_LOCK = 0x5E4A47
+PAUSE_SECONDS = 0.2
 IS_OURS = context.get_x_argument(as_dictionary=True).get("branch") == "receiver"
 COMMON_TYPES = {kind for kind in vars(sa.types).values() if isinstance(kind, type)}
 METADATA = (ReceiverBase if IS_OURS else Base).metadata
@@ -58,9 +60,23 @@ def refuse_foreign_tables(connection: Connection) -> None:
 
 
 def wait_for_ever(connection: Connection) -> None:
-    """A migration may take as long as it takes."""
+    """A migration may take as long as it takes, and the lock is held for as long."""
     connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
     connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+
+
+def take_lock(guard: Connection) -> None:
+    """Wait for the lock without a snapshot, and hold it without one.
+
+    `CREATE INDEX CONCURRENTLY` waits until no other transaction has a snapshot that is older. A query that waits has
+    one, so the lock is asked for again and again. PostgreSQL keeps the last result of a transaction open, with its
+    snapshot, until the next statement.
+    """
+    while not guard.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(MIGRATION_LOCK))):
+        guard.rollback()
+        time.sleep(PAUSE_SECONDS)
+    guard.exec_driver_sql("SET LOCAL lock_timeout = 0")
 
 
 @contextmanager
@@ -73,7 +89,7 @@ def turn_on_postgresql(engine: Engine) -> Iterator[Connection]:
     with engine.connect() as guard, engine.connect() as connection:
         sa.event.listen(guard, "begin", wait_for_ever)
         sa.event.listen(connection, "begin", wait_for_ever)
-        guard.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+        take_lock(guard)
         try:
             refuse_foreign_tables(connection)
             connection.rollback()
