@@ -1,7 +1,7 @@
 """Yours: the receiver, and what is yours beside it. wsgi.py serves what `create_app()` returns.
 
 The receiver finds these by itself: your handlers in `handlers/`, your tables in models.py, your templates in
-`templates/` and your files in `static/`.
+`templates/`, your files in `static/`, and in samples.py what sample events of yours hold (receiver/sandbox/samples.py).
 
 - A template with the name of one of the receiver's takes its place, on every page that uses it. It may begin with
   `{% extends "receiver/base.html" %}` and change blocks: `title`, `head`, `links` (in the menu), `main`.

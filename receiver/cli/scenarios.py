@@ -19,7 +19,7 @@ from receiver.cli.context import as_json
 from receiver.cli.throwaway import throwaway
 from receiver.cli.throwaway_database import FROM_WHEEL
 from receiver.present import present_inbox
-from receiver.sandbox.samples import TYPES, sample
+from receiver.sandbox.samples import TYPES, own_samples, sample
 from receiver.sandbox.scenarios import Result, Verdict, chosen, judge
 from receiver.sandbox.scenarios.target import Target
 from receiver.sandbox.sender import Sender
@@ -130,4 +130,5 @@ def _target(inbox: Inbox, url: str | None, postgres: str | None, report: Report)
         fields=settings.payload_fields,
         tolerance=settings.timestamp_tolerance,
         largest_body=settings.max_body_bytes,
+        samples=own_samples(settings.partner_package),
     )

@@ -30,6 +30,7 @@ from receiver.database.url import ROOT
 from receiver.queries.audit_trail import find_event
 from receiver.registry import Describer, describers_of
 from receiver.sandbox.loopback import held_port, is_ready
+from receiver.sandbox.samples import own_samples
 from receiver.sandbox.scenarios.target import Seen, Target
 from receiver.sandbox.sender import Sender
 from receiver.store.inbox import Inbox
@@ -177,6 +178,7 @@ def _copy(partners: Settings, database_url: str, port: int, log: Path) -> Throwa
         tolerance=settings.timestamp_tolerance,
         largest_body=settings.max_body_bytes,
         ordinary="sandbox.ordinary",
+        samples=own_samples(settings.partner_package),
         patience=settings.handler_timeout + 60,  # longer than the lease of a worker that was killed
         inbox=Inbox(make_engine(settings.database_url), settings, clock),
         environment=environment,

@@ -27,7 +27,7 @@ from receiver.protocol.schemes import SCHEMES
 from receiver.sandbox.answers import Delivered, delivered, summed_up
 from receiver.sandbox.curl import curl_command
 from receiver.sandbox.pace import on_schedule
-from receiver.sandbox.samples import TYPES, put, sample
+from receiver.sandbox.samples import Samples, own_samples, put, sample, types_of
 from receiver.sandbox.sender import Sender
 from receiver.store.inbox import Inbox
 
@@ -127,12 +127,13 @@ def _makers(
     if raw is not None:
         content = raw.read()
         return [lambda: content]
-    names = TYPES if event_type == "all" else (event_type or "",)
-    return [partial(_body, inbox, name, assigned) for name in names]
+    own = own_samples(inbox.settings.partner_package)
+    names = types_of(own) if event_type == "all" else (event_type or "",)
+    return [partial(_body, inbox, name, own, assigned) for name in names]
 
 
-def _body(inbox: Inbox, event_type: str, assigned: Sequence[Assigned]) -> bytes:
-    payload = sample(event_type, fields=inbox.settings.payload_fields, now=inbox.clock.now())
+def _body(inbox: Inbox, event_type: str, own: Samples, assigned: Sequence[Assigned]) -> bytes:
+    payload = sample(event_type, fields=inbox.settings.payload_fields, now=inbox.clock.now(), own=own)
     for path, value in assigned:
         try:
             put(payload, path, value)

@@ -1,10 +1,26 @@
-"""Realistic events. Every name, NRIC, card and amount is made up (§8.3)."""
+"""Realistic events. Every name, NRIC, card and amount is made up (§8.3).
+
+A partner whose handlers need more than that has a module `samples` in the package that PARTNER_PACKAGE names:
+
+    SAMPLES = {"payment.success": {"status": "captured", "data": {"amount": "99.50", "order": "A-1"}}}
+
+For each event type it says which fields of the envelope are to be set, and to what. A type may be of the partner's own.
+"""
 
 import random
 from collections.abc import Mapping
 from datetime import datetime
+from importlib import import_module
+from importlib.util import find_spec
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
+
+from receiver.protocol.envelope import DEFAULT_FIELDS
+
+Samples = Mapping[str, Mapping[str, Any]]
+"""For an event type, the fields of the envelope that a sample of it has."""
+NONE: Samples = MappingProxyType({})
 
 TYPES = (
     "payment.success",
@@ -29,8 +45,33 @@ _STATUS = {
 }
 
 
-def sample(event_type: str, *, fields: Mapping[str, str], now: datetime, **changes: Any) -> dict[str, Any]:
-    """A payload of this type. `fields` says where its fields are. `changes` set envelope fields; None omits one."""
+class UnusableSamples(Exception):
+    """What the partner's samples say can't be sent. The message names the type and the field."""
+
+
+def own_samples(package: str) -> Samples:
+    """The samples of the partner's package, if it has any. Raises UnusableSamples."""
+    if find_spec(f"{package}.samples") is None:
+        return NONE
+    own: Samples = import_module(f"{package}.samples").SAMPLES
+    for event_type, chosen in own.items():
+        if unknown := sorted(chosen.keys() - DEFAULT_FIELDS.keys()):
+            raise UnusableSamples(f"{package}.samples: {event_type} sets {unknown[0]}, which is no field of an event.")
+    return own
+
+
+def types_of(own: Samples) -> tuple[str, ...]:
+    """The published types, then those that only the partner has samples of."""
+    return (*TYPES, *(event_type for event_type in own if event_type not in TYPES))
+
+
+def sample(
+    event_type: str, *, fields: Mapping[str, str], now: datetime, own: Samples = NONE, **changes: Any
+) -> dict[str, Any]:
+    """A payload of this type, as the partner's `own` samples want it. `fields` says where its fields are.
+
+    `changes` set envelope fields; None omits one.
+    """
     chance = random.Random()  # noqa: S311 - made-up data, nothing secret
     number = chance.randint(100000, 999999)
     envelope: dict[str, Any] = {
@@ -44,7 +85,7 @@ def sample(event_type: str, *, fields: Mapping[str, str], now: datetime, **chang
     }
     if event_type.startswith("claim."):
         envelope["claim_id"] = f"CLM-{number}"
-    envelope |= changes
+    envelope |= {**own.get(event_type, {}), **changes}
     payload: dict[str, Any] = {"sandbox": True}
     for name in sorted(envelope, key=lambda name: fields[name].count(".")):  # or `data` would replace `data.id`
         if envelope[name] is not None:

@@ -45,7 +45,7 @@ from receiver.clock import Clock
 from receiver.config import load_settings
 from receiver.database.engine import reading, writing
 from receiver.ingest.storing import storing
-from receiver.sandbox.samples import sample
+from receiver.sandbox.samples import own_samples, sample
 from receiver.sandbox.sender import Answer, Sender
 from receiver.store.inbox import Inbox
 from receiver.store.models import StoredEvent, User
@@ -181,9 +181,11 @@ def sender(app: Flask, inbox: Inbox) -> Sender:
 @pytest.fixture
 def payload(inbox: Inbox) -> Callable[..., dict[str, Any]]:
     """A realistic payload of a type, with envelope fields changed at will."""
+    settings = inbox.settings
+    own = own_samples(settings.partner_package)
 
     def make(event_type: str = "payment.success", **changes: Any) -> dict[str, Any]:
-        return sample(event_type, fields=inbox.settings.payload_fields, now=inbox.clock.now(), **changes)
+        return sample(event_type, fields=settings.payload_fields, now=inbox.clock.now(), own=own, **changes)
 
     return make
 

@@ -1,11 +1,13 @@
 """What a fork may add has one place each, which app/__init__.py names. A small package uses all of them here."""
 
+import json
 import sys
 
 import pytest
 
 from receiver import ConfigurationError
 from receiver.registry import handler_for
+from receiver.sandbox.samples import UnusableSamples, own_samples
 from tests.receiver.processes import Receiver
 
 PACKAGE = "acme_receiver"
@@ -68,6 +70,12 @@ FILES = {
         def broken():
             raise BankIsDown
     """,
+    "samples.py": """
+        SAMPLES = {
+            "acme.opened": {"data": {"office": "Penang"}, "policy_id": None},
+            "payment.success": {"status": "captured"},
+        }
+    """,
     "handlers/__init__.py": "",
     "handlers/offices/__init__.py": "",
     "handlers/offices/penang.py": """
@@ -75,7 +83,7 @@ FILES = {
 
         @handles("acme.opened")
         def opened(event: Event, session: Session) -> None:
-            pass
+            assert event.data == {"office": "Penang"}
     """,
     "templates/greeting.html": """
         {% extends "base.html" %}
@@ -208,3 +216,30 @@ def test_a_process_serves_what_the_partners_create_app_returns(environment, fold
 
     assert (refused.returncode, "BANK_URL: is not set." in refused.stderr) == (78, True)
     assert fork.flask("reconcile").stdout == "all is reconciled\n"
+
+
+def test_their_samples_are_what_tests_deliver_and_what_is_triggered(app, payload):
+    printed = app.test_cli_runner().invoke(args=["senang", "trigger", "all", "--print"]).stdout
+
+    assert payload("acme.opened")["data"] == {"office": "Penang"}
+    assert "policy_id" not in payload("acme.opened")
+    assert payload("payment.success", status="paid")["status"] == "paid"
+    assert ('"office": "Penang"' in printed, '"status": "captured"' in printed) == (True, True)
+
+
+def test_a_sample_with_a_field_that_no_event_has_is_refused_by_its_name(tmp_path, monkeypatch):
+    (tmp_path / "wrong_receiver").mkdir()
+    (tmp_path / "wrong_receiver" / "__init__.py").touch()
+    (tmp_path / "wrong_receiver" / "samples.py").write_text('SAMPLES = {"payment.success": {"datta": {}}}')
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(UnusableSamples, match=r"payment\.success sets datta"):
+        own_samples("wrong_receiver")
+
+
+def test_the_scenarios_play_their_samples_to_their_handlers(environment, folder):
+    fork = Receiver(environment, PYTHONPATH=str(folder), BANK_URL="https://bank.example")
+
+    played = fork.flask("senang", "scenarios", "--only", "5.1", "--json", check=False)
+
+    assert [one["verdict"] for one in json.loads(played.stdout)["scenarios"]] == ["passed"], played.stdout

@@ -2,14 +2,14 @@
 
 from uuid import uuid4
 
-from receiver.sandbox.samples import TYPES
+from receiver.sandbox.samples import types_of
 from receiver.sandbox.scenarios.steps import acknowledge, because, expect, expect_one_effect, make, settle
 from receiver.sandbox.scenarios.target import Target
 
 
 def every_type_is_processed(target: Target) -> None:
     """A type without a handler waits: not every partner has access to every type (§5.3)."""
-    payloads = {event_type: make(target, event_type) for event_type in TYPES}
+    payloads = {event_type: make(target, event_type) for event_type in types_of(target.samples)}
     for payload in payloads.values():
         acknowledge(target, payload)
 

@@ -15,7 +15,8 @@ Payload = dict[str, Any]
 
 def make(target: Target, event_type: str | None = None, **changes: Any) -> Payload:
     """A payload that says that it is from a sandbox, with an event ID of its own."""
-    return sample(event_type or target.ordinary, fields=target.fields, now=target.sender.clock.now(), **changes)
+    now = target.sender.clock.now()
+    return sample(event_type or target.ordinary, fields=target.fields, now=now, own=target.samples, **changes)
 
 
 def acknowledge(target: Target, payload: Payload, what: str | None = None) -> Answer:

@@ -5,10 +5,11 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, NoReturn
 
+from receiver.sandbox.samples import Samples
 from receiver.sandbox.sender import Sender
 
 
@@ -42,6 +43,7 @@ class Target:
     tolerance: timedelta  # of timestamps, either way
     largest_body: int
     ordinary: str = "payment.success"  # the type of events that only have to come and go
+    samples: Samples = field(default_factory=dict)  # the partner's own
     previous: Sender | None = None  # signs with the secret that is being rotated out
     answer_seconds: float = 3.0
     patience: float = 30.0  # seconds until what is still not done counts as failed
