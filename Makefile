@@ -57,7 +57,7 @@ recordings: $(VENV)/ready-dev    ## the terminal output in docs, by running the 
 
 lock: $(VENV)/ready-dev          ## pin what pyproject.toml names, with hashes
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  pyproject.toml -o requirements.txt
+	  pyproject.toml --group app -o requirements.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -176,6 +176,10 @@ FIRST_OWN = {
     "app/templates/sign_in.html": SIGN_IN_PAGE,
     "tests/app/test_loyalty.py": TESTS,
     "README.md": "# The club's receiver\n\nIt counts points.\n",
+    "club.toml": 'name = "Kelab Emas"\n',
+    "OWNERS": "+yours   club.toml\n",
+    ".gitignore": "+/members/\n",
+    "requirements.txt": "+points==1.0 \\\n    --hash=sha256:0000\n",
 }
 
 SECOND_OWN = {
@@ -199,6 +203,9 @@ def build_fork(upstream: Repository, folder: Path, flask: Callable[..., object])
         "from receiver import Base,",
         "from sqlalchemy.orm import Mapped, mapped_column\n\nfrom receiver import Base,",
     )
+    fork.edit("pyproject.toml", "app = []", 'app = ["points>=1"]')
+    fork.edit("app.json", '"Senang.io webhook receiver"', '"The club\'s receiver"')
+    fork.edit("Procfile", "worker: ", "points: flask --app wsgi run\nworker: ")
     migrate(fork, "loyalty points", flask)
     fork.commit("Count the points of our members", tag="own-1")
     return fork
@@ -301,10 +308,12 @@ def _add_column(upstream: Repository, column: str, follows: str) -> None:
 
 
 def _release(upstream: Repository, version: str) -> None:
-    """What every release touches: the version, and a line at the top of each document and of the settings."""
+    """What every release touches: the version, a pin, and a line at the top of each document and of the settings."""
     for name in ("README.md", "CHANGELOG.md", ".env.example", *_documents(upstream)):
         path = upstream.folder / name
         path.write_text(path.read_text().replace("\n", f"\n{'#' * (name[0] == '.')} Of release {version}.\n", 1))
+    pins = upstream.folder / "requirements.txt"
+    pins.write_text(re.sub(r"(?m)^(flask==\d+\.\d+)\S*", r"\1." + version.replace(".", ""), pins.read_text()))
     init = upstream.folder / "receiver" / "__init__.py"
     init.write_text(re.sub(r'__version__ = "[^"]+"', f'__version__ = "{version}"', init.read_text()))
     upstream.write({f"tests/receiver/test_of_{version.replace('.', '_')}.py": '"""Of a release."""\n'})

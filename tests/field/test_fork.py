@@ -26,6 +26,7 @@ from tests.field.repositories import (
     lint,
     second_release,
 )
+from tests.receiver.owners import owner_of
 from tests.receiver.processes import PATIENCE_SECONDS, Receiver, eventually, running
 
 KEEP_README = ("-c", "merge.ours.driver=true")
@@ -148,6 +149,14 @@ def test_a_release_that_is_merged_leaves_the_fork_its_own_and_brings_the_rest(hi
         name for name in history.upstream.changed("v1.0.0", "v1.1.0") if name not in own
     ]
     assert (fork.folder / "README.md").read_text().startswith("# The club's receiver\n")
+
+
+def test_both_sides_keep_to_the_list_of_owners(history):
+    own, theirs = history.fork.changed("v1.0.0", "own-1"), history.upstream.changed("v1.0.0", "v1.2.0")
+
+    assert {owner for name in own for owner in owner_of(name, history.at_first)} == {"yours", "shared"}
+    assert {owner for name in theirs for owner in owner_of(name, history.after_two)} == {"ours", "shared"}
+    assert {name for name in own if name in theirs} == {"README.md", "requirements.txt"}
 
 
 def test_without_the_option_that_keeps_it_a_release_conflicts_in_the_readme_alone(history, tmp_path):

@@ -17,7 +17,7 @@ from receiver.worker import processes as worker
 from tests.receiver.processes import ROOT
 
 FOLDERS = ("app", "bench", "docs", "migrations", "receiver", "tests", ".ci")
-DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "bench/RESULTS.md")]
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "UPGRADING.md", "AGENTS.md", "bench/RESULTS.md")]
 DOCUMENTS += sorted((ROOT / "docs").rglob("*.md"))
 SOURCES = [ROOT / "gunicorn.conf.py", ROOT / "wsgi.py"]
 SOURCES += [path for folder in FOLDERS if folder != ".ci" for path in (ROOT / folder).rglob("*.py")]

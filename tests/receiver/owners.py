@@ -1,0 +1,31 @@
+"""Who owns which file: what the list OWNERS says."""
+
+import subprocess
+from pathlib import Path
+
+from tests.receiver.processes import ROOT
+
+KINDS = ("ours", "shared", "yours")
+
+
+def owners(folder: Path = ROOT) -> list[tuple[str, str]]:
+    """Each line's owner and what it owns: a file, or a folder with / at its end."""
+    lines = (line for line in (folder / "OWNERS").read_text().splitlines() if line and not line.startswith("#"))
+    return [(owner, place) for owner, place in (line.split(maxsplit=1) for line in lines)]
+
+
+def owner_of(name: str, folder: Path = ROOT) -> list[str]:
+    """The owners of a file. There is one, unless the list is wrong."""
+    return [owner for owner, place in owners(folder) if is_in(name, place)]
+
+
+def is_in(name: str, place: str) -> bool:
+    """Whether the file is the place, or in it."""
+    return name == place or (place.endswith("/") and name.startswith(place))
+
+
+def files(folder: Path = ROOT) -> list[str]:
+    """The files that git has, or would have after `git add`."""
+    command = ["git", "-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.splitlines()
+    return sorted(name for name in set(listed) if (folder / name).is_file())
