@@ -1,7 +1,7 @@
 """One clock for the whole process. Nothing else asks the operating system for the date.
 
-Code that judges time takes a moment as an argument; code that must ask, asks this object, so that a test
-can move time by its `offset` (which the database's clock receives too) instead of waiting.
+Code that judges time takes a moment as an argument. Code that needs the present moment asks this object. So a test can
+move the time by its `offset` instead of waiting. The database's clock gets the same offset.
 """
 
 from dataclasses import dataclass
@@ -19,5 +19,5 @@ class Clock:
         return datetime.now(UTC) + self.offset
 
     def advance(self, **step: float) -> None:
-        """Move on by `timedelta(**step)`."""
+        """Move the time forward by `timedelta(**step)`."""
         self.offset += timedelta(**step)

@@ -1,7 +1,7 @@
 """A loop that keeps the receiver alive: it survives whatever one of its turns raises.
 
-To add such a loop, write one turn of it and hand it to `endless()`. See to it that somebody notices when the loop is
-gone all the same, and starts it again or calls the process not ready.
+To add such a loop, write one turn of it and pass it to `endless()`. Something must still notice when the loop is gone,
+and then start it again or call the process not ready.
 """
 
 import time
@@ -14,9 +14,9 @@ log = structlog.get_logger()
 
 
 def endless(turn: Callable[[], bool], *, name: str) -> None:
-    """Take one turn after the other until one of them returns False.
+    """Take turn after turn until one of them returns False.
 
-    What a turn raises is logged under the loop's name. The next turn comes after a pause, which doubles as
+    An error of a turn is logged with the loop's name. Then there is a pause before the next turn. The pause doubles as
     long as turns fail.
     """
     pause = PAUSE_SECONDS

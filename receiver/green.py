@@ -1,4 +1,4 @@
-"""What gevent changes, in one place: under it, a call that blocks would keep every other request waiting."""
+"""What gevent changes, in one place: under gevent, a call that blocks would keep all other requests waiting."""
 
 import sys
 from collections import Counter
@@ -17,10 +17,10 @@ def is_green() -> bool:
 
 
 def beside(call: Callable[[], T]) -> T:
-    """What the call returns or raises. It may block, but must not need a lock of this process."""
+    """Run the call so that it blocks nobody; return or raise what it does. It must need no lock of this process."""
     if not is_green():
         return call()
-    import gevent  # only where it runs already: neither the commands nor the workers need it
+    import gevent  # imported only where it runs already: commands and workers don't need it
 
     result, error = gevent.get_hub().threadpool.apply(_caught, (call,))
     if error is not None:
@@ -29,13 +29,13 @@ def beside(call: Callable[[], T]) -> T:
 
 
 class Crowded(Exception):
-    """Too many calls wait already."""
+    """Too many calls are waiting already."""
 
 
 class Lane:
-    """Work that takes long, one piece after the other. Few may wait, the rest are turned away.
+    """Long work, one piece after the other. Few callers may wait; the others are refused.
 
-    One caller gets no more than half of the places, so that nobody keeps all others out.
+    One caller gets at most half of the places, so that nobody keeps all others out.
     """
 
     def __init__(self, *, places: int) -> None:
@@ -44,13 +44,13 @@ class Lane:
         self._lock, self._turn = Lock(), Semaphore()
 
     def result(self, call: Callable[[], T], *, caller: str) -> T:
-        """What the call returns or raises; it runs beside everything else. Raises Crowded."""
+        """Run the call beside everything else, and return or raise what it does. Raises Crowded."""
         with self.turn(caller):
             return beside(call)
 
     @contextmanager
     def turn(self, caller: str) -> Iterator[None]:
-        """Wait for a turn, and have it for the block. Raises Crowded, at once, where no place is left."""
+        """Wait for a turn, and keep it while the block runs. Raises Crowded at once if no place is left."""
         with self._lock:
             if self._taken.total() >= self._places or self._taken[caller] >= self._places // 2:
                 raise Crowded
@@ -64,7 +64,7 @@ class Lane:
 
 
 def _caught(call: Callable[[], T]) -> tuple[T | None, BaseException | None]:
-    """gevent prints whatever leaves one of its threads as an error of its own."""
+    """The result or the error of the call. gevent would print an error that leaves one of its threads."""
     try:
         return call(), None
     except BaseException as error:

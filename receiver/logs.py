@@ -1,11 +1,11 @@
 """Log lines: JSON on standard output, one per delivery and attempt, with nothing personal in them (§9.1, §9.3).
 
-Everything passes `_mask`, the libraries' own lines too. An event's ID and type are shown as everywhere else
-(receiver/privacy/columns.py). Of an error a line has its type and frames, never its words, which quote data
+Every line passes `_mask`, also the lines of libraries. An event's ID and type are shown as everywhere else
+(receiver/privacy/columns.py). A line has the type and the frames of an error, but not its message, which can quote data
 (receiver/privacy/errors.py).
 
-Logging never raises and never waits. A line that standard output does not take at once, because it is full, closed or
-read by nobody, is dropped; the next line that is written says how many were. The receiver must outlive its log.
+Logging never raises and never waits. If standard output does not take a line at once, because it is full, closed or
+read by nobody, the line is dropped. The next line says how many were dropped. The receiver must outlive its log.
 """
 
 import json
@@ -27,9 +27,9 @@ _badges = {"environment": ""}  # of the process, on every line (§8.3); `receive
 _badges_text = '"environment": ""'
 _showing: Callable[[str], str] = mask_text
 LOGGED = "senang.logged"
-"""In the WSGI environment of a request that has a line of its own, so that the server writes no other."""
+"""The mark in the WSGI environment of a request that has a line of its own: the server then writes no other line."""
 OURS = frozenset({"request_id", "timestamp", "level", "environment", "receiver"})
-"""Keys of values that are ours."""
+"""Keys of values that we make ourselves."""
 CHOSEN = frozenset({"event_id", "event_type"})
 """Keys of values that a sender chose."""
 
@@ -39,7 +39,7 @@ def configure_logging(
 ) -> None:
     """Send our own lines and the standard library's through one chain.
 
-    `showing` is what people see of an event ID. `name` is the receiver's, if it has one of its own.
+    `showing` says how event IDs are shown. `name` is the receiver's, if it has one of its own.
     """
     global _badges, _badges_text, _showing
     _badges = {"environment": environment} | ({"receiver": name} if name else {})
@@ -86,7 +86,7 @@ def log_delivery(
 def log_attempt(
     result: str, event_id: str, event_type: str, *, attempt: int, duration_ms: int, exception: str | None = None
 ) -> None:
-    """The line of one attempt (§9.2). `exception` holds no words of the error that were not masked."""
+    """The line of one attempt (§9.2). Everything in `exception` is masked already."""
     more = f'"attempt": {attempt}, "duration_ms": {duration_ms}'
     if exception:
         more += f', "exception": {_text(exception)}'
@@ -94,7 +94,7 @@ def log_attempt(
 
 
 def _write(event: str, level: int, event_id: str | None, event_type: str | None, result: str, more: str) -> None:
-    """A line without the chain above, since there is one for every delivery and attempt: all of it is known."""
+    """A line that skips the chain above. There is one for every delivery and attempt, and all its parts are known."""
     if not logging.getLogger().isEnabledFor(level):
         return
     shown_id, shown_type = event_id and _showing(event_id), event_type and _showing(event_type)
@@ -114,7 +114,7 @@ _LEVELS = {logging.INFO: "info", logging.WARNING: "warning"}
 
 
 class _Printer:
-    """Where all lines go, without the standard library's detour: one is written for every delivery."""
+    """The stream of all lines. It skips the standard library, because a line is written for every delivery."""
 
     def __init__(self) -> None:
         self._stream: Any = None
@@ -122,7 +122,7 @@ class _Printer:
         self._dropped = 0
 
     def write(self, line: str) -> None:
-        """One line, in one piece: other processes write to the same place. Raises nothing."""
+        """Write one line in one piece: other processes write to the same place. Raises nothing."""
         if sys.stdout is not self._stream:
             self._stream, self._outlet, self._dropped = sys.stdout, Outlet(sys.stdout), 0
         if not self._outlet.write(f"{line}\n"):
@@ -139,7 +139,7 @@ class _Printer:
 
 
 class _Rendered:
-    """The chain above as one step. What can't be rendered becomes a line that says so, never an exception."""
+    """The chain above as one step. A line that can't be rendered becomes a line that says so, never an exception."""
 
     def __init__(self, chain: list[Any]) -> None:
         self._chain = chain
@@ -162,12 +162,12 @@ def _unwritable(error: Exception) -> str:
 
 
 class _Stdout(logging.Handler):
-    """The standard library's lines, which go the same way as our own."""
+    """Takes the lines of the standard library, which go the same way as our own."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line. Raises nothing."""
         try:
-            if isinstance(record.args, tuple):  # what a library quotes of an error is its words
+            if isinstance(record.args, tuple):  # a library may quote the message of an error
                 record.args = tuple(map(_without_words, record.args))
             line = self.format(record)
         except Exception as error:

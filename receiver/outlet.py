@@ -1,16 +1,16 @@
-"""Where log lines leave the process, without ever waiting for whoever reads them.
+"""Where log lines leave the process. It never waits for the reader.
 
-A pipe that nobody empties, or a terminal that was stopped with Ctrl-S, takes nothing more, and a plain write would wait
-for it: under gevent all of a web process would. So a pipe or terminal is opened once more for us alone, as one that
-does not wait. (The flag belongs to the open file. Set on the one that we inherited, it would hold for our neighbours
-too.) What can't be opened again, such as a socket, is asked first whether it takes anything.
+A pipe that nobody reads, or a terminal that was stopped with Ctrl-S, takes no more text. A plain write would wait for
+it. Under gevent, the whole web process would wait. So we open the pipe or terminal once more for us alone, in
+non-blocking mode. (The mode belongs to the open file. On the one that we inherited, it would change our neighbours'
+too.) A stream that can't be opened again, such as a socket, is asked first whether it takes anything.
 """
 
 import os
 import stat
 from collections import deque
 from contextlib import suppress
-from select import POLLOUT, poll  # by name: gevent's own would switch to another greenlet in the middle of a line
+from select import POLLOUT, poll  # the system's own: gevent's would switch to another greenlet in the middle of a line
 from typing import Any
 
 MOST_KEPT_BYTES = 1024 * 1024
@@ -19,8 +19,8 @@ MOST_KEPT_BYTES = 1024 * 1024
 class Outlet:
     """One stream of text. Give it whole lines.
 
-    What it does not take now is kept, up to a bound, and goes out before the next line: a reader that is slow for a
-    moment misses nothing.
+    A text that it does not take now is kept, up to a bound, and goes out before the next line. So a reader that is slow
+    for a moment misses nothing.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -56,7 +56,7 @@ class Outlet:
         return True
 
     def _send_what_is_kept(self, descriptor: int) -> None:
-        """Line by line: the system takes a short one whole or not at all, so that none is torn by a neighbour's."""
+        """Write line by line. The system takes a short line whole or not at all, so no neighbour's line breaks it."""
         while self._kept and not (self._must_ask and not _takes_more(descriptor)):
             line = self._kept.popleft()
             self._kept_bytes -= len(line)
@@ -71,9 +71,9 @@ class Outlet:
 
 
 def _opened(stream: Any) -> tuple[int | None, bool, bool]:
-    """The stream's descriptor, whether it is ours to close, and whether it may keep us waiting.
+    """The stream's descriptor, whether we have to close it, and whether it may keep us waiting.
 
-    None for a stream that has no descriptor: something in memory, or nothing at all.
+    None for a stream without a descriptor: a stream in memory, or no stream at all.
     """
     try:
         inherited: int = stream.fileno()
@@ -82,7 +82,7 @@ def _opened(stream: Any) -> tuple[int | None, bool, bool]:
         return None, False, False
     if stat.S_ISREG(kind):
         return inherited, False, False
-    with suppress(OSError):  # a socket, another user's, or no Linux
+    with suppress(OSError):  # a socket, another user's file, or not Linux
         path, flags = f"/proc/self/fd/{inherited}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         return os.open(path, flags), True, False
     return inherited, False, True
