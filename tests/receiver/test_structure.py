@@ -59,7 +59,6 @@ KNOTS = {
     "receiver.ingest.door -> web",
     "receiver.ingest.route -> web",
     "receiver.metrics -> queries",
-    "receiver.sandbox.demo -> database",
     "receiver.store.inbox -> ingest",
     "receiver.store.inbox -> lines",
 }
