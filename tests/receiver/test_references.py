@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 import pytest
 
-from receiver.cli import events, init, senang, users
-from receiver.worker import processes as worker
+from receiver.cli import NAMES
+from receiver.cli.late import command_of
 from tests.receiver.processes import ROOT
 
 FOLDERS = ("app", "bench", "docs", "migrations", "receiver", "tests", ".ci")
@@ -29,7 +29,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)|\b(?:src|srcset|href)=\"([^\"]+)\"")
 TARGET = re.compile(r"\bmake ((?:[a-z]+-)*[a-z]+)")
 COMMAND = re.compile(r"(?:flask --app wsgi |^)((?:events|senang|users|worker|init)\b[^#\n]*)", re.MULTILINE)
 SETTING = re.compile(r"\b[A-Z]+(?:_[A-Z]+)+\b")
-COMMANDS = {"events": events, "init": init, "senang": senang, "users": users, "worker": worker}
+COMMANDS = {name: command_of(f"receiver.cli.{name}", name)() for name in NAMES}
 
 
 def code(text: str) -> list[str]:
@@ -48,10 +48,11 @@ def prose(path: Path) -> str:
 
 @cache
 def files() -> set[str]:
-    """The names of our own files, and their paths."""
+    """The names of our own files, their paths, and the names by which templates extend the receiver's."""
     paths = [path for place in FOLDERS for path in (ROOT / place).rglob("*")] + list(ROOT.glob("*.*"))
     relative = {str(path.relative_to(ROOT)) for path in paths}
-    return relative | {Path(name).name for name in relative}
+    extended = {f"receiver/{path.name}" for path in (ROOT / "receiver" / "web" / "templates").iterdir()}
+    return relative | extended | {Path(name).name for name in relative}
 
 
 @cache
@@ -67,12 +68,20 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
+def commands_of(group: click.Command) -> dict[str, click.Command]:
+    """The commands of a group. Some are loaded only when somebody asks for them."""
+    if not isinstance(group, click.Group):
+        return {}
+    context = click.Context(group)
+    return {name: group.get_command(context, name) for name in group.list_commands(context)}
+
+
 def unknown_command(words: str) -> str | None:
     """The word of a command line that is no command, if there is one."""
     group = None
     for word in words.split():
         names = word.split("|")
-        known = COMMANDS if group is None else getattr(group, "commands", {})
+        known = COMMANDS if group is None else commands_of(group)
         if not known or not all(re.fullmatch("[a-z]+", name) for name in names):
             return None
         if not set(names) <= set(known):
