@@ -18,6 +18,7 @@ from receiver.sandbox.samples import sample
 from receiver.sandbox.sender import Sender
 from receiver.testing import ENVIRONMENT
 from tests.field.repositories import (
+    FIRST_OWN,
     Repository,
     build_fork,
     build_upstream,
@@ -143,12 +144,11 @@ def deploy(database):
 
 
 def test_a_release_that_is_merged_leaves_the_fork_its_own_and_brings_the_rest(history):
-    own, fork = history.fork.changed("v1.0.0", "own-1"), history.fork
+    brought, release = history.fork.changed("own-1", "own-1.1"), history.upstream.changed("v1.0.0", "v1.1.0")
 
-    assert fork.changed("own-1", "own-1.1") == [
-        name for name in history.upstream.changed("v1.0.0", "v1.1.0") if name not in own
-    ]
-    assert (fork.folder / "README.md").read_text().startswith("# The club's receiver\n")
+    assert brought == [name for name in release if name != "README.md"]
+    assert (history.after_two / "README.md").read_text() == FIRST_OWN["README.md"]
+    assert "points==1.0" in (history.after_two / "requirements.txt").read_text()
 
 
 def test_both_sides_keep_to_the_list_of_owners(history):
