@@ -1,14 +1,15 @@
-"""Yours: the receiver, and what is yours beside it. wsgi.py serves what `create_app()` returns.
+"""This folder is yours: the receiver, and your own parts. wsgi.py serves what `create_app()` returns.
 
 The receiver finds these by itself: your handlers in `handlers/`, your tables in models.py, your templates in
-`templates/`, your files in `static/`, and in samples.py what sample events of yours hold (receiver/sandbox/samples.py).
+`templates/`, and your files in `static/`. masking.py says what more people may see of your payloads. A file samples.py
+may say what your sample events hold (receiver/sandbox/samples.py).
 
-- A template with the name of one of the receiver's takes its place, on every page that uses it. It may begin with
+- A template with the name of one of the receiver's replaces it, on every page that uses it. It may begin with
   `{% extends "receiver/base.html" %}` and change blocks: `title`, `head`, `links` (in the menu), `main`.
 - A file in `static/` is at `/own/…`: `url_for("partner.static", filename="logo.svg")`. Everybody may read it.
 
-Everything else that Flask allows has its place in `create_app()`. Your routes get what the receiver's get: HTTPS, the
-security headers, a request ID, error pages, and forms need `csrf_token()`. Your routes are open to everybody, unless
+Everything else that Flask allows has its place in `create_app()`. Your routes get what the receiver's routes get: HTTPS,
+the security headers, a request ID and error pages. Forms need `csrf_token()`. Your routes are open to everybody, unless
 you add a guard: `@viewer_required` or `@operator_required`, below `@blueprint.get(…)`.
 """
 

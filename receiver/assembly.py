@@ -32,6 +32,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
     from receiver.database.engine import make_engine
     from receiver.extensions import login
     from receiver.logs import configure_logging
+    from receiver.privacy.masking import show_more
     from receiver.store.inbox import Inbox
 
     settings = settings or load_settings()
@@ -45,6 +46,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
     app.extensions["inbox"] = Inbox(make_engine(settings.database_url), settings, clock or Clock())
     login.init_app(app)
     discovery.discover(settings.partner_package)
+    show_more(*discovery.own_words(settings.partner_package))
     web.init_app(app, settings)
     partner.init_app(app, settings.partner_package)
     cli.init_app(app, settings.partner_package)

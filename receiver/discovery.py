@@ -1,11 +1,12 @@
 """Where the partner's package is, and what of it is imported so that it registers itself.
 
 PARTNER_PACKAGE names the package, `app` by default. Its module `models` and all modules of its package `handlers` are
-imported. To have another folder found, add its name to `REGISTERING`.
+imported. To have another folder found, add its name to `REGISTERING`. `own_words()` reads the module `masking`.
 """
 
 import importlib
 import pkgutil
+from collections.abc import Collection
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,6 +45,12 @@ def discover(package: str) -> None:
     for name in REGISTERING:
         if find_spec(f"{package}.{name}"):
             _import_all(f"{package}.{name}")
+
+
+def own_words(package: str) -> tuple[Collection[str], ...]:
+    """What the partner's module `masking` names: SAFE_KEYS, CODE_WORDS, REFERENCE_PREFIXES. Each is optional."""
+    module = importlib.import_module(f"{package}.masking") if find_spec(f"{package}.masking") else None
+    return tuple(getattr(module, name, ()) for name in ("SAFE_KEYS", "CODE_WORDS", "REFERENCE_PREFIXES"))
 
 
 def _import_all(name: str) -> None:

@@ -4,11 +4,13 @@ A detector knows what personal data looks like. This module knows what harmless 
 hidden. Words of letters alone are difficult, because a name looks like a code. A word in one case counts as a code,
 unless it is a common name. A capitalised word must be one of `CODE_WORDS`.
 
-To show another status such as `Endorsed`, add its words to `CODE_WORDS`. To show numbers such as `AB 1234`, add their
-prefix to `REFERENCE_PREFIXES`. Then run `flask --app wsgi events remask`.
+To show another status such as `Endorsed`, add its words to `CODE_WORDS`. To show numbers such as `AB-1234567`, add
+their prefix to `REFERENCE_PREFIXES`. A partner does both in a module `masking` (masking.py, `show_more()`). Then run
+`flask --app wsgi events remask`.
 """
 
 import re
+from collections.abc import Iterable
 
 from receiver.privacy.detectors import finds
 from receiver.privacy.remembered import remembered
@@ -17,8 +19,8 @@ LONGEST_REFERENCE = 200
 LONGEST_KEY = 64
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
+def _words(text: str) -> set[str]:
+    return set(text.split())
 
 
 CODE_WORDS = _words(
@@ -116,6 +118,12 @@ def is_harmless(text: str) -> bool:
     if text[:1].isalpha():
         return is_reference(text)
     return is_number(text) or is_moment(text) or is_reference(text)
+
+
+def know_more(words: Iterable[str], prefixes: Iterable[str]) -> None:
+    """Add words of codes, and prefixes of references. Case does not matter."""
+    CODE_WORDS.update(word.lower() for word in words)
+    REFERENCE_PREFIXES.update(prefix.lower() for prefix in prefixes)
 
 
 def is_reference(text: str) -> bool:

@@ -5,26 +5,26 @@ moment or a reference; no key above it names a party, such as `customer` or `car
 identifier. Everything else becomes its kind and length, such as `[text 12]`, or the kind that a detector found, such as
 `[nric]`.
 
-To show one more field, add its key to `SAFE_KEYS`. To hide what is below another party, add its word to `PARTIES`. Then
-run `flask --app wsgi events remask`.
+To show one more field, add its key to `SAFE_KEYS`. A partner does so in a module `masking` of their own: `show_more()`.
+To hide what is below another party, add its word to `PARTIES`. Then run `flask --app wsgi events remask`.
 
 A value that is too large becomes `[unmaskable]` as a whole: a payload of more than `MOST_VALUES` fields and items, or a
 text of more than `MOST_TEXT` characters. The event is processed like any other.
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
 from receiver.privacy.detectors import DETECTORS, KINDS, suspects
 from receiver.privacy.escaping import escaped
-from receiver.privacy.grammar import LONGEST_KEY, LONGEST_REFERENCE, is_harmless, is_identifier_key
+from receiver.privacy.grammar import LONGEST_KEY, LONGEST_REFERENCE, is_harmless, is_identifier_key, know_more
 from receiver.privacy.hidden import HiddenValues
 from receiver.privacy.plain import plain
 from receiver.privacy.remembered import remembered
 
-SAFE_KEYS = frozenset(
+SAFE_KEYS = set(
     {
         "id", "eventid", "transactionid", "policyid", "claimid", "refundid", "paymentid", "accountid", "policynumber",
         "claimnumber", "reference", "referencenumber", "originaltransactionid", "event", "eventtype", "type", "status",
@@ -99,6 +99,16 @@ def mask_payload(payload: object, *, references: Collection[str] = ()) -> object
         return _mask(payload, _key(""), frozenset(), 0, _Walk(), is_below_party=False)
     except Exception:
         return UNMASKABLE
+
+
+def show_more(keys: Iterable[str] = (), words: Iterable[str] = (), prefixes: Iterable[str] = ()) -> None:
+    """Add a partner's own keys, words of codes and prefixes of references to what may be shown.
+
+    Case, `-` and `_` don't matter in a key. Call it before anything is masked: what was found out about a key or a word
+    is remembered.
+    """
+    SAFE_KEYS.update(key.lower().replace("_", "").replace("-", "") for key in keys)
+    know_more(words, prefixes)
 
 
 def mask_text(text: str, *, hidden: Collection[str] = ()) -> str:

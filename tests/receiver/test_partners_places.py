@@ -1,6 +1,7 @@
 """What a fork may add has one place each, which app/__init__.py names. A small package uses all of them here."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -75,6 +76,11 @@ FILES = {
             "acme.opened": {"data": {"office": "Penang"}, "policy_id": None},
             "payment.success": {"status": "captured"},
         }
+    """,
+    "masking.py": """
+        SAFE_KEYS = {"Premium_Holiday"}
+        CODE_WORDS = {"Reinstated"}
+        REFERENCE_PREFIXES = {"PHX"}
     """,
     "handlers/__init__.py": "",
     "handlers/offices/__init__.py": "",
@@ -168,6 +174,16 @@ def test_a_template_of_theirs_extends_ours_on_every_page(signed_in):
     assert '<a href="/acme/customers">Customers</a>' in page
     assert '<link rel="stylesheet" href="/own/acme.css">' in page
     assert "<title>Events" in page
+
+
+def test_people_see_the_keys_words_and_references_that_its_masking_module_names(deliver, stored, signed_in):
+    data = {"premium_holiday": "PHX1234567", "status": "Reinstated", "other_holiday": "PHX1234567"}
+    deliver("acme.opened", event_id="evt_1", data=data | {"customer": {"premium_holiday": "PHX1234567"}})
+
+    page = signed_in("viewer").get(f"/events/{stored('evt_1').id}").text
+
+    assert re.findall(r"_holiday:</span> <code>(.*?)</code>", page) == ["PHX1234567", "[text 10]", "[text 10]"]
+    assert "<code>Reinstated</code>" in page
 
 
 def test_a_template_of_theirs_takes_the_place_of_ours(visitor):
