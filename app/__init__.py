@@ -8,9 +8,9 @@ may say what your sample events hold (receiver/sandbox/samples.py).
   `{% extends "receiver/base.html" %}` and change blocks: `title`, `head`, `links` (in the menu), `main`.
 - A file in `static/` is at `/own/…`: `url_for("partner.static", filename="logo.svg")`. Everybody may read it.
 
-Everything else that Flask allows has its place in `create_app()`. Your routes get what the receiver's routes get: HTTPS,
-the security headers, a request ID and error pages. Forms need `csrf_token()`. Your routes are open to everybody, unless
-you add a guard: `@viewer_required` or `@operator_required`, below `@blueprint.get(…)`.
+Everything else that Flask allows has its place in `create_app()`. Your routes get what the receiver's routes get:
+HTTPS, the security headers, a request ID and error pages. Forms need `csrf_token()`. Your routes are open to everybody,
+unless you add a guard: `@viewer_required` or `@operator_required`, below `@blueprint.get(…)`.
 """
 
 from typing import Any
