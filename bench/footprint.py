@@ -105,7 +105,8 @@ def _deliver(receiver: Receiver, events: int) -> None:
 
     def deliver(number: int) -> bool:
         kind = TYPES[number % len(TYPES)]
-        return sender.deliver(sample(kind, fields=DEFAULT_FIELDS, now=sender.clock.now())).accepted
+        payload = sample(kind, fields=DEFAULT_FIELDS, now=sender.clock.now())
+        return sender.deliver_until_accepted(payload).accepted
 
     with ThreadPoolExecutor(SENDERS) as pool:
         refused = sum(not accepted for accepted in pool.map(deliver, range(events)))

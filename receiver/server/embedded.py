@@ -1,28 +1,39 @@
 """A worker beside gunicorn's web workers, so that a lone web process is a whole receiver.
 
+It is forked off the master and shares what both have loaded. It opens its own database connections. Of the master's
+open files it keeps the standard ones alone.
+
 gunicorn's master reaps every child, this one too. So its exit status may be lost, but we still see that it is gone.
 When the master is killed, the worker stops by itself: it watches its parent.
 """
 
+import gc
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
 
-from receiver.database.url import ROOT
+import structlog
+
 from receiver.endless import endless
+from receiver.server import shared
 
 CHECK_SECONDS = 1.0
 STOP_SECONDS = 15.0
+NAME = "senang-worker"
+"""As the system's list of processes has it, where the system is Linux."""
 
 
 class EmbeddedWorker:
-    """Keeps one `flask worker` running from a thread of gunicorn's master."""
+    """Keeps one worker running from a thread of gunicorn's master."""
 
     def __init__(self, spawn: Callable[[int], int] | None = None) -> None:
-        self._spawn = spawn or _spawn
+        self._spawn = spawn or _fork
         self._worker: int | None = None
         self._stopping = threading.Event()
         self._master = 0
@@ -32,6 +43,8 @@ class EmbeddedWorker:
         if self._master == os.getpid():
             return
         self._master = os.getpid()
+        with suppress(OSError):  # the thread tries again
+            self._worker = self._spawn(self._master)
         threading.Thread(target=self._keep, name="embedded-worker", daemon=True).start()
 
     def replace(self) -> None:
@@ -62,15 +75,56 @@ class EmbeddedWorker:
         return not self._stopping.wait(CHECK_SECONDS)
 
 
-def _spawn(master: int) -> int:
-    """Start the worker and return its process ID. It counts nothing for Prometheus.
+def _fork(master: int) -> int:
+    """Start the worker and return its process ID. Signals are held back until it has none of the master's handlers."""
+    mask = {*signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())}
+    try:
+        if worker := os.fork():
+            return worker
+        _be_worker(master, mask)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    raise AssertionError  # it has ended
 
-    It does not use subprocess, which opens a pipe to the new process. A web worker that the master forks at the same
-    moment would inherit the pipe, and this thread would wait for it as long as that web worker lives.
-    """
-    flask = [sys.executable, "-m", "flask", "--app", str(ROOT / "wsgi.py")]
-    environment = {name: value for name, value in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
-    return os.posix_spawn(sys.executable, [*flask, "worker", "--parent", str(master)], environment)
+
+def _be_worker(master: int, mask: set[int]) -> NoReturn:
+    """Run the worker, and end the process whatever happens: the functions that called this one are the master's."""
+    code = 1
+    try:
+        _forget_master()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        _run(master)
+        code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException as error:
+        structlog.get_logger().error("unexpected_error", exc_info=error)
+    finally:
+        os._exit(code)
+
+
+def _forget_master() -> None:
+    """Give up the master's signal handlers, open files and counts. Its listening socket must not outlive it here."""
+    for signal_number in signal.valid_signals():
+        if callable(signal.getsignal(signal_number)):
+            signal.signal(signal_number, signal.SIG_DFL)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in [int(entry.name) for entry in Path("/dev/fd").iterdir()]:
+        if number > 2 and number != nothing:
+            os.dup2(nothing, number, inheritable=False)  # closed, its number would soon be another file's
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(NAME)
+
+
+def _run(master: int) -> None:
+    """What `flask --app wsgi worker` does, in the partner's app."""
+    gc.disable()
+    from flask.cli import ScriptInfo  # the master reads this module before it knows its settings
+
+    app = import_module("wsgi").app
+    shared.settle()
+    app.cli.main(["worker", "--parent", str(master)], prog_name="flask", obj=ScriptInfo(create_app=lambda: app))
 
 
 def _is_gone(process: int) -> bool:

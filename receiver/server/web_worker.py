@@ -20,6 +20,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from psycopg import waiting
 
 from receiver.endless import endless
+from receiver.server import shared
 from receiver.server.connection import Connection, look_after_peers
 from receiver.server.peer import REQUEST_SECONDS
 
@@ -78,14 +79,14 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
         psycopg looks for gevent when it is imported. The master has imported it before, with the settings. If nobody
         told it, it would wait for PostgreSQL in C, and the whole process would wait too.
         """
+        gc.disable()  # until all is loaded
         super().patch()
         waiting.wait, waiting._ready = waiting.wait_poll, waiting._ready_poll
 
     def load_wsgi(self) -> None:
         """Load the application. The garbage collector then skips what stays for good."""
         super().load_wsgi()
-        gc.collect()
-        gc.freeze()
+        shared.settle()
         gc.set_threshold(GARBAGE_THRESHOLD, 20, 100)
 
     def run(self) -> None:

@@ -8,6 +8,7 @@ The parent also writes the heartbeats of its children, since a child does nothin
 child does stands in loop.py.
 """
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -95,6 +96,7 @@ class Supervisor:
         """Keep the processes running until told to stop, until drained, or until the parent is gone."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
+        gc.freeze()  # what is loaded stays for good, and stays shared with the processes where nothing touches it
         try:
             endless(self._look_after, name="worker's parent")
         finally:

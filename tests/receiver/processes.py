@@ -50,7 +50,7 @@ def within(seconds: float, act: Callable[[], Any], tries: int = 10) -> Any:
 
 
 def workers_of(parent: int) -> list[int]:
-    """The children of a process whose command line says worker, whoever started them: gunicorn or `flask worker`."""
+    """The children of a process that say that they are workers, whoever started them: gunicorn or `flask worker`."""
     return [pid for pid in _running() if _parent(pid) == parent and b"worker" in _command(pid)]
 
 
@@ -171,7 +171,8 @@ def _stat(pid: int) -> list[str]:
 
 
 def _command(pid: int) -> bytes:
+    """Its command line and its name: a process that was forked has its parent's command line."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/comm").read_bytes()
     except OSError:
         return b""

@@ -6,6 +6,7 @@ import random
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -108,14 +109,16 @@ def test_the_embedded_worker_is_started_again_when_it_dies(processes, network_se
     eventually(lambda: count_events(inbox) == 1 and all_processed(inbox))
 
 
-def test_the_embedded_worker_does_not_outlive_a_killed_master(processes):
+def test_the_embedded_worker_keeps_no_socket_of_the_master_and_does_not_outlive_it(processes):
     web = processes.web()
-    eventually(lambda: workers_of(web.pid))
-    workers = workers_of(web.pid)
+    eventually(lambda: workers_of(web.pid) and workers_of(workers_of(web.pid)[0]))
+    workers = [*workers_of(web.pid), *workers_of(workers_of(web.pid)[0])]
+    files = [str(file.readlink()) for pid in workers for file in Path(f"/proc/{pid}/fd").iterdir() if file.is_symlink()]
 
     os.kill(web.pid, signal.SIGKILL)
     web.wait()
 
+    assert not [file for file in files if file.startswith("socket:")]
     eventually(lambda: not any(alive(pid) for pid in workers))
 
 

@@ -1,0 +1,36 @@
+"""What gunicorn's master loads before it forks: all of its processes share it, so each starts sooner and is smaller.
+
+To load more here, add it to `SHARED`. gevent changes Python in a web worker, after the fork. So nothing may be loaded
+here that keeps a lock, a queue or a thread pool of its own, or the class of one: gevent can't change it any more, and
+one request that waits for it would hold up all others.
+"""
+
+import gc
+from importlib import import_module
+
+SHARED = (
+    "flask",
+    "flask_login",
+    "flask_wtf.csrf",
+    "jinja2",
+    "markupsafe",
+    "secure",
+    "sqlalchemy.dialects.postgresql",
+    "sqlalchemy.dialects.sqlite",
+    "werkzeug.middleware.proxy_fix",
+    "receiver.store.models",
+)
+
+
+def load() -> None:
+    """Load it, and let the garbage collector pass over it: what is not touched stays shared."""
+    for name in SHARED:
+        import_module(name)
+    settle()
+
+
+def settle() -> None:
+    """What was loaded while the garbage collector was off stays for good."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
