@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from bench.pages import migrate
 from receiver.database.url import normalise_url
-from tests.receiver.databases import Postgres
+from tests.receiver.databases import BreakablePostgres
 
 SETTINGS = {"max_connections": "400", "autovacuum": "off"}
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
@@ -64,12 +64,13 @@ def databases(kind: str, count: int, folder: Path) -> Iterator[list[Database]]:
         yield [Database(url) for url in urls]
         return
     with ExitStack() as stack:
-        server = Postgres(folder / "postgresql")
+        server = BreakablePostgres(folder / "postgresql", lambda url, _package: _prepare(url))
         stack.callback(server.stop)
-        server.make_template(_prepare)
+        with server.migrated("app"):
+            pass  # the others are copies of what is prepared now
         server.kill()
         server.start()
-        urls = [stack.enter_context(server.database()) for _ in range(count)]
+        urls = [stack.enter_context(server.migrated("app")) for _ in range(count)]
         root = _server_of(urls[0])
         yield [Database(url, root) for url in urls]
 

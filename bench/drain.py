@@ -36,7 +36,7 @@ from bench.queues.procrastinate_postgresql import Procrastinate
 from receiver.database.url import ROOT
 from receiver.protocol.envelope import DEFAULT_FIELDS
 from receiver.sandbox.samples import sample
-from tests.receiver.databases import Postgres
+from tests.receiver.databases import BreakablePostgres
 
 EVENTS = 20_000
 ROUNDS = 5
@@ -90,16 +90,18 @@ def main() -> None:
 
 
 @contextmanager
-def _filled(server: Postgres, queue: Queue, bodies: Sequence[bytes]) -> Iterator[str]:
+def _filled(server: BreakablePostgres, queue: Queue, bodies: Sequence[bytes]) -> Iterator[str]:
     """The name of a database with the queue's backlog."""
-    with server.database() as url:
+    with server.migrated("app") as url:
         queue.fill(url, bodies)
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")
         yield make_url(url).database or ""
 
 
-def _run(server: Postgres, queue: Queue, template: str, bodies: Sequence[bytes], processes: int, round_: int) -> Run:
+def _run(
+    server: BreakablePostgres, queue: Queue, template: str, bodies: Sequence[bytes], processes: int, round_: int
+) -> Run:
     with server.database(template) as url:
         queue.before_run(bodies)
         with psycopg.connect(url, autocommit=True) as connection:
@@ -268,10 +270,9 @@ def _body(place: int) -> bytes:
     return json.dumps(payload).encode()
 
 
-def _server(stack: ExitStack, folder: Path) -> Postgres:
-    server = Postgres(folder)
+def _server(stack: ExitStack, folder: Path) -> BreakablePostgres:
+    server = BreakablePostgres(folder, lambda url, _package: _migrate(url))
     stack.callback(server.stop)
-    server.make_template(_migrate)
     return server
 
 

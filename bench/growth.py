@@ -42,7 +42,7 @@ from receiver.store.lifecycle import State
 from receiver.store.models import StoredEvent
 from receiver.worker.leases import Lease, hand_back, lease_due
 from receiver.worker.workbench import Workbench
-from tests.receiver.databases import Postgres
+from tests.receiver.databases import BreakablePostgres
 
 SIZES = {"postgresql": (10_000, 1_000_000, 5_000_000), "sqlite": (10_000, 1_000_000)}
 ROUNDS = 15
@@ -412,15 +412,14 @@ def _databases(kind: str, folder: Path, number: int) -> Iterator[list[str]]:
             for url in urls:
                 migrate(url)
         else:
-            server = Postgres(folder / "postgresql")
+            server = BreakablePostgres(folder / "postgresql", lambda url, _package: migrate(url))
             stack.callback(server.stop)
             _configure(server)
-            server.make_template(migrate)
-            urls = [stack.enter_context(server.database()) for _ in range(number)]
+            urls = [stack.enter_context(server.migrated("app")) for _ in range(number)]
         yield urls
 
 
-def _configure(server: Postgres) -> None:
+def _configure(server: BreakablePostgres) -> None:
     with server.database("template1") as url, psycopg.connect(url, autocommit=True) as connection:
         for name, value in POSTGRESQL.items():
             connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")

@@ -22,7 +22,7 @@ from receiver import create_app
 from receiver.config import load_settings
 from receiver.maintenance.rollup import INTERVAL, roll_up_if_due
 from receiver.store.inbox import Inbox
-from tests.receiver.databases import Postgres
+from tests.receiver.databases import BreakablePostgres
 
 SIZES = (10_000, 1_000_000)
 ROUNDS = 15
@@ -61,10 +61,9 @@ def databases(name: str, folder: Path) -> Iterator[list[str]]:
             for url in urls:
                 migrate(url)
         else:
-            server = Postgres(folder / "postgresql")
+            server = BreakablePostgres(folder / "postgresql", lambda url, _package: migrate(url))
             stack.callback(server.stop)
-            server.make_template(migrate)
-            urls = [stack.enter_context(server.database()) for _ in SIZES]
+            urls = [stack.enter_context(server.migrated("app")) for _ in SIZES]
         yield urls
 
 
