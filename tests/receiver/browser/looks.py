@@ -1,7 +1,8 @@
 """The browsers that people have, the ways on which they come, and the marks that say in which of them a test runs.
 
-Four browsers are enough for every pair of width, colours and JavaScript, and all ways are among them. To have another,
-add it here; another way is one more line in tests/receiver/browser/world.py.
+Four browsers are enough for every pair of width, colours and JavaScript, and all ways are among them. Two of them have
+nothing in common: a test runs in those, and in the other two in `make soak` and `make test-browser`. To have another
+browser, add it here. To have another way, add a line in tests/receiver/browser/world.py.
 """
 
 from dataclasses import dataclass
@@ -50,7 +51,11 @@ PAINTED = tuple(Look(width, colours, True) for width in (WIDE, NARROW) for colou
 on_every_way = pytest.mark.parametrize(
     "look", [Look(WIDE, "light", True, way) for way in WAYS], ids=lambda look: look.way, indirect=True
 )
-in_every_browser = pytest.mark.parametrize("look", FOUR, ids=str, indirect=True)
+in_every_browser = pytest.mark.parametrize(
+    "look",
+    [pytest.param(look, id=str(look), marks=[pytest.mark.soak] if look in FOUR[1:3] else []) for look in FOUR],
+    indirect=True,
+)
 with_javascript = pytest.mark.parametrize("look", FOUR[:2], ids=str, indirect=True)
 without_javascript = pytest.mark.parametrize("look", FOUR[2:], ids=str, indirect=True)
 in_all_colours = pytest.mark.parametrize("look", PAINTED, ids=str, indirect=True)
