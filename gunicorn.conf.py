@@ -117,13 +117,11 @@ def post_fork(_server, worker):
 
 def worker_exit(_server, worker):
     """Write the counts that this web worker still holds."""
+    from receiver.ingest.intake import close_all
     from receiver.server import refusals
-    from receiver.store.audit import write_remaining_sums
 
+    refusals.refused.write_remaining()
     if getattr(worker, "wsgi", None) is not None:
-        inbox = worker.wsgi.extensions["inbox"]
-        write_remaining_sums(inbox)
-        inbox.lines.write_remaining()
-        refusals.refused.write_remaining()
-        inbox.latencies.write(inbox.engine)
-        inbox.close()
+        if intake := worker.wsgi.extensions.get("intake"):
+            intake.write_remaining()
+        close_all(worker.wsgi)

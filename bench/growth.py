@@ -35,9 +35,10 @@ from bench.plans import complaints, unseen_complaints
 from bench.questions import questions
 from receiver.database.engine import reading
 from receiver.ingest.arrivals import Arrival
-from receiver.ingest.receive import Delivery, receive_again
+from receiver.ingest.intake import arrival_store
+from receiver.ingest.rows import Delivery, Rows
 from receiver.protocol.envelope import Event
-from receiver.store.inbox import Inbox, arrival_store
+from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import State
 from receiver.store.models import StoredEvent
 from receiver.worker.leases import Lease, hand_back, lease_due
@@ -131,7 +132,7 @@ class Traffic:
         self._inbox, self._bench = inbox, Workbench(inbox, "bench")
         self._known = cycle(_known(inbox))
         self._leases: list[Lease] = []
-        self.store = arrival_store(inbox.engine, inbox.settings, inbox.clock)
+        self.store = arrival_store(inbox)
 
     def timed(self) -> dict[str, Timed]:
         """Each by its name."""
@@ -159,7 +160,7 @@ class Traffic:
         """What follows for a duplicate."""
         event_id = next(self._known)
         event = _event(event_id)
-        receive_again(self._inbox, event, Delivery(b"{}", uuid4().hex))
+        Rows(self._inbox, Delivery(b"{}", uuid4().hex)).receive_again(event)
 
     def lease(self) -> None:
         """What a worker does for each batch."""

@@ -73,7 +73,7 @@ class Settings:
     worker_batch: int  # WORKER_BATCH: events that a worker leases at once
     handler_timeout: float  # HANDLER_TIMEOUT: seconds that one attempt may take
     max_attempts: int  # MAX_ATTEMPTS: attempts before an event is dead; 16 reach over at least a day
-    fast_lane: bool  # FAST_LANE: plain deliveries skip Flask's routing, contexts and hooks
+    fast_lane: str  # FAST_LANE: auto lets plain deliveries past Flask while nobody else listens to requests; 0 never
     keep_alive_seconds: int  # KEEP_ALIVE_SECONDS: a connection may be idle for so long; longer than routers keep it
     max_body_bytes: int  # MAX_BODY_BYTES: larger deliveries are answered 413
     payload_retention_days: int  # PAYLOAD_RETENTION_DAYS: then sealed payloads are erased
@@ -165,7 +165,7 @@ def _read(env: Source, *, on_platform: bool) -> dict[str, Any]:
         "worker_batch": env.whole("WORKER_BATCH", 64, 1, 1000),
         "handler_timeout": env.float("HANDLER_TIMEOUT", 30.0, validate=Range(0.1, 3600)) or 30.0,
         "max_attempts": env.whole("MAX_ATTEMPTS", 16, 1, 100),
-        "fast_lane": env.bool("FAST_LANE", True),
+        "fast_lane": env.str("FAST_LANE", "auto", validate=OneOf(["auto", "0"])),
         "keep_alive_seconds": env.whole("KEEP_ALIVE_SECONDS", 650, 1, 3600),
         "max_body_bytes": env.whole("MAX_BODY_BYTES", 1024 * 1024, 1024, 64 * 1024 * 1024),
         "payload_retention_days": env.whole("PAYLOAD_RETENTION_DAYS", 90, 7, 3650),

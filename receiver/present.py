@@ -1,8 +1,10 @@
-"""The receiver that the running command or request belongs to."""
+"""What the running command or request belongs to: the inbox, the request's ID, and when it began."""
 
+import time
 from typing import cast
+from uuid import uuid4
 
-from flask import current_app
+from flask import current_app, g, request
 
 from receiver.store.inbox import Inbox
 
@@ -10,3 +12,18 @@ from receiver.store.inbox import Inbox
 def present_inbox() -> Inbox:
     """The inbox of the app that runs the command or serves the request."""
     return cast(Inbox, current_app.extensions["inbox"])
+
+
+def start_request() -> None:
+    """Start the request's clock."""
+    g.started = time.monotonic()
+
+
+def request_started() -> float:
+    """When the present request began, in seconds of the monotonic clock."""
+    return cast(float, g.get("started", time.monotonic()))
+
+
+def request_id() -> str:
+    """The present request's ID: one of our own, since a stranger's must not reach the audit log."""
+    return str(request.environ.setdefault("senang.request_id", uuid4().hex))

@@ -19,8 +19,10 @@ from bench.queues.effect import number
 from receiver import create_app
 from receiver.config import load_settings
 from receiver.database.url import ROOT
-from receiver.ingest.group_commit import NotStored
-from receiver.ingest.receive import Delivery, accept
+from receiver.ingest.intake import close_all, intake_of
+from receiver.ingest.keeping import accept
+from receiver.ingest.room import NotStored
+from receiver.ingest.rows import Delivery
 
 DELIVERIES_AT_ONCE = 32
 TRIES = 10
@@ -35,19 +37,20 @@ class Ours:
     ends_itself = True
 
     def fill(self, url: str, bodies: Sequence[bytes]) -> None:
-        inbox = create_app(load_settings(SETTINGS | {"DATABASE_URL": url})).extensions["inbox"]
+        app = create_app(load_settings(SETTINGS | {"DATABASE_URL": url}))
+        intake = intake_of(app)
 
         def deliver(place: int) -> None:
-            event = inbox.settings.read_event(bodies[place])
+            event = intake.inbox.settings.read_event(bodies[place])
             for _ in range(TRIES):  # a stalled disk is answered 503, and the sender comes again
                 with suppress(NotStored):
-                    accept(inbox, event, Delivery(bodies[place], f"{place:032x}"))
+                    accept(intake, event, Delivery(bodies[place], f"{place:032x}"))
                     return
             raise AssertionError("the database takes no events")
 
         with ThreadPoolExecutor(DELIVERIES_AT_ONCE) as pool:
             list(pool.map(deliver, range(len(bodies))))
-        inbox.close()
+        close_all(app)
 
     def before_run(self, bodies: Sequence[bytes]) -> None:
         pass

@@ -16,10 +16,11 @@ from bench.fill import fill, fill_engine
 from bench.pages import SETTINGS, migrate
 from receiver import create_app
 from receiver.config import load_settings
-from receiver.ingest.receive import Delivery, _arrival
+from receiver.ingest.intake import arrival_store
+from receiver.ingest.rows import Delivery, arrival
 from receiver.protocol.envelope import parse_event
 from receiver.sandbox.samples import sample
-from receiver.store.inbox import Inbox, arrival_store
+from receiver.store.inbox import Inbox
 from receiver.worker.batch import process_next
 from receiver.worker.workbench import Workbench
 from tests.receiver.databases import Postgres
@@ -83,11 +84,11 @@ def _log_of(inbox: Inbox, act: Callable[[], None], events: int, *, checkpoint: b
 
 
 def _receive(inbox: Inbox, events: int) -> None:
-    store, fields = arrival_store(inbox.engine, inbox.settings, inbox.clock), inbox.settings.payload_fields
+    store, fields = arrival_store(inbox), inbox.settings.payload_fields
     for _ in range(events // GROUP):
         bodies = [json.dumps(sample("payment.success", fields=fields, now=inbox.clock.now())) for _ in range(GROUP)]
         deliveries = [Delivery(body.encode(), uuid4().hex, 3) for body in bodies]
-        store.store([_arrival(inbox, parse_event(each.body, fields), each) for each in deliveries])
+        store.store([arrival(inbox.settings, parse_event(each.body, fields), each) for each in deliveries])
     store.close()
 
 

@@ -15,11 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from receiver.database.engine import writing
-from receiver.ingest.receive import envelope_columns
 from receiver.privacy.sealing import CannotUnseal, unseal
 from receiver.protocol.envelope import Event
 from receiver.protocol.errors import UnusablePayload
 from receiver.store.audit import record
+from receiver.store.envelope_columns import envelope_columns
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import REPLAYABLE, State
 from receiver.store.models import StoredEvent

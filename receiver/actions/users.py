@@ -31,6 +31,7 @@ from werkzeug.security import check_password_hash, generate_password_hash
 
 from receiver.database.engine import reading, writing
 from receiver.database.insert import insert_into
+from receiver.green import Lane
 from receiver.privacy.sealing import body_digest
 from receiver.store.audit import record, write_sums
 from receiver.store.inbox import Inbox
@@ -69,7 +70,7 @@ class AccountError(Exception):
     """What was asked for can't be done; the message says why."""
 
 
-def sign_in(inbox: Inbox, name: str, password: str, *, address: str, request_id: str) -> User | None:
+def sign_in(inbox: Inbox, name: str, password: str, *, comparisons: Lane, address: str, request_id: str) -> User | None:
     """The user whose password this is. The slow comparison holds no lock, and takes as long for nobody.
 
     Raises Crowded where too many comparisons wait.
@@ -81,9 +82,7 @@ def sign_in(inbox: Inbox, name: str, password: str, *, address: str, request_id:
         return None
     known = _active_user(inbox, name)
     hashed = known.password_hash if known else None
-    right = inbox.comparisons.result(
-        lambda: check_password_hash(hashed or _nobodys_hash(), password), caller=sources.address
-    )
+    right = comparisons.result(lambda: check_password_hash(hashed or _nobodys_hash(), password), caller=sources.address)
     return _decide(inbox, sources, known, right=right, request_id=request_id)
 
 

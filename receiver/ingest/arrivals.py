@@ -3,16 +3,17 @@
 What is new is decided by the unique index on `event_id` alone. The two stores that write it go past SQLAlchemy, because
 here its comfort would be most of the time that a delivery takes.
 
-To keep one more column of an event: a field of `Arrival`, its line in `COLUMNS`, and its value in both stores.
+To keep one more column of an event: a field of `Arrival` that is named like the column, before `request_id`. The stores
+write whatever fields there are.
 """
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 from uuid import UUID
 
 
 class Arrival(NamedTuple):
-    """A new event as it is kept, sealed, and what its audit row says of the delivery."""
+    """A new event as it is kept, sealed; then, from `request_id` on, what its audit row says of the delivery."""
 
     seal_id: UUID
     body_digest: str
@@ -33,21 +34,22 @@ class Arrival(NamedTuple):
         return f"Arrival({self.seal_id})"
 
 
-COLUMNS = {
-    "seal_id": "uuid",
-    "body_digest": "text",
-    "sealed_payload": "bytea",
-    "event_id": "text",
-    "event_type": "text",
-    "occurred_at": "timestamptz",
-    "transaction_id": "text",
-    "policy_id": "text",
-    "claim_id": "text",
-    "reported_status": "text",
+_POSTGRESQL: dict[Any, str] = {
+    UUID: "uuid",
+    bytes: "bytea",
+    str: "text",
+    str | None: "text",
+    datetime: "timestamptz",
+    int: "integer",
 }
-"""The columns of `events` that an arrival fills, with their types on PostgreSQL."""
-FIELDS = {**COLUMNS, "request_id": "text", "duration_ms": "integer", "detail": "text"}
-KEPT = ", ".join(COLUMNS)
+FIELDS = {name: _POSTGRESQL[kind] for name, kind in get_type_hints(Arrival).items()}
+"""The fields of an arrival, with their types on PostgreSQL."""
+COLUMNS = Arrival._fields[: Arrival._fields.index("request_id")]
+"""Those that are columns of `events`."""
+OF_AUDIT = Arrival._fields[len(COLUMNS) :]
+"""The others: columns of `audit_log`."""
 ARRIVED = ", ".join(FIELDS)
+KEPT = ", ".join(COLUMNS)
 SAME_FOR_ALL = "environment, sealing_key, state, received_at, due_at"
-AUDIT = "event_id, event_type, request_id, duration_ms, detail, inbox_id, action, result, at"
+AUDITED = ", ".join(("event_id", "event_type", *OF_AUDIT))
+AUDIT = f"{AUDITED}, inbox_id, action, result, at"

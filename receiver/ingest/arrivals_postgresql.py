@@ -4,7 +4,7 @@ A group is filled up with empty rows to the next of `SHAPES`, so that a handful 
 sent is text and bytes, by libpq itself: nothing about a row has to be found out again each time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from operator import attrgetter
@@ -19,8 +19,8 @@ from receiver.clock import Clock
 from receiver.database.causes import cause_of
 from receiver.database.engine import SETTINGS_OF_THIS_TRANSACTION, own_connection
 from receiver.database.pipeline import raise_first_error, together
-from receiver.ingest.arrivals import ARRIVED, AUDIT, FIELDS, KEPT, SAME_FOR_ALL, Arrival
-from receiver.ingest.group_commit import NotStored, Refused, Unavailable
+from receiver.ingest.arrivals import ARRIVED, AUDIT, AUDITED, FIELDS, KEPT, SAME_FOR_ALL, Arrival
+from receiver.ingest.room import NotStored, Refused, Unavailable
 from receiver.store.wakeup import CHANNEL
 
 SHAPES = (1, 2, 4, 8, 16, 32, 64)
@@ -143,25 +143,17 @@ def _seal_ids(result: pq.abc.PGresult) -> set[bytes]:
 
 def _parameters(arrival: Arrival) -> list[bytes | None]:
     """What libpq sends: bytes as they are, everything else as text."""
-    return [
-        arrival.seal_id.bytes,
-        arrival.body_digest.encode(),
-        arrival.sealed_payload,
-        arrival.event_id.encode(),
-        arrival.event_type.encode(),
-        arrival.occurred_at.isoformat().encode(),
-        _encoded(arrival.transaction_id),
-        _encoded(arrival.policy_id),
-        _encoded(arrival.claim_id),
-        _encoded(arrival.reported_status),
-        arrival.request_id.encode(),
-        b"%d" % arrival.duration_ms,
-        _encoded(arrival.detail),
-    ]
+    return [None if value is None else encode(value) for encode, value in zip(_ENCODERS, arrival, strict=True)]
 
 
-def _encoded(text: str | None) -> bytes | None:
-    return None if text is None else text.encode()
+_ENCODE: dict[str, Callable[[Any], bytes]] = {
+    "uuid": attrgetter("bytes"),
+    "bytea": lambda value: value,
+    "text": str.encode,
+    "timestamptz": lambda value: value.isoformat().encode(),
+    "integer": lambda value: b"%d" % value,
+}
+_ENCODERS = [_ENCODE[kind] for kind in FIELDS.values()]
 
 
 @cache
@@ -187,7 +179,7 @@ def _statement(shape: int) -> bytes:
         ),
         audited AS (
             INSERT INTO audit_log ({AUDIT})
-            SELECT event_id, event_type, request_id, duration_ms, detail, new.id, 'delivery', 'accepted', now
+            SELECT {AUDITED}, new.id, 'delivery', 'accepted', now
             FROM new JOIN arrived USING (seal_id), moment
         )
         SELECT seal_id FROM new""".encode()  # noqa: S608 - made of names that stand in this file

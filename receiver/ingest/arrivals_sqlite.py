@@ -17,8 +17,8 @@ from receiver.database.causes import cause_of
 from receiver.database.engine import own_connection
 from receiver.database.now import database_now_sql, driver_moment
 from receiver.green import beside
-from receiver.ingest.arrivals import AUDIT, COLUMNS, KEPT, SAME_FOR_ALL, Arrival
-from receiver.ingest.group_commit import Refused, Unavailable
+from receiver.ingest.arrivals import AUDIT, AUDITED, COLUMNS, KEPT, OF_AUDIT, SAME_FOR_ALL, Arrival
+from receiver.ingest.room import Refused, Unavailable
 
 _NOW = database_now_sql("sqlite", "?")
 
@@ -77,14 +77,7 @@ class SqliteArrivals:
             value
             for item in items
             if item.seal_id.hex in new
-            for value in (
-                item.event_id,
-                item.event_type,
-                item.request_id,
-                item.duration_ms,
-                item.detail,
-                new[item.seal_id.hex],
-            )
+            for value in (item.event_id, item.event_type, *item[len(COLUMNS) :], new[item.seal_id.hex])
         ]
         if audited:
             connection.execute(_insert_audit(len(new)), [*audited, ahead])
@@ -113,7 +106,7 @@ def _insert_events(rows: int) -> str:
 @cache
 def _insert_audit(rows: int) -> str:
     return f"""
-        WITH new (event_id, event_type, request_id, duration_ms, detail, inbox_id) AS (VALUES {_rows(rows, 6)})
+        WITH new ({AUDITED}, inbox_id) AS (VALUES {_rows(rows, len(OF_AUDIT) + 3)})
         INSERT INTO audit_log ({AUDIT}) SELECT *, 'delivery', 'accepted', {_NOW} FROM new"""  # noqa: S608 - made of names that stand in this file
 
 

@@ -5,7 +5,7 @@ sealed, in a ring of the newest, a few per address in each window: a flood can n
 out. What a window leaves out is counted in the audit log, and the page says how many and why.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import uuid4
 
 import sqlalchemy as sa
@@ -75,15 +75,18 @@ def left_out(inbox: Inbox) -> int:
         return int(session.scalar(sa.select(sa.func.sum(AuditEntry.occurrences)).where(*since_then)) or 0)
 
 
-def keep(inbox: Inbox, captured: Captured, *, reason: str, address: str) -> bool:
-    """Keep the delivery if a window is open and its sender's share is not used up. Says whether it was kept."""
+def keep(inbox: Inbox, captured: Captured, has_own_row: Callable[[Key], bool], *, reason: str, address: str) -> bool:
+    """Keep the delivery if a window is open and its sender's share is not used up. Says whether it was kept.
+
+    `has_own_row` says whether one that is left out has an audit row of its own; if not, it has been counted.
+    """
     source = body_digest(address.encode(), inbox.settings.payload_keys)
     with reading(inbox.engine) as session:
         window = session.scalar(sa.select(CaptureWindow).where(*_open(inbox)))
         if window is None:
             return False
         share_is_used = _share_is_used(session, window, source)
-    if share_is_used and not inbox.tally.admits(Key(LEFT_OUT, action="capture"), inbox.clock.now()):
+    if share_is_used and not has_own_row(Key(LEFT_OUT, action="capture")):
         return False
     seal_id = uuid4()
     sealed = seal(captured.to_json(), row=seal_id, keys=inbox.settings.payload_keys)

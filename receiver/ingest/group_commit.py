@@ -10,12 +10,6 @@ What a group shares is the commit, not its fate: when it fails, each is tried ag
 stored never fails its neighbours. Where the database itself is away, trying again would only keep everyone waiting:
 then all of them fail, and their senders come again.
 
-    NotStored
-    ├── Overloaded    too many wait already: turned away at once, before memory grows
-    ├── TooLate       no answer in time; it may be stored later all the same
-    ├── Unavailable   the database is away, or takes nothing: all of the group fail
-    └── Refused       the database takes others, but not this one
-
 Under gevent a "thread" is a greenlet, and the code is the same. The threads survive whatever happens in one of their
 turns. Should one be gone all the same, `is_broken` says so until it is started again: the committer by the other one,
 that one by the next item.
@@ -33,36 +27,15 @@ import structlog
 
 from receiver.database.causes import cause_of
 from receiver.endless import endless
+from receiver.ingest.room import MOST_BYTES_WAITING, MOST_WAITING, NotStored, Refused, Room, TooLate, Unavailable
 
 MOST_AT_ONCE = 64
-MOST_WAITING = 2_000
-MOST_BYTES_WAITING = 64 * 1024 * 1024
 ANNOUNCE_SECONDS = 0.05
 WATCH_SECONDS = 0.1
 
 Item = TypeVar("Item", contravariant=True)
 Kept = TypeVar("Kept")
 log = structlog.get_logger()
-
-
-class NotStored(Exception):
-    """The item is not known to be durable."""
-
-
-class Overloaded(NotStored):
-    """Too many are waiting already."""
-
-
-class TooLate(NotStored):
-    """It did not become durable in time."""
-
-
-class Unavailable(NotStored):
-    """Raised by a store: nothing that is tried now can succeed. The message names the cause, never a value."""
-
-
-class Refused(NotStored):
-    """Raised by a store: one of the items can't be stored. The message names the cause, never a value."""
 
 
 class Store(Protocol[Item]):
@@ -109,10 +82,9 @@ class GroupCommit(Generic[Kept]):
         most_bytes: int = MOST_BYTES_WAITING,
     ) -> None:
         self._store, self._patience = store, patience
-        self._most_waiting, self._most_bytes = most_waiting, most_bytes
+        self._room = Room(most=most_waiting, most_bytes=most_bytes)
         self._queue: SimpleQueue[_Waiting[Kept] | None] = SimpleQueue()
         self._unsettled: deque[_Waiting[Kept]] = deque()  # in the order of their coming
-        self._bytes_waiting = 0
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._gone: set[int] = set()  # the numbers of those that ended and were not told to
@@ -122,7 +94,7 @@ class GroupCommit(Generic[Kept]):
     @property
     def waiting(self) -> int:
         """How many wait for a group."""
-        return self._queue.qsize()
+        return self._room.taken
 
     @property
     def is_broken(self) -> bool:
@@ -134,13 +106,11 @@ class GroupCommit(Generic[Kept]):
 
         Raises NotStored, at `ends_at` (of the monotonic clock) at the latest, or else after `patience` seconds.
         """
-        if self.waiting >= self._most_waiting or self._bytes_waiting > self._most_bytes:
-            raise Overloaded
         if not self._threads or self._gone:
             self.start()
+        self._room.take(size)
         waiting = _Waiting(item, size, time.monotonic() + self._patience if ends_at is None else ends_at)
         with self._lock:
-            self._bytes_waiting += size
             self._unsettled.append(waiting)
         self._queue.put(waiting)
         waiting.outcome.acquire()
@@ -223,6 +193,7 @@ class GroupCommit(Generic[Kept]):
                 if self._queue.empty():
                     time.sleep(0)  # a request that has been read, but not looked at yet, has its turn
                 group.append(self._queue.get_nowait())
+        self._room.give_back(places=len(group) - group.count(None))
         return group
 
     def _commit(self, group: Sequence[_Waiting[Kept]]) -> None:
@@ -251,7 +222,7 @@ class GroupCommit(Generic[Kept]):
             group = [waiting for waiting in group if not waiting.settled]
             for waiting in group:
                 waiting.settled, waiting.error = True, error
-                self._bytes_waiting -= waiting.size
+        self._room.give_back(size=sum(waiting.size for waiting in group))
         for waiting in group:
             waiting.outcome.release()
 

@@ -1,21 +1,18 @@
-"""Database work beside a delivery, which waits for it until its time is up. What waits has a bound.
+"""Database work beside a delivery, which waits for it until its time is up. What waits has a bound (room.py).
 
-A body that waits for a database takes memory, and nothing would stop a sender from filling all of it: beyond the bounds
-whoever comes is turned away at once, with an answer that says "come again". New events don't pass here, they are stored
-in groups (receiver/ingest/group_commit.py).
+New events don't pass here: they are stored in groups (receiver/ingest/group_commit.py).
 """
 
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotDone
-from functools import cache
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
-from receiver.ingest.group_commit import MOST_BYTES_WAITING, MOST_WAITING, Overloaded, TooLate
+from receiver.ingest.room import MOST_BYTES_WAITING, MOST_WAITING, Overloaded, Room, TooLate
 
 T = TypeVar("T")
 THREADS = 32
@@ -25,15 +22,13 @@ class Storing:
     """The threads of one process that store what is no new event."""
 
     def __init__(self, *, most_waiting: int = MOST_WAITING, most_bytes: int = MOST_BYTES_WAITING) -> None:
-        self._most_waiting, self._most_bytes = most_waiting, most_bytes
+        self._room = Room(most=most_waiting, most_bytes=most_bytes)
         self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="storing")
-        self._lock = Lock()
-        self._number = self._bytes = 0
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits or is under way."""
-        return self._number == 0
+        return self._room.taken == 0
 
     def result(self, work: Callable[[], T], *, size: int, ends_at: float) -> T:
         """What the work returns or raises. It holds so many bytes, and may run once more on a fresh connection.
@@ -44,8 +39,8 @@ class Storing:
         left = ends_at - time.monotonic()
         if left <= 0:
             raise TooLate
-        job = _Job(lambda: _tried_twice(work, ends_at), size, self._release)
-        self._hold(size)
+        job = _Job(lambda: _tried_twice(work, ends_at), size, self._room)
+        self._room.take(size)
         outcome: Future[T] = self._submit(job)
         try:
             return outcome.result(timeout=left)
@@ -55,36 +50,28 @@ class Storing:
 
     def beside(self, work: Callable[[], object]) -> None:
         """Do it some time soon. Nobody waits for it. Raises Overloaded."""
-        self._hold(0)
-        self._submit(_Job(work, 0, self._release))
+        self._room.take(0)
+        self._submit(_Job(work, 0, self._room))
+
+    def close(self) -> None:
+        """Finish what waits, then end the threads."""
+        self._threads.shutdown()
 
     def _submit(self, job: "_Job[Any]") -> Future[Any]:
         try:
             return self._threads.submit(job.run)
         except RuntimeError:  # the system has no thread left
             job.forget()
-            self._release(1, 0)
+            self._room.give_back(places=1)
             raise Overloaded from None
-
-    def _hold(self, size: int) -> None:
-        with self._lock:
-            if self._number >= self._most_waiting or self._bytes > self._most_bytes:
-                raise Overloaded
-            self._number += 1
-            self._bytes += size
-
-    def _release(self, number: int, size: int) -> None:
-        with self._lock:
-            self._number -= number
-            self._bytes -= size
 
 
 class _Job(Generic[T]):
     """Work that can be forgotten as long as it has not begun: then it holds its bytes no longer, only its place."""
 
-    def __init__(self, work: Callable[[], T], size: int, release: Callable[[int, int], None]) -> None:
+    def __init__(self, work: Callable[[], T], size: int, room: Room) -> None:
         self._work: Callable[[], T] | None = work
-        self._size, self._release = size, release
+        self._size, self._room = size, room
         self._lock = Lock()
 
     def run(self) -> Any:
@@ -93,13 +80,13 @@ class _Job(Generic[T]):
         try:
             return work() if work else None
         finally:
-            self._release(1, self._size if work else 0)
+            self._room.give_back(places=1, size=self._size if work else 0)
 
     def forget(self) -> None:
         with self._lock:
             work, self._work = self._work, None
         if work:
-            self._release(0, self._size)
+            self._room.give_back(size=self._size)
 
 
 def _tried_twice(work: Callable[[], T], ends_at: float) -> T:
@@ -113,9 +100,3 @@ def _tried_twice(work: Callable[[], T], ends_at: float) -> T:
         if not error.connection_invalidated or time.monotonic() >= ends_at:
             raise
     return work()
-
-
-@cache
-def storing() -> Storing:
-    """Of this process. Made at the first delivery, so after gunicorn has forked."""
-    return Storing()

@@ -13,7 +13,7 @@ from receiver.database.engine import writing
 from receiver.privacy.masking import mask_text
 from receiver.store.inbox import Inbox
 from receiver.store.models import AuditEntry
-from receiver.store.tally import Key, Sums
+from receiver.store.tally import Sums
 
 log = structlog.get_logger()
 WRONG_PATH = "rejected: wrong_path"
@@ -54,20 +54,10 @@ def record(
 
 
 def record_rejection(inbox: Inbox, reason: str, request_id: str, detail: str | None = None) -> None:
-    """Note a delivery that was refused: its reason code, and of what the stranger sent nothing but `detail`.
-
-    A database that is away costs the row, not the answer.
-    """
-    key = Key(f"rejected: {reason}")
-    now = inbox.clock.now()
-    if not inbox.tally.admits(key, now):
-        return
-    try:
-        with inbox.tally.finished_sums(now) as sums, writing(inbox.engine) as session:
-            write_sums(session, inbox, sums)
-            record(session, inbox, key.action, key.result, request_id=request_id, detail=detail)
-    except SQLAlchemyError as error:
-        log.warning("rejection_not_recorded", error=cause_of(error))
+    """Note a delivery that was refused, and the sums of minutes that are over. Raises SQLAlchemyError."""
+    with inbox.tally.finished_sums(inbox.clock.now()) as sums, writing(inbox.engine) as session:
+        write_sums(session, inbox, sums)
+        record(session, inbox, "delivery", f"rejected: {reason}", request_id=request_id, detail=detail)
 
 
 def write_finished_sums(inbox: Inbox) -> None:

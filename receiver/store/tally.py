@@ -9,9 +9,10 @@ To count something else, add it to an `Unwritten` of its own, and write what `ta
 """
 
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from threading import Lock
 from typing import Generic, NamedTuple, TypeVar
 
@@ -87,6 +88,10 @@ class Tally(Generic[Kind]):
                 return True
             self._summed[key] += 1
             return False
+
+    def asked_once(self, now: datetime) -> Callable[[Kind], bool]:
+        """`admits()` for one piece of work that may be tried more than once: each kind is counted once."""
+        return cache(lambda kind: self.admits(kind, now))
 
     def has_finished(self, now: datetime) -> bool:
         """Whether a minute is over whose sums nobody has written yet."""

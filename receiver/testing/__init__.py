@@ -44,13 +44,12 @@ from receiver.actions.replay import replay
 from receiver.clock import Clock
 from receiver.config import load_settings
 from receiver.database.engine import reading, writing
-from receiver.ingest.storing import storing
+from receiver.ingest.intake import close_all
 from receiver.sandbox.samples import own_samples, sample
 from receiver.sandbox.sender import Answer, Sender
 from receiver.store.inbox import Inbox
 from receiver.store.models import StoredEvent, User
 from receiver.testing.postgresql import WHEEL, Postgres
-from receiver.testing.waiting import eventually
 from receiver.worker.batch import process_next
 from receiver.worker.workbench import Workbench
 
@@ -142,9 +141,8 @@ def assemble(database: str, compiled_templates: FileSystemBytecodeCache) -> Iter
         return app
 
     yield make
-    eventually(lambda: storing().is_idle)  # or it would open a connection that nobody closes
     for app in apps:
-        app.extensions["inbox"].close()
+        close_all(app)
 
 
 @pytest.fixture

@@ -7,13 +7,15 @@ from urllib.parse import quote, urlsplit
 
 from flask import Flask, Request, Response, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
-from secure import ContentSecurityPolicy, ReferrerPolicy, Secure, StrictTransportSecurity, XFrameOptions
+from secure import ContentSecurityPolicy, ReferrerPolicy, Secure, XFrameOptions
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from receiver.config import Settings
 from receiver.extensions import csrf
 from receiver.ingest import route as webhooks
 from receiver.ingest.fast_lane import FastLane
+from receiver.present import request_id, start_request
+from receiver.transport import common_headers
 from receiver.web import (
     audit,
     auth,
@@ -82,6 +84,8 @@ _CSP = (
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Register the blueprints and what every answer has in common."""
+    headers = common_headers(settings)
+    fast_lane = FastLane(app, headers, may_open=settings.fast_lane == "auto")
     app.url_map.converters["row"] = RowNumber
     app.register_blueprint(webhooks.blueprint)
     for room in (health, auth, overview, events, replays, subjects, audit, support, captures):
@@ -94,20 +98,13 @@ def init_app(app: Flask, settings: Settings) -> None:
     wrong_paths.init_app(app)
     lines.init_app(app)
     bounds.init_app(app)
-    app.before_request(problems.start_request)
-    if settings.require_https:
-        app.before_request(problems.refuse_plain_http)
+    app.before_request(start_request)
+    app.before_request(problems.refuse_plain_http)
     forms.init_app(app)
     if settings.name:  # a browser that knows two receivers on one host must not mistake one session for the other
         app.config["SESSION_COOKIE_NAME"] = f"session-{quote(settings.name, safe='')}"
     app.session_interface = _PageSessions(always_secure=settings.require_https)
     page = Secure(csp=_CSP, referrer=ReferrerPolicy().same_origin(), xfo=XFrameOptions().deny())
-    every = [("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store")]
-    if settings.require_https:  # one request over HTTPS does not prove that the next one can have it too
-        hsts = StrictTransportSecurity().max_age(31536000)
-        every.append((hsts.header_name, hsts.header_value))
-    if settings.fast_lane:
-        app.wsgi_app = FastLane(app.wsgi_app, app.extensions["inbox"], every)  # type: ignore[method-assign]
     prefix.init_app(app, settings.script_name)
     if hops := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
@@ -116,11 +113,13 @@ def init_app(app: Flask, settings: Settings) -> None:
     def add_headers(response: Response) -> Response:
         if response.mimetype == "text/html":
             response.headers.extend(page.headers)
-        response.headers.extend({name: value for name, value in every if name not in response.headers})
-        response.headers["X-Request-ID"] = problems.request_id()
+        response.headers.extend({name: value for name, value in headers if name not in response.headers})
+        response.headers["X-Request-ID"] = request_id()
         if response.location:
             response.location = _on_this_host(response.location)
         return response
+
+    fast_lane.open()
 
 
 def _on_this_host(address: str) -> str:

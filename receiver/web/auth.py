@@ -17,11 +17,13 @@ from werkzeug.wrappers import Response
 
 from receiver.actions import users as accounts
 from receiver.extensions import login
-from receiver.green import Crowded
-from receiver.present import present_inbox
+from receiver.green import Crowded, Lane
+from receiver.present import present_inbox, request_id
+from receiver.problem import RETRY_AFTER_SECONDS
 from receiver.store.models import User
-from receiver.web import problems
 
+comparisons = Lane(places=16)
+"""Of passwords, in this process."""
 blueprint = Blueprint("auth", __name__)
 
 
@@ -70,12 +72,12 @@ def sign_in() -> Response | str | tuple[str, int] | tuple[str, int, dict[str, st
     if request.method == "GET":
         return show_sign_in()
     name, password = request.form.get("name", ""), request.form.get("password", "")
-    origin = {"address": request.remote_addr or "", "request_id": problems.request_id()}
+    origin = {"address": request.remote_addr or "", "request_id": request_id()}
     try:
-        user = accounts.sign_in(present_inbox(), name, password, **origin)
+        user = accounts.sign_in(present_inbox(), name, password, comparisons=comparisons, **origin)
     except Crowded:
         busy = "Too many people are signing in at this moment. Please try again in a few seconds."
-        return show_sign_in(refusal=busy), 503, {"Retry-After": problems.RETRY_AFTER_SECONDS}
+        return show_sign_in(refusal=busy), 503, {"Retry-After": RETRY_AFTER_SECONDS}
     if user is None:
         return show_sign_in(refusal="The name or the password is wrong, or there were too many tries."), 401
     session.clear()  # a session from before the sign-in must not live on
@@ -99,7 +101,7 @@ def sign_out() -> Response:
         int(current_user.id),
         session["id"],
         everywhere="everywhere" in request.form,
-        request_id=problems.request_id(),
+        request_id=request_id(),
     )
     session.clear()
     return redirect(url_for("auth.sign_in"), 303)

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 from receiver.actions.replay import CannotReplay, is_put_off
 from receiver.actions.replay import replay as replay_event
 from receiver.database.engine import reading, writing
-from receiver.present import present_inbox
+from receiver.present import present_inbox, request_id
 from receiver.queries.audit_trail import audit_trail
 from receiver.queries.count import total
 from receiver.queries.filters import (
@@ -38,7 +38,6 @@ from receiver.store.shown import shown
 from receiver.web.auth import operator_required
 from receiver.web.export import FORMATS
 from receiver.web.present import reason as given_reason
-from receiver.web.problems import request_id
 
 COLUMNS = [
     "event_id", "event_type", "state", "received_at", "occurred_at", "transaction_id", "policy_id", "claim_id",

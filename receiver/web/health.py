@@ -4,7 +4,7 @@ import hmac
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as TooLate
+from concurrent.futures import TimeoutError as NoAnswer
 from contextlib import suppress
 from typing import Any, cast
 
@@ -14,10 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from receiver import metrics as counted
 from receiver.database.causes import cause_of
-from receiver.ingest.group_commit import NotStored
+from receiver.ingest.intake import Intake, present_intake
+from receiver.ingest.room import NotStored
 from receiver.present import present_inbox
 from receiver.queries.health import health as health_now
-from receiver.store.inbox import Inbox
 from receiver.store.schema import takes_writes
 
 READY_DEADLINE_SECONDS = 1.5
@@ -63,21 +63,21 @@ def metrics() -> Response:
 
 
 def _problem() -> str | None:
-    inbox = present_inbox()
-    if inbox.committer.is_broken:
-        return _start_committer(inbox)
+    intake = present_intake()
+    if intake.committer.is_broken:
+        return _start_committer(intake)
     pool = ThreadPoolExecutor(max_workers=1)
     try:
-        check: Any = pool.submit(takes_writes, inbox)
+        check: Any = pool.submit(takes_writes, intake.inbox)
         return cast("str | None", check.result(timeout=READY_DEADLINE_SECONDS))
-    except (SQLAlchemyError, TooLate) as error:
+    except (SQLAlchemyError, NoAnswer) as error:
         return cause_of(error)
     finally:
         pool.shutdown(wait=False)
 
 
-def _start_committer(inbox: Inbox) -> str:
+def _start_committer(intake: Intake) -> str:
     """Start the committer. A process that is not ready gets no deliveries, so nothing else would start it."""
     with suppress(NotStored):
-        inbox.committer.start()
+        intake.committer.start()
     return "committer_gone"

@@ -7,11 +7,11 @@ would keep everybody waiting.
 import time
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 
+from receiver.ingest.intake import present_intake
 from receiver.logs import LOGGED
-from receiver.present import present_inbox
-from receiver.web import problems
+from receiver.present import request_id, request_started
 
 UNKNOWN_ROUTE = "unknown"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -32,10 +32,7 @@ def _log_request(response: Response) -> Response:
         "route": request.url_rule.rule if request.url_rule else UNKNOWN_ROUTE,
         "status": response.status_code,
     }
-    if present_inbox().lines.admits("request", **kind):
-        log.info("request", **kind, duration_ms=_milliseconds(), request_id=problems.request_id())
+    milliseconds = round((time.monotonic() - request_started()) * 1000)
+    if present_intake().lines.admits("request", **kind):
+        log.info("request", **kind, duration_ms=milliseconds, request_id=request_id())
     return response
-
-
-def _milliseconds() -> int:
-    return round((time.monotonic() - g.started) * 1000) if "started" in g else 0

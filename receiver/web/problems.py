@@ -4,21 +4,17 @@ A problem is the same for every cause that must not be told apart. To say more o
 `ADVICE`; to give one case words of its own, raise the HTTP error with a description.
 """
 
-import json
-import time
-from uuid import uuid4
-
 import structlog
 from flask import Flask, Response, g, render_template, request
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.exceptions import Forbidden, HTTPException
+from werkzeug.exceptions import HTTPException
 
+from receiver import transport
 from receiver.database.causes import cause_of
+from receiver.present import present_inbox, request_id
+from receiver.problem import PROBLEM, RETRY_AFTER_SECONDS, UNEXPECTED_ERROR, problem_text
 from receiver.queries.filters import BadFilter
 
-RETRY_AFTER_SECONDS = "5"
-UNEXPECTED_ERROR = ("Internal Server Error", "Something went wrong; the log has the request ID.")
-PROBLEM = "application/problem+json"
 MACHINES = ("/webhooks", "/healthz", "/readyz", "/metrics")
 """Where the addresses begin that only machines visit."""
 ADVICE = {
@@ -42,25 +38,10 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Exception, _unexpected_error)
 
 
-def start_request() -> None:
-    """Start the request's clock."""
-    g.started = time.monotonic()
-
-
-def request_id() -> str:
-    """The present request's ID: one of our own, since a stranger's must not reach the audit log."""
-    return str(request.environ.setdefault("senang.request_id", uuid4().hex))
-
-
 def refuse_plain_http() -> None:
-    """§3.1. Never a redirect: the body would have crossed the network in the clear already."""
-    if not request.is_secure and request.endpoint not in ("health.alive", "health.ready"):
-        raise Forbidden("This endpoint is served over HTTPS only.")
-
-
-def problem_text(status: int, title: str, detail: str) -> str:
-    """The text of a problem document. Its fields never quote the request."""
-    return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail})
+    """Whoever asks only whether the process is well may do so over plain HTTP. Raises PlainHttp."""
+    if request.endpoint not in ("health.alive", "health.ready"):
+        transport.refuse_plain_http(request.environ, present_inbox().settings)
 
 
 def problem(status: int, title: str, detail: str) -> Response:

@@ -9,14 +9,15 @@ import re
 from difflib import SequenceMatcher
 from urllib.parse import quote
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 
 from receiver.config import WEBHOOK_PATH
-from receiver.ingest.door import note_rejection
-from receiver.present import present_inbox
+from receiver.ingest.door import note_refusal
+from receiver.ingest.intake import present_intake
+from receiver.ingest.reading import Incoming
+from receiver.present import request_id, request_started
 from receiver.privacy.columns import Showing
 from receiver.privacy.grammar import is_reference
-from receiver.web import problems
 
 LONGEST_PATH = 100
 LONGEST_SHOWN = 200
@@ -45,12 +46,14 @@ def looks_like_ours(path: str) -> bool:
 
 def _note(response: Response) -> Response:
     if request.method == "POST" and request.endpoint != RIGHT:
-        inbox = present_inbox()
+        intake = present_intake()
+        settings = intake.inbox.settings
         path = request.environ["PATH_INFO"].encode("latin-1").decode(errors="replace")  # Flask's has fewer slashes
         is_near = request.endpoint is None and response.status_code in NOT_FOUND and looks_like_ours(path)
-        if is_near or inbox.settings.scheme.header in request.headers:  # no page's form has a signature
-            shown = _shown(request.script_root + path, inbox.settings.showing) if is_near else None
-            note_rejection(inbox, problems.request_id(), g.started, "wrong_path", detail=shown)
+        if is_near or settings.scheme.header in request.headers:  # no page's form has a signature
+            shown = _shown(request.script_root + path, settings.showing) if is_near else None
+            incoming = Incoming(request.environ, b"", request_id=request_id(), started=request_started())
+            note_refusal(intake, incoming, "wrong_path", detail=shown)
     return response
 
 

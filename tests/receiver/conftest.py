@@ -12,8 +12,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 import sqlalchemy as sa
+from flask import Flask
 
 from receiver.clock import Clock
+from receiver.ingest.intake import Intake, intake_of
 from receiver.store.inbox import Inbox
 from receiver.testing import postgres_server
 from tests.receiver.databases import BreakablePostgres
@@ -37,6 +39,12 @@ def own_postgres() -> Iterator[BreakablePostgres]:
 def shared_database(sqlite_template: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> str:
     """The URL of a migrated SQLite database for a receiver that the tests of a module share."""
     return f"sqlite:///{shutil.copy(sqlite_template(PARTNER_PACKAGE), tmp_path_factory.mktemp('shared'))}"
+
+
+@pytest.fixture
+def intake(app: Flask) -> Intake:
+    """What a web process has beside the inbox."""
+    return intake_of(app)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from receiver.green import Crowded
 from receiver.store.models import AuditEntry, SignInFailures, User
 from receiver.testing import PASSWORD
 from receiver.web import ACCESS
+from receiver.web.auth import comparisons
 from tests.receiver.databases import both_databases
 from tests.receiver.processes import PATIENCE_SECONDS
 
@@ -194,7 +195,7 @@ def test_where_too_many_passwords_are_compared_the_next_is_turned_away_and_deliv
 
     def compare(caller):
         try:
-            inbox.comparisons.result(done.wait, caller=caller)
+            comparisons.result(done.wait, caller=caller)
         except Crowded:
             crowded.set()
 

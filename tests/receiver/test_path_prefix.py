@@ -46,7 +46,7 @@ def inside(app, browse, csrf_token):
     return browse
 
 
-@pytest.mark.parametrize("fast_lane", ["0", "1"])
+@pytest.mark.parametrize("fast_lane", ["0", "auto"])
 @pytest.mark.parametrize("router", ROUTERS)
 def test_a_delivery_is_accepted(environment, request, fast_lane, router):
     environment["FAST_LANE"] = fast_lane

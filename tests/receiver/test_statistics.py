@@ -201,11 +201,11 @@ def test_while_it_catches_up_it_is_as_of_the_last_row_that_it_summed(inbox, cloc
 
 
 @both_databases
-def test_latency_is_told_by_the_bound_of_its_bucket(inbox):
+def test_latency_is_told_by_the_bound_of_its_bucket(inbox, intake):
     for milliseconds, times in ((0.4, 1), (3, 48), (18, 49), (700, 1), (9000, 1)):
         for _ in range(times):
-            inbox.latencies.note(inbox.clock.now(), milliseconds)
-        inbox.latencies.write(inbox.engine)
+            intake.latencies.note(inbox.clock.now(), milliseconds)
+        intake.latencies.write(inbox.engine)
 
     latency = overview(inbox, 1).latency
 
@@ -213,21 +213,21 @@ def test_latency_is_told_by_the_bound_of_its_bucket(inbox):
 
 
 @both_databases
-def test_latency_beyond_the_last_bucket_is_infinite_and_without_deliveries_unknown(inbox):
+def test_latency_beyond_the_last_bucket_is_infinite_and_without_deliveries_unknown(inbox, intake):
     nothing = overview(inbox, 1).latency
-    inbox.latencies.note(inbox.clock.now(), 60_000)
-    inbox.latencies.write(inbox.engine)
+    intake.latencies.note(inbox.clock.now(), 60_000)
+    intake.latencies.write(inbox.engine)
 
     assert (nothing.deliveries, nothing.p50, nothing.p99) == (0, None, None)
     assert overview(inbox, 1).latency.p99 == float("inf")
 
 
 @both_databases
-def test_every_delivery_that_was_kept_is_timed(deliver, inbox):
+def test_every_delivery_that_was_kept_is_timed(deliver, inbox, intake):
     deliver(event_id="evt_1")
     deliver(event_id="evt_1")
 
-    inbox.latencies.write(inbox.engine)
+    intake.latencies.write(inbox.engine)
 
     assert overview(inbox, 1).latency.deliveries == 2
 

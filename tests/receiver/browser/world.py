@@ -23,6 +23,7 @@ from receiver.actions import bulk_replay
 from receiver.clock import Clock
 from receiver.config import load_settings
 from receiver.database.engine import reading
+from receiver.ingest.intake import intake_of
 from receiver.maintenance.rollup import roll_up_if_due
 from receiver.protocol.schemes import key_bytes, scheme_from
 from receiver.sandbox.samples import TYPES, sample
@@ -201,7 +202,7 @@ def _live_a_day(app: Flask) -> None:
             pass
     inbox.clock.offset = timedelta()
     roll_up_if_due(inbox)
-    inbox.latencies.write(inbox.engine)
+    intake_of(app).latencies.write(inbox.engine)
 
 
 def _day(inbox: Inbox) -> Iterator[tuple[str, Any]]:

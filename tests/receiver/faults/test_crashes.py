@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver.ingest.receive import Delivery, accept
+from receiver.ingest.keeping import accept
+from receiver.ingest.rows import Delivery
 from receiver.worker.batch import Batch, process_next
 from receiver.worker.leases import lease_due
 from receiver.worker.workbench import Workbench
@@ -141,11 +142,11 @@ def test_a_worker_that_slept_past_its_lease_changes_nothing(inbox, deliver, stor
 
 @on_postgresql
 @pytest.mark.parametrize(("workers", "events"), [(4, 400), pytest.param(16, 2000, marks=pytest.mark.soak)])
-def test_many_workers_over_many_events_run_each_once(processes, inbox, payload, workers, events):
+def test_many_workers_over_many_events_run_each_once(processes, inbox, intake, payload, workers, events):
     sent = [payload("payment.success", transaction_id=f"TXN-{number}") for number in range(events)]
     for event in sent:
         body = json.dumps(event).encode()
-        accept(inbox, inbox.settings.read_event(body), Delivery(body, "r"))
+        accept(intake, inbox.settings.read_event(body), Delivery(body, "r"))
 
     parent = processes.worker("--processes", str(workers), "--drain")
 

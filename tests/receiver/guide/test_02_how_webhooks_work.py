@@ -2,7 +2,7 @@
 
 import pytest
 
-from receiver.store.inbox import COMMIT_DEADLINE_SECONDS
+from receiver.ingest.reading import COMMIT_DEADLINE_SECONDS
 from tests.receiver.databases import both_databases
 
 clause = pytest.mark.clause

@@ -170,11 +170,12 @@ def test_a_delivery_has_one_line_and_it_is_none_of_a_request(app, deliver, lines
     app.test_client().post(WEBHOOK_PATH, data=b"x" * 2_000_000)
 
     printed = [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()]
+    printed.remove("fast_lane")  # which way deliveries take is said once
     assert printed == ["delivery", "delivery", "delivery"]
 
 
 @pytest.mark.usefixtures("early_in_a_minute")
-@pytest.mark.parametrize("fast_lane", ["0", "1"])
+@pytest.mark.parametrize("fast_lane", ["0", "auto"])
 def test_of_a_flood_of_rejections_few_have_a_line_and_the_count_is_exact(environment, request, lines, fast_lane):
     environment["FAST_LANE"] = fast_lane
     app, clock = request.getfixturevalue("app"), request.getfixturevalue("clock")

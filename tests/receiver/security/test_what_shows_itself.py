@@ -9,7 +9,8 @@ import pytest
 
 import receiver
 from receiver.clock import Clock
-from receiver.ingest.receive import Delivery
+from receiver.ingest.judging import New, Stale, Unusable
+from receiver.ingest.rows import Delivery
 from receiver.protocol.captured import Captured
 from receiver.protocol.envelope import DEFAULT_FIELDS, parse_event
 from receiver.protocol.errors import StaleTimestamp, UnusablePayload
@@ -51,6 +52,9 @@ HOLDERS = {
     "a stale delivery": lambda: StaleTimestamp("timestamp_too_old", BODY),
     "an unusable payload": lambda: UnusablePayload({"body": ["not_json"]}, {"name": CLEAR}),
     "a delivery": lambda: Delivery(BODY, "request", 1),
+    "a delivery that was judged new": lambda: New(BODY, an_event()),
+    "a delivery that was judged unusable": lambda: Unusable(BODY, UnusablePayload({}, {"name": CLEAR})),
+    "a delivery that was judged stale": lambda: Stale(BODY, an_event(), "timestamp_too_old"),
     "a key that the doctor tries": lambda: keys(CLEAR),
     "what the doctor found": lambda: search(captured(), [CLEAR]),
     "what the doctor proved": lambda: prove(captured(), [f" {CLEAR} "], [], until=float("inf")),

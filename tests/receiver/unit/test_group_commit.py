@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from receiver.ingest.group_commit import GroupCommit, Overloaded, Refused, TooLate, Unavailable
+from receiver.ingest.group_commit import GroupCommit
+from receiver.ingest.room import Overloaded, Refused, TooLate, Unavailable
 from tests.receiver.processes import PATIENCE_SECONDS, eventually
 
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from receiver.ingest.group_commit import Overloaded, TooLate
+from receiver.ingest.room import Overloaded, TooLate
 from receiver.ingest.storing import THREADS, Storing
 from tests.receiver.processes import eventually
 
@@ -74,7 +74,7 @@ def test_too_much_that_waits_turns_others_away_until_it_is_given_up(occupied, op
     storing = occupied(most_bytes=1_000)
     with ThreadPoolExecutor(1) as sender:
         large = sender.submit(storing.result, lambda: "large", size=2_000, ends_at=soon(LONG))
-        eventually(lambda: storing._bytes == 2_000)
+        eventually(lambda: storing._room.bytes == 2_000)
         with pytest.raises(Overloaded):
             storing.result(lambda: "one too many", size=1, ends_at=soon(LONG))
         opened.set()

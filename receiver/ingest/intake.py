@@ -1,0 +1,69 @@
+"""What a web process needs beside the inbox: the committer, the threads that store the rest, and its counters.
+
+It is made at the first need, so after gunicorn has forked, and by no command.
+"""
+
+from typing import cast
+
+from flask import Flask, current_app
+
+from receiver.database.engine import is_pooled
+from receiver.ingest.arrivals import Arrival
+from receiver.ingest.arrivals_postgresql import PooledArrivals, PostgresqlArrivals
+from receiver.ingest.arrivals_sqlite import SqliteArrivals
+from receiver.ingest.group_commit import GroupCommit, Store
+from receiver.ingest.reading import COMMIT_DEADLINE_SECONDS
+from receiver.ingest.storing import Storing
+from receiver.lines import Lines
+from receiver.store.audit import write_remaining_sums
+from receiver.store.inbox import Inbox
+from receiver.store.latency import Latencies
+
+
+class Intake:
+    """The intake of one process. Nothing is connected and no thread runs before something is to be stored."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self.inbox = inbox
+        self.committer = GroupCommit(arrival_store(inbox), patience=COMMIT_DEADLINE_SECONDS)
+        self.storing = Storing()
+        self.latencies = Latencies()
+        self.lines = Lines(inbox.clock)
+
+    def close(self) -> None:
+        """Store what waits, and give the committer's connection up. The inbox stays open."""
+        self.storing.close()
+        self.committer.close()
+
+    def write_remaining(self) -> None:
+        """Write every count that is still in memory: the process is about to end."""
+        write_remaining_sums(self.inbox)
+        self.lines.write_remaining()
+        self.latencies.write(self.inbox.engine)
+
+
+def arrival_store(inbox: Inbox) -> Store[Arrival]:
+    """What writes new events to this database."""
+    engine, settings = inbox.engine, inbox.settings
+    kind: type[SqliteArrivals] | type[PostgresqlArrivals] = SqliteArrivals
+    if engine.dialect.name == "postgresql":
+        kind = PooledArrivals if is_pooled(engine) else PostgresqlArrivals
+    return kind(engine, inbox.clock, settings.environment, settings.payload_keys[0].id)
+
+
+def intake_of(app: Flask) -> Intake:
+    """The intake of the app."""
+    intake = app.extensions.get("intake") or app.extensions.setdefault("intake", Intake(app.extensions["inbox"]))
+    return cast(Intake, intake)
+
+
+def present_intake() -> Intake:
+    """The intake of the app that serves the request."""
+    return intake_of(current_app)
+
+
+def close_all(app: Flask) -> None:
+    """Store what waits, and give up every connection of the app."""
+    if "intake" in app.extensions:
+        app.extensions["intake"].close()
+    app.extensions["inbox"].close()

@@ -1,0 +1,121 @@
+"""Third step at the door: keep the delivery as what it was judged to be. What is acknowledged is committed.
+
+Nothing is stored that is not authentic, but for a trace: the reason of a rejection in the audit log, and in the
+sandbox what an operator asked to see. Everything that is stored of one delivery has the time of that delivery, and ends
+with `NOT_STORED` where it takes longer.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.wrappers import Request
+
+from receiver.database.causes import cause_of
+from receiver.ingest import captures
+from receiver.ingest.intake import Intake
+from receiver.ingest.judging import Forged, Judgement, New, Stale, Unusable
+from receiver.ingest.reading import Incoming
+from receiver.ingest.receipts import ACCEPTED, NOT_STORED, REJECTED, Receipt
+from receiver.ingest.room import NotStored, TooLate
+from receiver.ingest.rows import Delivery, Rows, arrival
+from receiver.protocol.captured import Captured, without_credentials
+from receiver.protocol.envelope import Event
+from receiver.store.audit import record_rejection
+from receiver.store.tally import Key
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+def keep(intake: Intake, incoming: Incoming, judged: Judgement) -> Receipt:
+    """Make the delivery durable, or say that it is not."""
+    match judged:
+        case Forged(reason):
+            _capture(intake, incoming, reason)
+            return keep_rejection(intake, incoming, reason)
+        case _ if _is_refused(intake, incoming):
+            return NOT_STORED
+        case New(body, event):
+            return _keep_event(intake, incoming, event, _delivery(incoming, body))
+        case Unusable(body, error):
+            rows = Rows(intake.inbox, _delivery(incoming, body))
+            return _in_time(intake, incoming, lambda: rows.quarantine_unusable(error)) or NOT_STORED
+        case Stale(body, content, reason):
+            _capture(intake, incoming, reason)
+            rows = Rows(intake.inbox, _delivery(incoming, body))
+            return _in_time(intake, incoming, lambda: rows.quarantine_stale(content, reason)) or NOT_STORED
+
+
+def keep_rejection(intake: Intake, incoming: Incoming, reason: str, detail: str | None = None) -> Receipt:
+    """Leave a trace of what is refused: its reason code, and of what a stranger sent nothing but `detail`.
+
+    A database that is away costs the trace, not the answer.
+    """
+    inbox = intake.inbox
+    if inbox.tally.admits(Key(f"rejected: {reason}"), inbox.clock.now()):
+        _in_time(intake, incoming, lambda: record_rejection(inbox, reason, incoming.request_id, detail))
+    return Receipt(REJECTED, reason=reason)
+
+
+def accept(intake: Intake, event: Event, delivery: Delivery, *, ends_at: float | None = None) -> Receipt | None:
+    """Keep an event that is new, many to a transaction (group_commit.py). None when its ID is known already.
+
+    Raises NotStored, at `ends_at` of the monotonic clock at the latest.
+    """
+    item = arrival(intake.inbox.settings, event, delivery)
+    is_new = intake.committer.submit(item, size=len(delivery.body), ends_at=ends_at)
+    return Receipt(ACCEPTED, event.id, event.type) if is_new else None
+
+
+def _keep_event(intake: Intake, incoming: Incoming, event: Event, delivery: Delivery) -> Receipt:
+    try:
+        accepted = accept(intake, event, delivery, ends_at=incoming.ends_at)
+    except NotStored as error:
+        log.error("not_committed", error=cause_of(error))
+        return NOT_STORED
+    if accepted:
+        return accepted
+    rows = Rows(intake.inbox, delivery)
+    return _in_time(intake, incoming, lambda: rows.receive_again(event)) or NOT_STORED
+
+
+def _delivery(incoming: Incoming, body: bytes) -> Delivery:
+    return Delivery(body, incoming.request_id, round(incoming.milliseconds()))
+
+
+def _is_refused(intake: Intake, incoming: Incoming) -> bool:
+    """Whether nothing may be stored in this database, since `live` would mix with the sandbox (§8.3)."""
+    guard = intake.inbox.guard
+    if guard.is_due():
+        _in_time(intake, incoming, guard.look)
+    return guard.refuses
+
+
+def _capture(intake: Intake, incoming: Incoming, reason: str) -> None:
+    """Show the doctor what failed, where an operator asked for it."""
+    inbox = intake.inbox
+    if inbox.settings.environment != "sandbox":
+        return
+    request = Request(incoming.environ)
+    headers = without_credentials(request.headers.items())
+    now = inbox.clock.now()
+    captured = Captured(request.url, headers, incoming.body, now)
+    address, has_own_row = request.remote_addr or "", inbox.tally.asked_once(now)
+    _in_time(intake, incoming, lambda: captures.keep(inbox, captured, has_own_row, reason=reason, address=address))
+
+
+def _in_time(intake: Intake, incoming: Incoming, work: Callable[[], T]) -> T | None:
+    """The result of the work on this delivery, within the time that it has left.
+
+    None when the database fails or is too slow; it may commit later all the same. The work may run twice, where the
+    connection was lost.
+    """
+    try:
+        return intake.storing.result(work, size=len(incoming.body), ends_at=incoming.ends_at)
+    except TooLate:
+        log.error("not_committed_in_time")
+    except (NotStored, SQLAlchemyError) as error:
+        log.error("not_committed", error=cause_of(error))
+    return None

@@ -1,0 +1,54 @@
+"""What is counted and logged of a delivery: one hook, behind the step that keeps it.
+
+Its audit row is no part of this: that is written in the transaction of what it records (rows.py).
+"""
+
+import time
+from contextlib import suppress
+
+from receiver import metrics
+from receiver.ingest.intake import Intake
+from receiver.ingest.reading import Incoming
+from receiver.ingest.receipts import ACKNOWLEDGED, REJECTED, Receipt
+from receiver.ingest.room import NotStored
+from receiver.logs import log_delivery
+from receiver.store.audit import write_finished_sums
+
+
+def note(intake: Intake, incoming: Incoming, receipt: Receipt) -> None:
+    """Count the delivery, and write its line in the log."""
+    seconds = time.monotonic() - incoming.started
+    if receipt.result in ACKNOWLEDGED:
+        _count(intake, seconds)
+    if intake.inbox.settings.metrics_token:  # or nobody could read them
+        metrics.count_delivery(receipt.result, receipt.reason, seconds)
+    if _has_line(intake, receipt):
+        log_delivery(
+            receipt.result,
+            receipt.event_id,
+            receipt.event_type,
+            request_id=incoming.request_id,
+            duration_ms=round(seconds * 1000),
+            reason=receipt.reason,
+        )
+
+
+def _has_line(intake: Intake, receipt: Receipt) -> bool:
+    """Anybody can have a rejection written, so only a few a minute are."""
+    if receipt.result != REJECTED:
+        return True
+    return intake.lines.admits("delivery", processing_result=receipt.result, reason=receipt.reason)
+
+
+def _count(intake: Intake, seconds: float) -> None:
+    """Count how long it took to keep the delivery. Writing counts down now and then is not waited for."""
+    inbox = intake.inbox
+    now = inbox.clock.now()
+    if intake.latencies.note(now, seconds * 1000) or inbox.tally.has_finished(now):
+        with suppress(NotStored):
+            intake.storing.beside(lambda: _write_counts(intake))
+
+
+def _write_counts(intake: Intake) -> None:
+    intake.latencies.write(intake.inbox.engine)
+    write_finished_sums(intake.inbox)

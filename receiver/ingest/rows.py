@@ -1,0 +1,228 @@
+"""The rows that a delivery leaves, each with its row in the audit log.
+
+A new event is an `Arrival`, and is written together with others (group_commit.py). Whatever else an authentic delivery
+may be is rarer, and has a transaction to itself: a method of `Rows`. Whoever inserts first wins, by the unique index
+alone.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from receiver.config import Settings
+from receiver.database.engine import writing
+from receiver.database.insert import insert_into
+from receiver.ingest.arrivals import Arrival
+from receiver.ingest.receipts import DUPLICATE, QUARANTINED, REJECTED, Receipt
+from receiver.privacy.card_data import cut_authentication_data, drop_authentication_data
+from receiver.privacy.sealing import body_digest, seal
+from receiver.protocol.envelope import Event
+from receiver.protocol.errors import UnusablePayload
+from receiver.protocol.json_body import parse_object, to_json
+from receiver.store.audit import record
+from receiver.store.envelope_columns import envelope_columns
+from receiver.store.inbox import Inbox
+from receiver.store.lifecycle import REVIVAL_INTERVAL, REVIVED_BY_REDELIVERY, State
+from receiver.store.masked import masked_text
+from receiver.store.models import StoredEvent
+from receiver.store.same_body import KEPT, NOBODY_CAN_TELL, says_the_same
+from receiver.store.tally import Key
+from receiver.store.transitions import make_due
+
+MOST_COMPARED, LARGEST_COMPARED = 5, 64 * 1024
+"""So many quarantined bodies of one event ID are compared with another one, the newest."""
+
+
+class Delivery(NamedTuple):
+    """One POST whose signature was right. It does not show its body."""
+
+    body: bytes
+    request_id: str
+    duration_ms: int = 0
+
+    def __repr__(self) -> str:
+        """Without the body, which is clear text."""
+        return f"Delivery({len(self.body)} bytes, {self.request_id})"
+
+
+def arrival(settings: Settings, event: Event, delivery: Delivery) -> Arrival:
+    """What is written of an event that is new."""
+    seal_id = uuid4()
+    return Arrival(
+        seal_id=seal_id,
+        body_digest=body_digest(delivery.body, settings.payload_keys),
+        sealed_payload=_sealed(settings, delivery.body, event.payload, seal_id),
+        event_id=event.id,
+        **envelope_columns(event),
+        request_id=delivery.request_id,
+        duration_ms=delivery.duration_ms,
+        detail=_noted(event),
+    )
+
+
+class Rows:
+    """What is written of one delivery, in a transaction that may be tried twice. SQLAlchemyError: nothing was."""
+
+    def __init__(self, inbox: Inbox, delivery: Delivery) -> None:
+        self._inbox, self._delivery = inbox, delivery
+        self._has_own_row = inbox.tally.asked_once(inbox.clock.now())
+
+    def receive_again(self, event: Event) -> Receipt:
+        """Count another delivery of an event that is known."""
+        with writing(self._inbox.engine) as session:
+            self._receive_again(session, event)
+        return Receipt(DUPLICATE, event.id, event.type)
+
+    def quarantine_unusable(self, error: UnusablePayload) -> Receipt:
+        """Keep an authentic body that is no event as far as we can tell, for a replay once it parses."""
+        with writing(self._inbox.engine) as session:
+            row = self._row(error.payload) | {"parsed": error.payload is not None}
+            self._quarantine(session, row, "unusable", detail=json.dumps(error.errors))
+        return Receipt(QUARANTINED, errors=error.errors)
+
+    def quarantine_stale(self, content: Event | UnusablePayload, reason: str) -> Receipt:
+        """Keep a body whose signature is right and whose timestamp is not, unless its event is here already."""
+        if isinstance(content, UnusablePayload):
+            self.quarantine_unusable(content)
+            return Receipt(REJECTED, reason=reason)
+        with writing(self._inbox.engine) as session:
+            known = session.scalar(sa.select(StoredEvent.id).where(StoredEvent.event_id == content.id))
+            if known is None:
+                self._quarantine_event(session, content, "stale")
+            else:
+                self._audit(session, "rejected: stale", known, content.id, content.type)
+        return Receipt(REJECTED, content.id, content.type, reason=reason)
+
+    def _receive_again(self, session: Session, event: Event) -> None:
+        inbox = self._inbox
+        known = session.execute(
+            sa.update(StoredEvent)
+            .where(StoredEvent.event_id == event.id)
+            .values(deliveries=StoredEvent.deliveries + 1)
+            .returning(*KEPT, StoredEvent.state, StoredEvent.revived_at)
+        ).one()
+        same = says_the_same(session, inbox.settings, known, self._delivery.body)
+        if not same:
+            session.execute(sa.update(StoredEvent).where(StoredEvent.id == known.id).values(id_reused=True))
+            self._quarantine_event(session, event, "id_reused", NOBODY_CAN_TELL if same is None else None)
+            return
+        self._audit(session, DUPLICATE, known.id, event.id, event.type)
+        recently = known.revived_at and inbox.clock.now() - known.revived_at < REVIVAL_INTERVAL
+        if known.state in REVIVED_BY_REDELIVERY and not recently:
+            self._revive(session, event, known)
+
+    def _revive(self, session: Session, event: Event, known: Any) -> None:
+        """Make a dead or unhandled event due again. The redelivered body serves where retention erased the first."""
+        inbox, settings = self._inbox, self._inbox.settings
+        make_due(
+            session,
+            inbox,
+            known.id,
+            revived_at=inbox.now(),
+            sealed_payload=_sealed(settings, self._delivery.body, event.payload, known.seal_id),
+            sealing_key=settings.payload_keys[0].id,
+        )
+        record(
+            session,
+            inbox,
+            "replay",
+            "due again",
+            event_id=event.id,
+            event_type=event.type,
+            actor="redelivery",
+            request_id=self._delivery.request_id,
+            inbox_id=known.id,
+        )
+
+    def _quarantine_event(self, session: Session, event: Event, reason: str, detail: str | None = None) -> None:
+        """Keep another body of an event ID, or one that came too late. A retry of it is counted, with no own row."""
+        body, settings = self._delivery.body, self._inbox.settings
+        others = sa.select(*KEPT).where(StoredEvent.event_id.is_(None), StoredEvent.stated_event_id == event.id)
+        most = MOST_COMPARED if len(body) <= LARGEST_COMPARED else 0  # a lock is held meanwhile
+        newest = session.execute(others.order_by(StoredEvent.id.desc()).limit(most)).all()
+        same = (other.id for other in newest if says_the_same(session, settings, other, body))
+        row = self._row(event.payload) | envelope_columns(event) | {"stated_event_id": event.id}
+        self._quarantine(session, row, reason, detail, known=next(same, None))
+
+    def _quarantine(
+        self, session: Session, row: dict[str, Any], reason: str, detail: str | None, known: int | None = None
+    ) -> None:
+        """Keep the row, or count another delivery of the one that is `known` or has the same bytes."""
+        row |= {"state": State.QUARANTINED, "quarantine_reason": reason, "event_id": None, "due_at": None}
+        inbox_id = None if known else _insert_event(session, row)
+        if inbox_id is None:
+            same_bytes = StoredEvent.event_id.is_(None) & (StoredEvent.body_digest == row["body_digest"])
+            inbox_id = session.scalar(
+                sa.update(StoredEvent)
+                .where(StoredEvent.id == known if known else same_bytes)
+                .values(deliveries=StoredEvent.deliveries + 1)
+                .returning(StoredEvent.id)
+            )
+        stated = row.get("stated_event_id"), row.get("event_type")
+        self._audit(session, f"quarantined: {reason}", inbox_id, *stated, detail=detail)
+
+    def _row(self, payload: Mapping[str, Any] | None) -> dict[str, Any]:
+        """What is kept of a body that no handler will open soon, so it is masked at once."""
+        seal_id, body, settings = uuid4(), self._delivery.body, self._inbox.settings
+        return {
+            "seal_id": seal_id,
+            "body_digest": body_digest(body, settings.payload_keys),
+            "sealed_payload": _sealed(settings, body, payload, seal_id),
+            "sealing_key": settings.payload_keys[0].id,
+            "masked_payload": masked_text(settings, payload, body),
+            "received_at": self._inbox.now(),
+            "environment": settings.environment,
+        }
+
+    def _audit(
+        self,
+        session: Session,
+        result: str,
+        inbox_id: int | None,
+        event_id: str | None,
+        event_type: str | None,
+        detail: str | None = None,
+    ) -> None:
+        """The delivery's audit row. What can be repeated without end must not fill the disk."""
+        if self._has_own_row(Key(result, event_id, event_type)):
+            record(
+                session,
+                self._inbox,
+                "delivery",
+                result,
+                event_id=event_id,
+                event_type=event_type,
+                request_id=self._delivery.request_id,
+                duration_ms=self._delivery.duration_ms,
+                detail=detail,
+                inbox_id=inbox_id,
+            )
+
+
+def _insert_event(session: Session, row: dict[str, Any]) -> int | None:
+    """The new row's ID, or None when a unique index says that it is here already."""
+    insert = insert_into(StoredEvent, session.get_bind().dialect.name).values(row)
+    inserted: int | None = session.scalar(insert.on_conflict_do_nothing().returning(StoredEvent.id))
+    return inserted
+
+
+def _noted(event: Event) -> str | None:
+    """What the audit row of the delivery says of optional fields that were odd."""
+    if not event.odd:
+        return None
+    return "odd, and taken as absent or as text: " + ", ".join(
+        f"{name} {why}" for name, why in sorted(event.odd.items())
+    )
+
+
+def _sealed(settings: Settings, body: bytes, payload: Mapping[str, Any] | None, seal_id: UUID) -> bytes:
+    """The sealed body, without card authentication data (PCI DSS 3.3.1). Its numbers stay as they were written."""
+    if payload is None:  # nobody can parse it, and cutting must not make an event of it
+        body = cut_authentication_data(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+    elif drop_authentication_data(payload)[1]:
+        body = to_json(drop_authentication_data(parse_object(body, literal_numbers=True))[0]).encode()
+    return seal(body, row=seal_id, keys=settings.payload_keys)
