@@ -19,6 +19,7 @@ from receiver.ingest.room import NotStored
 from receiver.present import present_inbox
 from receiver.queries.health import health as health_now
 from receiver.store.schema import takes_writes
+from receiver.web.gauges import gauges
 
 READY_DEADLINE_SECONDS = 1.5
 READY_CACHE_SECONDS = 5.0
@@ -58,7 +59,7 @@ def metrics() -> Response:
     if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), f"Bearer {token}".encode()):
         abort(401)
     health = health_now(inbox, count_to=COUNTED_TO)
-    text = counted.render(health, shared_directory=os.environ.get("PROMETHEUS_MULTIPROC_DIR") or None)
+    text = counted.render(gauges(health), shared_directory=os.environ.get("PROMETHEUS_MULTIPROC_DIR") or None)
     return Response(text, mimetype="text/plain")
 
 
