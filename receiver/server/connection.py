@@ -1,6 +1,6 @@
 """One connection: read a request, let the application answer it, and go on until one side ends the connection.
 
-request.py says what a request is. answer.py says what may be sent. Bytes that are not a request, or that can be read in
+request.py says what a request is. response.py says what may be sent. Bytes that are not a request, or that can be read in
 two ways, are answered 400, and the connection is closed.
 """
 
@@ -16,9 +16,9 @@ from gunicorn.http.errors import ParseException
 
 from receiver.logs import LOGGED
 from receiver.server import refusals
-from receiver.server.answer import Answer
 from receiver.server.peer import Peer
 from receiver.server.request import BrokenBody, Request
+from receiver.server.response import ResponseWriter
 
 FULL = 0.8
 """The share of `worker_connections` at which idle connections begin to be closed to make room."""
@@ -75,7 +75,7 @@ class Connection:
 
     def _answer(self, request: Request) -> bool:
         self.worker.count_request()
-        answer = Answer(request, self._peer, lambda: self.worker.alive and request.body.may_be_skipped())
+        answer = ResponseWriter(request, self._peer, lambda: self.worker.alive and request.body.may_be_skipped())
         environ = request.environ(self._environ, self._address)
         begun = time.monotonic()
         try:
@@ -90,7 +90,7 @@ class Connection:
         request.body.skip()
         return True
 
-    def _run(self, environ: Environ, answer: Answer) -> None:
+    def _run(self, environ: Environ, answer: ResponseWriter) -> None:
         result = self._app(environ, answer.start_response)
         try:
             for piece in result:
@@ -100,7 +100,7 @@ class Connection:
             if hasattr(result, "close"):
                 result.close()
 
-    def _give_up(self, error: Exception, answer: Answer) -> bool:
+    def _give_up(self, error: Exception, answer: ResponseWriter) -> bool:
         """Answer 500: the application could not answer."""
         if isinstance(error, BrokenBody):
             return self._refuse(error.__cause__ or error, answer)
@@ -109,14 +109,14 @@ class Connection:
         log.error("unexpected_error", exc_info=error)
         return self._end("500 Internal Server Error", answer)
 
-    def _refuse(self, error: BaseException, answer: Answer | None = None) -> bool:
+    def _refuse(self, error: BaseException, answer: ResponseWriter | None = None) -> bool:
         """Answer 400: what was sent is not a request. A peer that is gone gets no answer."""
         if isinstance(error, OSError):
             raise error
         refusals.note(type(error).__name__)
         return self._end("400 Bad Request", answer)
 
-    def _end(self, status: str, answer: Answer | None) -> bool:
+    def _end(self, status: str, answer: ResponseWriter | None) -> bool:
         if answer is None or not answer.has_begun:
             self._peer.sendall(f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode())
         if answer is not None and not answer.has_begun:

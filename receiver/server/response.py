@@ -19,8 +19,8 @@ from receiver.server.request import Request
 Headers = list[tuple[str, str]]
 
 
-class Answer:
-    """One answer. `status`, `headers` and `sent` (bytes of the body) are what gunicorn's access log asks for."""
+class ResponseWriter:
+    """Sends one answer. `status`, `headers` and `sent` (bytes of the body) are what gunicorn's access log asks for."""
 
     def __init__(self, request: Request, peer: Peer, may_go_on: Callable[[], bool]) -> None:
         self._request, self._peer, self._may_go_on = request, peer, may_go_on
