@@ -120,7 +120,7 @@ def worker_exit(_server, worker):
     from receiver.ingest.intake import close_all
     from receiver.server import refusals
 
-    refusals.refused.write_remaining()
+    refusals.lines().write_remaining()
     if getattr(worker, "wsgi", None) is not None:
         if intake := worker.wsgi.extensions.get("intake"):
             intake.write_remaining()

@@ -1,7 +1,7 @@
 """One connection: read a request, let the application answer it, and go on until one side ends the connection.
 
-request.py says what a request is. response.py says what may be sent. Bytes that are not a request, or that can be read in
-two ways, are answered 400, and the connection is closed.
+request.py says what a request is. response.py says what may be sent. Bytes that are not a request, or that can be read
+in two ways, are answered 400, and the connection is closed.
 """
 
 import time
