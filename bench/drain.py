@@ -41,7 +41,7 @@ from tests.receiver.databases import BreakablePostgres
 EVENTS = 20_000
 ROUNDS = 5
 PROCESSES = (1, 2)
-EXPECTED = {CeleryOnRedis.name: 6.0, Procrastinate.name: 6.0, PgQueuer.name: 1.5}
+EXPECTED = {CeleryOnRedis.name: 6.0, Procrastinate.name: 6.0, PgQueuer.name: 1.1}
 """How many times as fast ours has to be, with as many processes as PROCESSES says last."""
 VERSIONS = {CeleryOnRedis.name: "celery", Procrastinate.name: "procrastinate", PgQueuer.name: "pgqueuer"}
 SLOWEST = 25

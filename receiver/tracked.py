@@ -49,7 +49,7 @@ def advance(
     session.flush()
     connection = session.connection()
     row = columns | {"reference": reference, "rank": rank, "occurred_at": counted_at(event), "event_id": event.id}
-    won = connection.execute(_upsert(model, connection.dialect.name, tuple(columns)), row).first() is not None
+    won = connection.execute(upsert(model, connection.dialect.name, tuple(columns)), row).rowcount == 1
     known = session.identity_map.get(identity_key(model, reference))
     if known is not None:
         session.expire(known)
@@ -57,8 +57,8 @@ def advance(
 
 
 @cache
-def _upsert(model: type[Base], dialect: str, columns: tuple[str, ...]) -> Any:
-    """Insert the row, or change it if what is inserted is newer. Returns a row if it did."""
+def upsert(model: type[Base], dialect: str, columns: tuple[str, ...]) -> Any:
+    """Insert the row, or change it if what is inserted is newer. One row is counted if it did."""
     table: Any = model.__table__
     changed = (*columns, *_ORDER)
     insert = insert_into(table, dialect).values(
@@ -66,8 +66,7 @@ def _upsert(model: type[Base], dialect: str, columns: tuple[str, ...]) -> Any:
     )
     is_newer = sa.tuple_(*(insert.excluded[name] for name in _ORDER)) > sa.tuple_(*(table.c[name] for name in _ORDER))
     values = {name: insert.excluded[name] for name in changed}
-    upsert = insert.on_conflict_do_update(index_elements=["reference"], set_=values, where=is_newer)
-    return upsert.returning(table.c.reference)
+    return insert.inline().on_conflict_do_update(index_elements=["reference"], set_=values, where=is_newer)
 
 
 def counted_at(event: Event) -> datetime:

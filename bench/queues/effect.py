@@ -1,19 +1,23 @@
 """What every job does, whoever runs it: the upsert that our handler of `payment.success` does, and how it is noted.
 
-The statement is the one that `advance()` in app/models.py sends. Ours sends it from there; the others send it
+The statement is the one that `advance()` sends. Ours sends it from there; the others send it
 prepared, on a connection of the driver that they keep open, and commit each job.
 
 Two columns that only this bench adds to `payments` note every effect, for all alike: when it was, by the database's
 clock, and a number from a sequence, which counts those that are repeated too, though they change nothing.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
 
 import psycopg
+from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
+from sqlalchemy.dialects.postgresql import psycopg as psycopg_dialect
 
-from app.models import COLUMNS, upsert
+from app.models import Payment
+from receiver.tracked import upsert
 
 NOTES = (
     "CREATE SEQUENCE bench_effects",
@@ -40,5 +44,6 @@ def number(connection: psycopg.Connection[Any], query: LiteralString) -> float:
     return float(row[0] or 0) if row else 0.0
 
 
-FOR_PSYCOPG = upsert("payments", ("%s",) * len(COLUMNS))
-FOR_ASYNCPG = upsert("payments", tuple(f"${number}" for number in range(1, len(COLUMNS) + 1)))
+_UPSERT = upsert(Payment, "postgresql", ("status",))
+FOR_PSYCOPG = re.sub(r"%\(\w+\)s", "%s", str(_UPSERT.compile(dialect=psycopg_dialect.dialect())))
+FOR_ASYNCPG = str(_UPSERT.compile(dialect=asyncpg_dialect.dialect()))

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import sqlalchemy as sa
-from psycopg.pq import TransactionStatus
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session
@@ -111,12 +112,17 @@ class HandlerSession(Session):
         return self._libpq is not None and self._libpq.transaction_status == status
 
     def _set_savepoint(self) -> None:
-        """By the driver itself: one is set for every attempt, and SQLAlchemy's own costs twice as much.
+        """By libpq itself, where the transaction is under way: one is set for every attempt, and each layer costs.
 
         A transaction that takes none is of no more use, nor is its connection.
         """
         try:
-            self._driver.execute(f"SAVEPOINT {_SAVEPOINT}")
+            if self._libpq and self._transaction_is(TransactionStatus.INTRANS):
+                answer = self._libpq.exec_(f"SAVEPOINT {_SAVEPOINT}".encode())
+                if answer.status != ExecStatus.COMMAND_OK:
+                    raise error_from_result(answer)
+            else:
+                self._driver.execute(f"SAVEPOINT {_SAVEPOINT}")
         except Exception as error:
             self.worker_connection.invalidate(error)
             raise
