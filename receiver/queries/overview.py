@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from receiver.database.engine import reading
+from receiver.percentile import percentile
 from receiver.privacy.masking import mask_text
 from receiver.queries.count import COUNT_CAP, Count
 from receiver.queries.filters import Filter
@@ -125,19 +126,10 @@ def _latency(session: Session, start: datetime) -> Latency:
     number = sa.func.sum(HourlySum.occurrences)
     latency = (HourlySum.hour >= start) & (HourlySum.kind == LATENCY)
     sums = session.execute(sa.select(HourlySum.name, number).where(latency).group_by(HourlySum.name))
-    buckets = sorted((math.inf if name == BEYOND else float(name), int(count)) for name, count in sums)
-    total = sum(count for _, count in buckets)
-    return Latency(total, _percentile(buckets, total * 0.50), _percentile(buckets, total * 0.99))
-
-
-def _percentile(buckets: Sequence[tuple[float, int]], rank: float) -> float | None:
-    """The bound of the bucket in which the delivery of this rank lies."""
-    seen = 0
-    for bound, count in buckets:
-        seen += count
-        if seen >= rank:
-            return bound
-    return None
+    buckets = {math.inf if name == BEYOND else float(name): int(count) for name, count in sums}
+    if not buckets:
+        return Latency(0, None, None)
+    return Latency(sum(buckets.values()), percentile(buckets, 50), percentile(buckets, 99))
 
 
 def _due(session: Session, inbox: Inbox) -> Count:

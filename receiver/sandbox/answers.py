@@ -4,12 +4,13 @@ The text of an answer comes from outside: `outcome()` makes it fit for one line 
 """
 
 import json
-import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from receiver.percentile import percentile
 from receiver.protocol.errors import UnusablePayload
 from receiver.protocol.json_body import at, parse_object
 from receiver.sandbox.sender import Answer
@@ -68,8 +69,8 @@ def summed_up(deliveries: Sequence[Delivered]) -> list[Answers]:
         groups.setdefault((delivery.status, delivery.outcome), []).append(delivery.milliseconds)
     rows = []
     for (status, word), times in sorted(groups.items(), key=lambda group: -len(group[1])):
-        times.sort()
-        rows.append(Answers(status, word, len(times), _percentile(times, 50), _percentile(times, 99), times[-1]))
+        counts = Counter(times)
+        rows.append(Answers(status, word, len(times), percentile(counts, 50), percentile(counts, 99), max(times)))
     return rows
 
 
@@ -79,11 +80,6 @@ def _document(answer: Answer) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
-
-
-def _percentile(times: Sequence[float], percent: int) -> float:
-    """The smallest time within which so many percent were answered."""
-    return times[math.ceil(len(times) * percent / 100) - 1]
 
 
 def _shown(value: object) -> str:

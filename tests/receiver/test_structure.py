@@ -12,7 +12,18 @@ from receiver.web import ACCESS
 from tests.receiver.imports import imports_of, module_of
 from tests.receiver.processes import ROOT
 
-LEAVES = {"clock", "config", "discovery", "endless", "green", "logs", "private_files", "registry", "settings"}
+LEAVES = {
+    "clock",
+    "config",
+    "discovery",
+    "endless",
+    "green",
+    "logs",
+    "percentile",
+    "private_files",
+    "registry",
+    "settings",
+}
 """Small modules that every room may use, but for the two pure ones."""
 STORING = LEAVES | {"protocol", "privacy", "database"}
 WORKING = STORING | {"store", "lines", "present", "metrics", "problem", "transport"}
@@ -26,6 +37,7 @@ MAY_IMPORT = {
     "green": set(),
     "metrics": set(),
     "outlet": set(),
+    "percentile": set(),
     "private_files": set(),
     "problem": set(),
     "config": {"discovery", "protocol", "privacy", "database", "private_files", "settings"},
@@ -45,7 +57,7 @@ MAY_IMPORT = {
     "maintenance": WORKING,
     "queries": WORKING,
     "actions": ACTING,
-    "sandbox": {"protocol", "clock", "discovery", "registry"},
+    "sandbox": {"protocol", "clock", "discovery", "percentile", "registry"},
     "server": ACTING | {"actions"},
     "web": ACTING | {"actions", "sandbox", "extensions"},
     "cli": ACTING | {"actions", "sandbox", "server"},
