@@ -1,14 +1,14 @@
-"""Replays everything that a filter finds: planned, confirmed, then worked off by a worker in small steps.
+"""Replays everything that a filter finds: a person plans and confirms it, then a worker does it in small steps.
 
     planned ── confirm ──▶ running ── nothing left ──▶ done
        └──────── cancel ──────┴──▶ cancelled
 
 A plan counts and shows before anything happens. Confirming it twice starts it once. An event that was replayed after
-the plan was made is left alone, so two operators at once make one replay.
+the plan was made is skipped, so two operators at once make one replay.
 
-A step is one transaction, which holds the row of its bulk replay: no two workers take the same step, and of a step
-that a crash cut off nothing has happened. What is left alone is counted by its reason code. To add a reason: a line in
-`LEFT_ALONE`.
+A step is one transaction, which locks the row of its bulk replay. So two workers never take the same step, and a step
+that a crash cuts off has changed nothing. Skipped events are counted by their reason code. To add a reason, add a line
+to `LEFT_ALONE`.
 """
 
 from collections import Counter
@@ -73,7 +73,7 @@ class Plan:
 
 
 def plan(inbox: Inbox, chosen: Filter, *, actor: str, reason: str | None) -> int:
-    """Note a plan for these events. Nothing is replayed before it is confirmed. Returns its number."""
+    """Store a plan for these events, and return its number. Nothing is replayed before it is confirmed."""
     with writing(inbox.engine) as session:
         inserted = session.scalar(
             sa.insert(BulkReplay)
@@ -110,7 +110,7 @@ def confirm(inbox: Inbox, number: int, *, actor: str) -> bool:
 
 
 def cancel(inbox: Inbox, number: int, *, actor: str) -> bool:
-    """Stop it. What was replayed already stays so. False when it had ended before."""
+    """Stop it. What has been replayed stays replayed. False if it had ended before."""
     return _move(inbox, number, {Progress.PLANNED, Progress.RUNNING}, Progress.CANCELLED, actor)
 
 
@@ -173,5 +173,5 @@ def _move(inbox: Inbox, number: int, origins: set[Progress], to: Progress, actor
 
 
 def _filter(inbox: Inbox, text: str) -> Filter:
-    """What the stored text says. It stands there as in an address."""
+    """The filter in the stored text, which has it as an address has it."""
     return Filter.from_parameters(from_address(parse_qs(text), inbox.settings.showing))

@@ -1,7 +1,7 @@
-"""What `senang relay` takes out of the inbox: verified sandbox events, by row number, none skipped, each audited.
+"""Which events `senang relay` takes from the inbox: verified sandbox events, by row number. Each one is audited.
 
-A quarantined body is no event. One that a replay turns into an event later keeps its number, which may lie behind
-the relay by then: relay it by its event ID. To relay more or less, change `_is_relayed()`.
+A quarantined body is not an event. If a replay turns it into one later, it keeps its number, and the relay may have
+passed that number already. Then relay it by its event ID. To relay more or less, change `_is_relayed()`.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class NoSuchEvent(Exception):
 
 @dataclass(frozen=True)
 class Waiting:
-    """An event that is to be relayed. Its body is not read before its turn."""
+    """An event to relay. Its body is read only when its turn comes."""
 
     inbox_id: int
     event_id: str
@@ -59,7 +59,7 @@ def start_after(inbox: Inbox, start: str) -> int:
 
 
 def next_batch(inbox: Inbox, after: int) -> Batch:
-    """What comes after this row number; empty when there is nothing yet."""
+    """The events after this row number. Empty when there are none yet."""
     newest = row_horizon(inbox)
     columns = (StoredEvent.id, StoredEvent.event_id, StoredEvent.event_type)
     which = sa.select(*columns).where(StoredEvent.id > after, StoredEvent.id <= newest, _is_relayed())
@@ -72,7 +72,7 @@ def next_batch(inbox: Inbox, after: int) -> Batch:
 def take_body(inbox: Inbox, event: Waiting, receiver: str) -> bytes:
     """The event's body as it is sealed here, and an audit row of where it goes. Raises CannotUnseal.
 
-    The row is committed first: personal data never leaves without a trace, whatever happens on its way.
+    The audit row is committed first, so personal data never leaves without a trace.
     """
     with writing(inbox.engine) as session:
         row = session.get(StoredEvent, event.inbox_id)

@@ -1,8 +1,7 @@
 """Makes events due again: for the page, the CLI, and for quarantined bodies once they parse.
 
-Replaying an event that is being worked on, or is due anyway, does nothing; one that fails and waits for its next
-attempt is tried at once. Two operators at once make one replay. An event whose handler could not even begin, for want
-of a payload that can be read, is refused and stays as it is.
+A replay of an event that is running, or due anyway, does nothing. A failing event is tried at once. Two operators at
+once make one replay. An event whose payload can't be read is refused and stays as it is.
 
     CannotReplay    not_found, erased, unreadable, unusable or id_reused
 """
@@ -49,8 +48,8 @@ def replay(
 ) -> Replayed:
     """Make one event due again and say what happened.
 
-    An event that somebody replayed after `unless_since` is left alone: whoever asks had not seen that yet. Raises
-    CannotReplay when its payload was erased, can't be unsealed, or does not parse.
+    If somebody replayed the event after `unless_since`, nothing happens: the caller had not seen that replay. Raises
+    CannotReplay when the payload was erased, can't be unsealed, or does not parse.
     """
     with writing(inbox.engine) as session:
         return replay_in(session, inbox, inbox_id, actor=actor, reason=reason, unless_since=unless_since)
@@ -87,7 +86,7 @@ def is_put_off(row: StoredEvent) -> bool:
 
 
 def _release(session: Session, inbox: Inbox, row: StoredEvent, event: Event, body: bytes) -> Replayed:
-    """Give a quarantined body its event ID. Its twin may have arrived in the meantime: then it is a duplicate."""
+    """Give a quarantined body its event ID. If its event has arrived in the meantime, it is a duplicate."""
     twin = session.execute(sa.select(*KEPT).where(StoredEvent.event_id == event.id)).one_or_none()
     if twin is None:
         columns: dict[str, Any] = envelope_columns(event) | {"event_id": event.id, "stated_event_id": None}
@@ -107,7 +106,7 @@ def _release(session: Session, inbox: Inbox, row: StoredEvent, event: Event, bod
 
 
 def _opened(inbox: Inbox, row: StoredEvent) -> tuple[Event, bytes]:
-    """What a handler would get. Raises CannotReplay."""
+    """The event that a handler would get. Raises CannotReplay."""
     if row.sealed_payload is None:
         raise CannotReplay("erased", "its payload was erased by retention")
     try:

@@ -1,7 +1,7 @@
 """What a support request to Senang.io needs (§12.2), as text: partner ID, event ID, timestamps, what happened, and the
 payload with everything sensitive masked. Also for a time in which deliveries were refused, where there is no event.
 
-Nothing leaves by itself: the page and `events support` show the text, a person sends it.
+Nothing is sent: the page and `events support` show the text, and a person sends it.
 """
 
 import json
@@ -28,7 +28,7 @@ LONGEST_MAIL = 1800
 
 
 def request_for_event(inbox: Inbox, stored: StoredEvent) -> str:
-    """The text for one event, or for an authentic body that is none."""
+    """The text for one event, or for an authentic body that is not an event."""
     with reading(inbox.engine) as session:
         trail = audit_trail(session, stored).shown(inbox.settings.showing)
     row = shown(stored, inbox.settings.showing)
@@ -67,7 +67,7 @@ def request_for_time(inbox: Inbox, since: datetime, until: datetime) -> str:
 
 
 def mail_address(text: str) -> str:
-    """A `mailto:` for the text; a long one is cut with a word, and has to be pasted whole."""
+    """A `mailto:` for the text. A long text is cut, with a note that the whole text must be pasted."""
     if len(text) > LONGEST_MAIL:
         text = f"{text[:LONGEST_MAIL]}\n[cut here: please paste the whole text]"
     return f"mailto:{ADDRESS}?subject={quote('Webhook support request')}&body={quote(text)}"

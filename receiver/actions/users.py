@@ -1,21 +1,21 @@
-"""Who may sign in, which sessions hold, and how many tries a stranger has.
+"""Who may sign in, which sessions are valid, and how many tries a stranger has.
 
-Sessions: each carries an ID of its own and its user's `generation`. Signing out ends the session with that ID, so a
-copy of its cookie is worth nothing. Whatever must end all sessions of a user counts the generation up: a new password,
-another role, a disabled user, "sign out everywhere". To add such an act: call `_change()`.
+Sessions: each session has an ID of its own and its user's `generation`. Signing out ends the session with that ID, so
+a copy of its cookie is worth nothing. An act that must end all sessions of a user raises the generation: a new
+password, another role, a disabled user, "sign out everywhere". To add such an act, call `_change()`.
 
-Tries: within fifteen minutes of the first refused try, an account name has 10 from one address and 50 from all of them,
-whether or not the name exists. What is refused beyond the 10 no longer counts against the name, so that nobody can lock
-an operator out from one address: it takes five. 50 tries in fifteen minutes are no threat to twelve characters. An
-address has 30 tries in two minutes, whatever the names: many people may share it behind a proxy, and a stranger among
-them must not keep them out for long. An IPv6 address counts as its /64 network, which is what one customer gets.
-`users passwd` and `users enable` forget a name's count. Stored are keyed digests and nothing that a stranger typed.
+Tries: within fifteen minutes of the first refused try, a name has 10 tries from one address and 50 from all addresses,
+whether or not the name exists. Tries beyond the 10 don't count for the name. So nobody can lock an operator out from
+one address; it takes five. 50 tries in fifteen minutes are no threat to twelve characters. An address has 30 tries in
+two minutes, for all names together. Many people may share an address behind a proxy, and a stranger among them must not
+keep them out for long. An IPv6 address counts as its /64 network, which is what one customer gets. `users passwd` and
+`users enable` forget a name's count. The database stores keyed digests only, and nothing that a stranger typed.
 
-A password is compared slowly by design. So the limits are looked at first, and what is beyond them costs no comparison.
-The comparisons run beside the event loop, one at a time. Where too many wait, whoever comes is turned away. Every
-decision is made after the comparison, under one lock, the row of everyone's refusals: tries at the same time, in
-whichever process, are counted one by one. That row also keeps floods out of the audit log: beyond 30 refusals in a
-window the rest become one row with a count. So do those beyond 10 a minute that are refused by a limit.
+A password is compared slowly by design. So the limits are checked first, and a try beyond them costs no comparison. The
+comparisons run beside the event loop, one at a time. When too many are waiting, a new try is refused. Every decision is
+made after the comparison, under one lock: the row of everyone's refusals. So tries at the same time, in any process,
+are counted one by one. That row also keeps floods out of the audit log: beyond 30 refusals in a window, the rest become
+one row with a count. The same goes for tries beyond 10 a minute that a limit refuses.
 """
 
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ class _Limit(NamedTuple):
 
 
 class _Sources(NamedTuple):
-    """Whose tries are counted, as digests, in the order of `_LIMITS`."""
+    """The digests of the sources whose tries are counted, in the order of `_LIMITS`."""
 
     name_at_address: str
     name: str
@@ -67,13 +67,13 @@ _LIMITS = (_Limit(10, WINDOW), _Limit(TRIES_OF_NAME, WINDOW), _Limit(TRIES_OF_AD
 
 
 class AccountError(Exception):
-    """What was asked for can't be done; the message says why."""
+    """The act can't be done. The message says why."""
 
 
 def sign_in(inbox: Inbox, name: str, password: str, *, comparisons: Lane, address: str, request_id: str) -> User | None:
-    """The user whose password this is. The slow comparison holds no lock, and takes as long for nobody.
+    """The user whose password this is. The slow comparison holds no lock, and takes as long for an unknown name.
 
-    Raises Crowded where too many comparisons wait.
+    Raises Crowded when too many comparisons are waiting.
     """
     sources = _sources(inbox, address, name)
     if _is_limited(inbox, sources):
@@ -137,12 +137,12 @@ def change_password(inbox: Inbox, name: str, password: str, *, actor: str) -> No
 
 
 def disable(inbox: Inbox, name: str, *, actor: str) -> None:
-    """Let the user in no more. Raises AccountError."""
+    """Disable the user. Raises AccountError."""
     _change(inbox, name, "disabled", actor=actor, active=False)
 
 
 def enable(inbox: Inbox, name: str, *, actor: str) -> None:
-    """Let the user in again, whatever tries others made under the name. Raises AccountError."""
+    """Enable the user again, and forget the tries of others with the name. Raises AccountError."""
     _change(inbox, name, "enabled", actor=actor, active=True)
 
 

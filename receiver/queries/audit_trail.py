@@ -1,4 +1,4 @@
-"""What the audit log says: of one event, and of everything that a filter finds. Nothing here writes."""
+"""What the audit log says about one event, and about everything that a filter finds. Nothing here writes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class AuditFilter:
 
 @dataclass(frozen=True)
 class Trail:
-    """The audit rows of an event, oldest first. A very long trail lacks its middle."""
+    """The audit rows of an event, oldest first. The middle of a very long trail is left out."""
 
     first: Sequence[AuditEntry | Shown]
     left_out: int = 0
@@ -52,7 +52,7 @@ class Trail:
 
 
 def find_event(session: Session, reference: str) -> StoredEvent | None:
-    """By event ID, or by `#` and the row's number, which quarantined bodies have instead."""
+    """The trail by event ID. A quarantined body has no event ID: it is found by `#` and the number of its row."""
     if not fits_a_column(reference):
         return None
     if number := row_named(reference):
@@ -90,12 +90,15 @@ def list_audit(
     """Newest first; `before` is the (at, id) of the last row of the page above."""
     statement = sa.select(AuditEntry).order_by(AuditEntry.at.desc(), AuditEntry.id.desc())
     if chosen.event_id and not chosen.event_id.isprintable():
-        return []  # no ID holds that, and no database takes it
+        return []  # no ID has this, and no database takes it
     if chosen.event_id:
         statement = statement.where(AuditEntry.id.in_(sa.union(*_entries_of(chosen.event_id))))
     if chosen.action:
         statement = statement.where(AuditEntry.action == chosen.action)
-        if chosen.action not in ("delivery", "attempt"):  # said in so many words, so that the partial index serves it
+        if chosen.action not in (
+            "delivery",
+            "attempt",
+        ):  # the condition of the partial index, word for word
             statement = statement.where(sa.text("action NOT IN ('delivery', 'attempt')"))
     if chosen.since:
         statement = statement.where(AuditEntry.at >= chosen.since)

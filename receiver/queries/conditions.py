@@ -1,7 +1,7 @@
-"""What needs a person: every condition once, with its limit, its stable code and its sentence. Pure.
+"""When a person has to look: every condition once, with its limit, its stable code and its sentence. Pure.
 
 Overview, `events check` and /metrics all ask `conditions()`, so they can't disagree. The facts come from
-queries.health(). To add a condition: its fact in `Health`, its limit in `Limits`, and a function in `_CONDITIONS`.
+queries.health(). To add a condition, add its fact to `Health`, its limit to `Limits`, and a function to `_CONDITIONS`.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ class Condition(NamedTuple):
 
 @dataclass(frozen=True)
 class Limits:
-    """What is still well. `events check` has an option for most; Overview and /metrics use these defaults."""
+    """The limits up to which all is well. `events check` has options for most; Overview and /metrics use these."""
 
     dead: int = 0
     quarantined: int = 0  # within `quarantined_within`: what lies longer can often not be mended any more
@@ -76,25 +76,25 @@ class Health:
 
 
 def conditions(health: Health, limits: Limits) -> list[Condition]:
-    """What somebody should look at, the worst first (§6.4, §10.1)."""
+    """What a person should look at, the worst first (§6.4, §10.1)."""
     return [Condition(code, sentence) for code, find in _CONDITIONS.items() for sentence in find(health, limits)]
 
 
 def _not_ready(health: Health, _limits: Limits) -> Iterator[str]:
     if health.problem:
-        yield f"The receiver is not ready: {health.problem}. Deliveries may be answered 503 until that is mended."
+        yield f"The receiver is not ready: {health.problem}. Until that is mended, deliveries may get a 503."
 
 
 def _no_worker(health: Health, _limits: Limits) -> Iterator[str]:
     if health.due_without_worker:
-        yield "Events are due and no worker was seen for a minute. Start one: flask --app wsgi worker"
+        yield "Events are due, but no worker has been seen for a minute. Start one: flask --app wsgi worker"
 
 
 def _refused_in_a_row(health: Health, limits: Limits) -> Iterator[str]:
     if health.refused_in_a_row > limits.refused_in_a_row:
         yield (
-            f"{health.refused_in_a_row:,} answers in a row were refusals. Senang.io may suspend an endpoint that keeps "
-            "failing (§10.1): look at the audit log, and at Captures in the sandbox."
+            f"The last {health.refused_in_a_row:,} answers were refusals. Senang.io may suspend an endpoint that keeps "
+            "failing (§10.1). Look at the audit log. In the sandbox, look at Captures too."
         )
 
 
@@ -102,36 +102,37 @@ def _wrong_path(health: Health, limits: Limits) -> Iterator[str]:
     if health.wrong_paths > limits.wrong_paths:
         posts = "1 POST" if health.wrong_paths == 1 else f"{health.wrong_paths:,} POSTs"
         to = health.wrong_path or "paths that look like the webhook's"
-        yield f"{posts} came to {to} within an hour: the address is {health.right_path}. Correct it where it is set."
+        yield f"{posts} came to {to} within an hour. The right path is {health.right_path}. Correct it at Senang.io."
 
 
 def _rejected(health: Health, limits: Limits) -> Iterator[str]:
     if health.rejected_recently > limits.rejected:
         yield (
-            f"{health.rejected_recently:,} deliveries were rejected within ten minutes: the audit log has the reasons. "
-            "Is the secret the right one?"
+            f"{health.rejected_recently:,} deliveries were rejected within ten minutes. The audit log has the reasons. "
+            "Check the secret."
         )
 
 
 def _all_quarantined(health: Health, _limits: Limits) -> Iterator[str]:
     if health.newest >= FEWEST_TO_JUDGE and health.newest_quarantined == health.newest:
         yield (
-            f"Each of the last {health.newest} deliveries was quarantined: nothing that Senang.io sends is processed. "
-            "Most often SENANG_PAYLOAD_FIELDS is wrong: ask flask --app wsgi senang doctor."
+            f"All of the last {health.newest} deliveries were quarantined, so nothing is processed. Usually "
+            "SENANG_PAYLOAD_FIELDS is wrong. Ask the doctor: flask --app wsgi senang doctor"
         )
 
 
 def _quarantined_unusable(health: Health, limits: Limits) -> Iterator[str]:
     yield from _quarantined(
         health, limits, "unusable",
-        "could not be read as events: mend SENANG_PAYLOAD_FIELDS (flask --app wsgi senang doctor), then replay them.",
+        "could not be read as events. Correct SENANG_PAYLOAD_FIELDS (flask --app wsgi senang doctor finds it), "
+        "then replay them.",
     )  # fmt: skip
 
 
 def _quarantined_stale(health: Health, limits: Limits) -> Iterator[str]:
     yield from _quarantined(
         health, limits, "stale",
-        "had a timestamp outside the tolerance: check this machine's clock and SENANG_TIMESTAMP_TOLERANCE, "
+        "had a timestamp outside the tolerance. Check this machine's clock and SENANG_TIMESTAMP_TOLERANCE, "
         "then replay them.",
     )  # fmt: skip
 
@@ -139,12 +140,12 @@ def _quarantined_stale(health: Health, limits: Limits) -> Iterator[str]:
 def _quarantined_id_reused(health: Health, limits: Limits) -> Iterator[str]:
     yield from _quarantined(
         health, limits, "id_reused",
-        "came under the ID of an event with another body. The first body counts: ask Senang.io which one is right.",
+        "had the ID of a known event, but a different body. The first body counts. Ask Senang.io which one is right.",
     )  # fmt: skip
 
 
 def _quarantined(health: Health, limits: Limits, reason: str, what: str) -> Iterator[str]:
-    """All reasons together are compared with the limit."""
+    """The sentence for one reason. The limit is for all reasons together."""
     found = health.quarantined.get(reason)
     if found and total(list(health.quarantined.values())).exceeds(limits.quarantined):
         bodies = "1 delivery" if str(found) == "1" else f"{found} deliveries"
@@ -154,8 +155,8 @@ def _quarantined(health: Health, limits: Limits, reason: str, what: str) -> Iter
 def _backlog(health: Health, limits: Limits) -> Iterator[str]:
     if health.oldest_due and health.now - health.oldest_due > limits.due_for:
         yield (
-            f"A backlog: the oldest due event has waited since {_moment(health.oldest_due)}. Handlers are slow, "
-            "or there are too few workers."
+            f"There is a backlog: the oldest due event has waited since {_moment(health.oldest_due)}. "
+            "Handlers are slow, or there are too few workers."
         )
 
 
@@ -163,8 +164,8 @@ def _failing(health: Health, limits: Limits) -> Iterator[str]:
     failing = health.failing
     too_long = failing.since is not None and health.now - failing.since > limits.failing_for
     if failing.since and (too_long or failing.count.exceeds(limits.failing)):
-        events = "1 event fails and is" if str(failing.count) == "1" else f"{failing.count} events fail and are"
-        yield f"{events} tried again, since {_moment(failing.since)}. Most often: {failing.error}"
+        events = "1 event is failing" if str(failing.count) == "1" else f"{failing.count} events are failing"
+        yield f"{events} since {_moment(failing.since)}, and will be tried again. Most frequent error: {failing.error}"
 
 
 def _waiting(health: Health, limits: Limits) -> Iterator[str]:
@@ -172,8 +173,8 @@ def _waiting(health: Health, limits: Limits) -> Iterator[str]:
     if waiting.since is not None and health.now - waiting.since > limits.waiting_for:
         events = "1 event is" if str(waiting.count) == "1" else f"{waiting.count} events are"
         yield (
-            f"{events} put off again and again by the handler, since {_moment(waiting.since)}. "
-            f"Most often: {waiting.error}"
+            f"{events} put off by the handler again and again, since {_moment(waiting.since)}. "
+            f"Most frequent reason: {waiting.error}"
         )
 
 
@@ -181,7 +182,7 @@ def _dead(health: Health, limits: Limits) -> Iterator[str]:
     dead = health.counts[State.DEAD]
     if dead.exceeds(limits.dead):
         events = "1 event is" if str(dead) == "1" else f"{dead} events are"
-        yield f"{events} dead: no further attempt is made. Mend the cause, then replay."
+        yield f"{events} dead: there are no more attempts. Mend the cause, then replay."
 
 
 def _silence(health: Health, limits: Limits) -> Iterator[str]:
@@ -191,16 +192,16 @@ def _silence(health: Health, limits: Limits) -> Iterator[str]:
         yield "No delivery has ever come. Does Senang.io know the address?"
     if health.last_delivery is not None and health.now - health.last_delivery > limits.silence:
         yield (
-            f"Nothing authentic has come for {_hours(limits.silence)}. Is the endpoint suspended (§10.1), "
-            "or its address changed?"
+            f"No authentic delivery has come for {_hours(limits.silence)}. Is the endpoint suspended (§10.1)? "
+            "Has its address changed?"
         )
 
 
 def _masking(health: Health, _limits: Limits) -> Iterator[str]:
     if health.unmasked:
         yield (
-            f"The masking self-test failed for {', '.join(health.unmasked)}: do not trust what is shown until it is "
-            "mended."
+            f"The masking self-test failed for {', '.join(health.unmasked)}. Until it is mended, pages may show "
+            "personal data."
         )
 
 
@@ -214,7 +215,7 @@ def _moment(moment: datetime) -> str:
 
 
 FEWEST_TO_JUDGE = 5
-"""Of fewer deliveries nobody can say that none is ever processed."""
+"""How many deliveries this takes. Fewer don't show that nothing is processed."""
 
 _CONDITIONS: dict[str, Callable[[Health, Limits], Iterator[str]]] = {
     "not_ready": _not_ready,
@@ -234,4 +235,4 @@ _CONDITIONS: dict[str, Callable[[Health, Limits], Iterator[str]]] = {
     "masking": _masking,
 }
 CODES = tuple(_CONDITIONS)
-"""Of every condition, the worst first."""
+"""The codes of all conditions, the worst first."""

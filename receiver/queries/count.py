@@ -1,12 +1,12 @@
-"""Numbers of rows that are never counted to their end: up to a cap, and then "more than". Pure.
+"""Numbers of rows that are counted only up to a cap, and beyond it are "more than". Pure.
 
-Whoever compares a count with a limit has it counted up to that limit at least: `cap_for()`.
+To compare a count with a limit, count at least up to that limit: `cap_for()`.
 """
 
 from dataclasses import dataclass
 
 COUNT_CAP = 10_000
-"""Beyond it nobody reads a number, and counting costs more than it is worth."""
+"""The cap. Beyond it, the exact number helps nobody, and counting costs too much."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Count:
 
 
 def cap_for(*limits: int) -> int:
-    """How far to count what is compared with these limits."""
+    """How far to count for a comparison with these limits."""
     return max(COUNT_CAP, *limits)
 
 

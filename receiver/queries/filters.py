@@ -1,7 +1,7 @@
-"""What somebody looks for among the events, as a value that stands in a page's address. Pure.
+"""The filter of events: what somebody looks for, as a value that an address can hold. Pure.
 
-To add a criterion: a field of `Filter`, its line in `from_parameters()` and in `parameters()`, and what it means for a
-row in receiver/queries/search.py.
+To add a criterion, add a field to `Filter`, its line to `from_parameters()` and to `parameters()`, and its meaning for
+a row to receiver/queries/search.py.
 """
 
 import re
@@ -26,7 +26,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 class BadFilter(ValueError):
-    """A parameter that means nothing. `name` is the parameter's."""
+    """A parameter without a meaning. `name` is the name of the parameter."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} is not understood")
@@ -35,13 +35,13 @@ class BadFilter(ValueError):
 
 @dataclass(frozen=True)
 class Filter:
-    """Which events; the default means all of them."""
+    """Which events. The default means all of them."""
 
     states: frozenset[State] = frozenset()  # none named: every state
     event_type: str | None = None
     since: datetime | None = None  # received at this moment or later
     until: datetime | None = None  # received before it
-    failing: bool = False  # only what fails and is tried again, which is pending
+    failing: bool = False  # only failing events, which are pending
     term: str | None = None  # an event, transaction, policy or claim ID, its beginning, or # and a row's number
 
     @classmethod
@@ -86,7 +86,7 @@ class Filter:
 
 
 def in_address(parameters: Mapping[str, Sequence[str]], showing: Showing) -> dict[str, list[str]]:
-    """Parameters as they stand in an address. A term or type that people don't see is sealed in it."""
+    """Parameters as an address has them. A term or type that people don't see is sealed."""
     return _changed(parameters, showing.in_address)
 
 
@@ -96,7 +96,7 @@ def from_address(parameters: Mapping[str, Sequence[str]], showing: Showing) -> d
 
 
 def described(parameters: Mapping[str, Sequence[str]], showing: Showing) -> str:
-    """Parameters as people see them, in words."""
+    """Parameters in words, as people see them."""
     seen = _changed(parameters, showing)
     return ", ".join(f"{name}={value}" for name, values in seen.items() for value in values) or "everything"
 

@@ -1,4 +1,4 @@
-"""Questions about the inbox that the page, the CLI, /metrics and /readyz ask. Nothing here writes."""
+"""What the page, the commands, /metrics and /readyz ask about the inbox. Nothing here writes."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -89,7 +89,7 @@ def _oldest_due(session: Session, inbox: Inbox) -> datetime | None:
 
 
 def _counts(session: Session, cap: int) -> dict[State, Count]:
-    """Of each state. Only what was processed grows for ever, and no number of it needs a person."""
+    """How many events each state has, without `processed`: it grows for ever, and its number needs no person."""
     caps = {state: COUNT_CAP if state == State.PROCESSED else cap for state in State}
     numbers = {
         state: sa.select(StoredEvent.id).where(StoredEvent.state == state).limit(cap + 1).subquery()
@@ -102,7 +102,7 @@ def _counts(session: Session, cap: int) -> dict[State, Count]:
 
 
 def _quarantined(session: Session, since: datetime, cap: int) -> dict[str, Count]:
-    """How many of what came since then is quarantined, by the reason."""
+    """How many deliveries since then are quarantined, by the reason."""
     rows = branch({"state": State.QUARANTINED}, (since, 0), None, down=False)
     reasons = rows.with_only_columns(StoredEvent.quarantine_reason).limit(cap + 1).subquery()
     by_reason = sa.select(reasons.c.quarantine_reason, sa.func.count()).group_by(reasons.c.quarantine_reason)

@@ -1,4 +1,4 @@
-"""What keeps a quarantined body from being an event, by today's settings, and what a person can do about it.
+"""Why a quarantined body can't be read as an event under the present settings, and what a person can do about it.
 
 To advise on another reason, add it to `_ADVICE`.
 """
@@ -11,13 +11,13 @@ from receiver.privacy.sealing import CannotUnseal, unseal
 from receiver.protocol.errors import UnusablePayload
 from receiver.store.models import UNPARSED_DAYS, StoredEvent
 
-_COMPRESSED = "Its body is compressed ({}), and nothing here unpacks it: the sender has to send plain JSON."
+_COMPRESSED = "The body is compressed ({}). The receiver does not unpack it: the sender has to send plain JSON."
 _ADVICE = {
     "missing_offset": (
-        "Its timestamp names no zone. Set SENANG_TIMESTAMP_ZONE to the sender's zone, such as Asia/Kuala_Lumpur, "
-        "then replay it."
+        "The timestamp has no zone. Set SENANG_TIMESTAMP_ZONE to the sender's zone, such as Asia/Kuala_Lumpur, "
+        "then replay the delivery."
     ),
-    "not_a_timestamp": "Its timestamp can't be read. Let SENANG_PAYLOAD_FIELDS point at another field, then replay it.",
+    "not_a_timestamp": "The timestamp can't be read. Name another field in SENANG_PAYLOAD_FIELDS, then replay it.",
     **dict.fromkeys(
         (
             "not_json",
@@ -28,26 +28,28 @@ _ADVICE = {
             "not_a_finite_number",
             "number_too_long",
         ),
-        "Its body is not one JSON object that can be read in one way only. No setting changes that: ask Senang.io what "
+        "The body is not a JSON object, or it can be read in two ways. No setting can change that. Ask Senang.io what "
         "it sent.",
     ),
     **{name: _COMPRESSED.format(name) for name in ("gzip", "deflate", "zstd")},
 }
-_OTHERWISE = "It is authentic, but no event as far as we can tell. Mend SENANG_PAYLOAD_FIELDS, then replay it."
-_READS_NOW = "By today's settings it reads as an event: replay it."
+_OTHERWISE = (
+    "The delivery is authentic, but it can't be read as an event. Correct SENANG_PAYLOAD_FIELDS, then replay it."
+)
+_READS_NOW = "With the present settings, it can be read as an event. Replay it."
 
 
 @dataclass(frozen=True)
 class Unusable:
-    """Why a body is no event. `kept_until` is None where retention treats the body like any other."""
+    """Why a body can't be read as an event. `kept_until` is None if retention treats the body like any other."""
 
-    errors: dict[str, list[str]]  # reasons by field; empty when it reads as an event by now
+    errors: dict[str, list[str]]  # reasons by field; empty when it can be read now
     advice: str
     kept_until: datetime | None
 
 
 def look_at(settings: Settings, row: StoredEvent) -> Unusable | None:
-    """Why this row is no event, or None: it is one, or its body is erased or can't be unsealed."""
+    """Why this row is not an event. None if it is one, or if its body is erased or can't be unsealed."""
     if row.quarantine_reason != "unusable" or row.sealed_payload is None:
         return None
     kept_until = None if row.parsed else row.received_at + timedelta(days=UNPARSED_DAYS)

@@ -137,7 +137,7 @@ def test_two_operators_who_saw_the_same_make_one_replay(show, operator, receiver
 def test_a_quarantined_body_says_what_to_mend_and_why_it_cannot_be_replayed_yet(operator, receiver):
     operator.goto(f"/events/{receiver.first(state='quarantined', quarantine_reason='unusable').id}")
 
-    expect(operator.get_by_text("Mend SENANG_PAYLOAD_FIELDS")).to_be_visible()
+    expect(operator.get_by_text("Correct SENANG_PAYLOAD_FIELDS")).to_be_visible()
     press(operator, "Replay")
 
     expect(operator.get_by_role("status")).to_contain_text("it does not parse")
