@@ -36,6 +36,7 @@ from receiver.web import (
     wrong_paths,
 )
 from receiver.web.present import RowNumber
+from receiver.web.rules import LateRule
 
 ACCESS = {
     "webhooks.receive": "signature",
@@ -86,6 +87,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     """Register the blueprints and what every answer has in common."""
     headers = common_headers(settings)
     fast_lane = FastLane(app, headers, may_open=settings.fast_lane == "auto")
+    app.url_rule_class = LateRule
     app.url_map.converters["row"] = RowNumber
     app.register_blueprint(webhooks.blueprint)
     for room in (health, auth, overview, events, replays, subjects, audit, support, captures):
