@@ -46,3 +46,13 @@ def test_a_sum_that_could_not_be_written_is_handed_out_again(flooded):
 
     with flooded.finished_sums(LATER) as sums:
         assert sums == [(KEY, 7)]
+
+
+def test_work_that_is_tried_again_is_counted_once():
+    tally, admitted = Tally(OVERFLOW), 0
+    for _ in range(ROWS_A_MINUTE):
+        asked = tally.asked_once(NOW)
+        admitted += all(asked(KEY) for _try in range(2))
+
+    assert admitted == ROWS_A_MINUTE
+    assert not tally.asked_once(NOW)(KEY)
