@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from receiver.actions import replay as replays
 from receiver.actions.bulk_replay import LEFT_ALONE
+from receiver.actions.replay import CannotReplay, Replayed
+from receiver.actions.replay import replay as replay_event
 from receiver.actions.support import request_for_event, request_for_time
 from receiver.cli.context import Amount, Commands, acting_inbox, as_json, say, show
 from receiver.database.engine import reading
@@ -96,9 +97,9 @@ def replay(reference: str | None, state: str | None, failing: bool, event_type: 
     replayed, refused = 0, Counter[str]()
     for row in _chosen(inbox, reference, _filter(state, event_type, failing=failing)):
         try:
-            result: str = replays.replay(inbox, row.id, actor=ACTOR, reason=reason)
-            replayed += result == replays.Replayed.DUE
-        except replays.CannotReplay as error:
+            result: str = replay_event(inbox, row.id, actor=ACTOR, reason=reason)
+            replayed += result == Replayed.DUE
+        except CannotReplay as error:
             result = str(error)
             refused[error.reason] += 1
         say(f"{shown(row, inbox.settings.showing).command_name}: {result}")

@@ -20,6 +20,7 @@ from receiver.web import (
     audit,
     auth,
     bounds,
+    bulk_replays,
     captures,
     events,
     forms,
@@ -29,7 +30,6 @@ from receiver.web import (
     parts,
     prefix,
     problems,
-    replays,
     subjects,
     support,
     words,
@@ -52,10 +52,10 @@ ACCESS = {
     "events.reveal": "operator",
     "events.export": "operator",
     "events.replay": "operator",
-    "replays.plan": "operator",
-    "replays.show": "operator",
-    "replays.confirm": "operator",
-    "replays.cancel": "operator",
+    "bulk_replays.plan": "operator",
+    "bulk_replays.show": "operator",
+    "bulk_replays.confirm": "operator",
+    "bulk_replays.cancel": "operator",
     "subjects.show": "viewer",
     "audit.index": "viewer",
     "audit.find": "viewer",
@@ -90,7 +90,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.url_rule_class = LateRule
     app.url_map.converters["row"] = RowNumber
     app.register_blueprint(webhooks.blueprint)
-    for room in (health, auth, overview, events, replays, subjects, audit, support, captures):
+    for room in (health, auth, overview, events, bulk_replays, subjects, audit, support, captures):
         app.register_blueprint(room.blueprint)
     csrf.exempt(webhooks.blueprint)
     words.init_app(app)

@@ -12,7 +12,7 @@ from receiver.web.auth import operator_required
 from receiver.web.events import filter_of_request
 from receiver.web.present import reason
 
-blueprint = Blueprint("replays", __name__, url_prefix="/replays")
+blueprint = Blueprint("bulk_replays", __name__, url_prefix="/replays")
 
 
 @blueprint.post("")
@@ -54,4 +54,4 @@ def cancel(number: int) -> Response:
 
 
 def _show(number: int) -> Response:
-    return redirect(url_for("replays.show", number=number))
+    return redirect(url_for("bulk_replays.show", number=number))
