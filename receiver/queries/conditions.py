@@ -69,6 +69,7 @@ class Health:
     last_delivery: datetime | None
     rejected_recently: int  # within ten minutes
     refused_in_a_row: int  # answers since the last good one, at least
+    last_good_answer: datetime | None
     wrong_paths: int  # POSTs to paths that look like the webhook's, within an hour
     wrong_path: str | None  # the most frequent of these paths
     right_path: str  # the webhook's

@@ -14,7 +14,7 @@ from receiver.privacy.masking import masking_self_test
 from receiver.queries.conditions import Failing, Health, Limits
 from receiver.queries.count import COUNT_CAP, Count, cap_for
 from receiver.queries.filters import Filter
-from receiver.queries.index_pieces import branch, failing_branch
+from receiver.queries.index_pieces import branch, counted, failing_branch
 from receiver.store.audit import WRONG_PATH
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import NOT_YET, State
@@ -59,6 +59,7 @@ def health(inbox: Inbox, limits: Limits = DEFAULT_LIMITS, *, count_to: int = COU
             last_delivery=max(filter(None, (newest_received, until.last_good_at)), default=None),
             rejected_recently=_occurrences(session, now - TEN_MINUTES, AuditEntry.result != WRONG_PATH),
             refused_in_a_row=until.failed_in_a_row,
+            last_good_answer=until.last_good_at,
             wrong_paths=wrong_paths,
             wrong_path=wrong_path,
             right_path=inbox.settings.webhook_path,
@@ -91,14 +92,8 @@ def _oldest_due(session: Session, inbox: Inbox) -> datetime | None:
 def _counts(session: Session, cap: int) -> dict[State, Count]:
     """How many events each state has, without `processed`: it grows for ever, and its number needs no person."""
     caps = {state: COUNT_CAP if state == State.PROCESSED else cap for state in State}
-    numbers = {
-        state: sa.select(StoredEvent.id).where(StoredEvent.state == state).limit(cap + 1).subquery()
-        for state, cap in caps.items()
-    }
-    counted = {
-        state: session.scalar(sa.select(sa.func.count()).select_from(rows)) or 0 for state, rows in numbers.items()
-    }
-    return {state: Count.of(number, caps[state]) for state, number in counted.items()}
+    rows = {state: sa.select(StoredEvent.id).where(StoredEvent.state == state) for state in State}
+    return {state: counted(session, rows[state], caps[state]) for state in State}
 
 
 def _quarantined(session: Session, since: datetime, cap: int) -> dict[str, Count]:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from receiver.privacy.columns import is_shown
+from receiver.queries.count import COUNT_CAP, Count
 from receiver.queries.filters import Filter, Position, row_named
 from receiver.store.lifecycle import State
 from receiver.store.models import StoredEvent
@@ -102,6 +103,12 @@ def matching(
     if high is not None:
         statement = statement.where(sa.tuple_(*place) < bound_tuple(place, high))
     return statement
+
+
+def counted(session: Session, rows: sa.Select[Any], cap: int = COUNT_CAP) -> Count:
+    """How many rows there are, up to the cap. Looked at is one more, which says whether there are more."""
+    number = sa.select(sa.func.count()).select_from(rows.limit(cap + 1).subquery())
+    return Count.of(session.scalar(number) or 0, cap)
 
 
 def is_capped(session: Session, wanted: Filter) -> bool:

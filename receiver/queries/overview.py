@@ -16,11 +16,9 @@ from sqlalchemy.orm import Session
 from receiver.database.engine import reading
 from receiver.percentile import percentile
 from receiver.privacy.masking import mask_text
-from receiver.queries.count import COUNT_CAP, Count
-from receiver.queries.filters import Filter
-from receiver.queries.search import counts
+from receiver.queries.count import Count
+from receiver.queries.index_pieces import counted
 from receiver.store.inbox import Inbox
-from receiver.store.lifecycle import State
 from receiver.store.models import BEYOND, LATENCY, HourlySum, Observation, StoredEvent, SummedUntil
 
 NEWEST = 20
@@ -62,18 +60,15 @@ class FirstSeen:
 
 @dataclass(frozen=True)
 class Overview:
-    """The state of things. `hours`, `latency` and the answers are as of `as_of`, or never summed yet: None."""
+    """What happened, and what is new. `hours` and `latency` are as of `as_of`, or never summed yet: None.
+
+    What needs a person, such as what is dead, is `Health` (receiver/queries/health.py).
+    """
 
     as_of: datetime | None
     hours: Sequence[Hour]  # the earliest first, the present one last, none left out
     latency: Latency
-    failed_in_a_row: int  # answers other than 200 since the last good one, at least
-    last_good_answer: datetime | None
-    last_delivery: datetime | None  # that was authentic
     due: Count  # those that run now included
-    oldest_due: datetime | None
-    dead: Count
-    quarantined: Count
     new_types: Sequence[FirstSeen]
     new_fields: Sequence[FirstSeen]
 
@@ -91,20 +86,11 @@ def overview(inbox: Inbox, hours: int) -> Overview:
     now = inbox.clock.now()
     start = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours - 1)
     with reading(inbox.engine) as session:
-        until = session.scalars(sa.select(SummedUntil)).one()
-        by_state = counts(session, Filter())
-        newest = session.scalar(sa.select(sa.func.max(StoredEvent.received_at)))
         return Overview(
-            as_of=until.as_of,
+            as_of=session.scalar(sa.select(SummedUntil.as_of)),
             hours=_hours(session, start, hours),
             latency=_latency(session, start),
-            failed_in_a_row=until.failed_in_a_row,
-            last_good_answer=until.last_good_at,
-            last_delivery=max(filter(None, (newest, until.last_good_at)), default=None),
             due=_due(session, inbox),
-            oldest_due=session.scalar(_oldest(inbox, 1)),
-            dead=by_state[State.DEAD],
-            quarantined=by_state[State.QUARANTINED],
             new_types=_first_seen(session, "type", inbox.settings.showing),
             new_fields=_first_seen(session, "field", mask_text),
         )
@@ -133,15 +119,10 @@ def _latency(session: Session, start: datetime) -> Latency:
 
 
 def _due(session: Session, inbox: Inbox) -> Count:
-    number = session.scalar(sa.select(sa.func.count()).select_from(_oldest(inbox, COUNT_CAP + 1).subquery())) or 0
-    return Count.of(number, COUNT_CAP)
-
-
-def _oldest(inbox: Inbox, most: int) -> sa.Select[datetime | None]:
-    """When events became due. The state is a literal, and SQLite is told, so that the partial index serves it."""
-    due = (StoredEvent.state == sa.literal_column("'pending'")) & (StoredEvent.due_at <= inbox.clock.now())
-    statement = sa.select(StoredEvent.due_at).where(due).order_by(StoredEvent.due_at).limit(most)
-    return statement.with_hint(StoredEvent, "INDEXED BY ix_events_due", "sqlite")
+    """The state is a literal, and SQLite is told, so that the partial index serves it."""
+    is_due = (StoredEvent.state == sa.literal_column("'pending'")) & (StoredEvent.due_at <= inbox.clock.now())
+    due = sa.select(StoredEvent.due_at).where(is_due).order_by(StoredEvent.due_at)
+    return counted(session, due.with_hint(StoredEvent, "INDEXED BY ix_events_due", "sqlite"))
 
 
 def _first_seen(session: Session, kind: str, see: Callable[[str], str]) -> list[FirstSeen]:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from receiver.database.engine import reading
 from receiver.queries.count import COUNT_CAP, Count
 from receiver.queries.filters import Filter, Position
-from receiver.queries.index_pieces import branch, failing_branch, in_order, is_capped, keys, matching, nearest
+from receiver.queries.index_pieces import branch, counted, failing_branch, in_order, is_capped, keys, matching, nearest
 from receiver.store.lifecycle import State
 from receiver.store.models import StoredEvent
 
@@ -113,8 +113,8 @@ def counts(session: Session, wanted: Filter) -> dict[State, Count]:
     for key in keys(wanted, State):
         rows = branch(key, low, high).with_only_columns(sa.literal_column("1")).limit(COUNT_CAP + 1).subquery()
         numbers.append(sa.select(sa.func.count()).select_from(rows).scalar_subquery())
-    counted = zip(State, session.execute(sa.select(*numbers)).one(), strict=True)
-    return {state: Count.of(number, COUNT_CAP) for state, number in counted}
+    found = zip(State, session.execute(sa.select(*numbers)).one(), strict=True)
+    return {state: Count.of(number, COUNT_CAP) for state, number in found}
 
 
 def count_failing(session: Session, wanted: Filter) -> Count:
@@ -124,8 +124,7 @@ def count_failing(session: Session, wanted: Filter) -> Count:
         rows = failing_branch(wanted, low, high)
     else:
         rows = matching(session, replace(wanted, failing=True), (), low, high)
-    counted = sa.select(sa.func.count()).select_from(rows.limit(COUNT_CAP + 1).subquery())
-    return Count.of(session.scalar(counted) or 0, COUNT_CAP)
+    return counted(session, rows)
 
 
 def stream(engine: Engine, wanted: Filter) -> Iterator[Row]:
