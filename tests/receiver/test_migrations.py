@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 from flask_migrate import downgrade, upgrade
 
 from receiver.database.columns import Base, ReceiverBase
-from receiver.store.schema import VERSION_TABLE, branches, branches_in, locate, takes_writes
+from receiver.store.schema import VERSION_TABLE, branches, branches_in, locate, problem_of, takes_writes
 from tests.receiver.databases import both_databases
 from tests.receiver.processes import PATIENCE_SECONDS, Receiver
 from tests.receiver.settings import PARTNER_PACKAGE
@@ -95,11 +95,52 @@ def test_two_migrations_at_once_end_in_one_schema(app, database, environment):
 
 
 @both_databases
-def test_a_schema_that_is_behind_is_not_ready_and_one_that_is_beyond_is(app, inbox):
-    with inbox.engine.begin() as connection:
-        connection.execute(sa.text("UPDATE receiver_version SET version_num = 'newer_' || version_num"))
-    beyond = takes_writes(inbox)
-    with inbox.engine.begin() as connection:
-        connection.execute(sa.text("DELETE FROM receiver_version"))
+def test_a_schema_that_is_behind_in_one_branch_is_not_ready_and_one_that_is_beyond_in_one_is(app, inbox):
+    found = [takes_writes(inbox)]
+    for change in (
+        "UPDATE receiver_version SET version_num = 'newer' WHERE version_num = 'probe_0001'",
+        "DELETE FROM receiver_version WHERE version_num = 'newer'",
+        "DELETE FROM receiver_version",
+    ):
+        with inbox.engine.begin() as connection:
+            connection.execute(sa.text(change))
+        found.append(takes_writes(inbox))
 
-    assert (beyond, takes_writes(inbox)) == (None, "not_migrated")
+    assert found == [None, None, "behind", "not_migrated"]
+
+
+def test_heads_current_check_stamp_and_show_do_what_a_partner_means(app, inbox):
+    run = app.test_cli_runner().invoke
+    with inbox.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM receiver_version WHERE version_num = 'probe_0001'"))
+    behind, stamped = run(args=["db", "check"]), run(args=["db", "stamp"])
+    said = {name: run(args=["db", name]) for name in ("heads", "current", "check", "show")}
+
+    assert (behind.exit_code, stamped.exit_code) == (1, 0)
+    assert {name: done.exit_code for name, done in said.items()} == dict.fromkeys(said, 0)
+    for name in ("heads", "current", "show"):
+        assert "receiver_0001" in said[name].output, name
+        assert "probe_0001" in said[name].output, name
+
+
+def test_each_branch_has_to_be_at_this_builds_revision_or_beyond_it():
+    known = {"receiver_3": frozenset({"receiver_1", "receiver_2"}), "partner_2": frozenset({"partner_1"})}
+    expected = {
+        "": "not_migrated",
+        "receiver_3 partner_2": None,
+        "receiver_4 partner_2": None,
+        "receiver_3 partner_3": None,
+        "receiver_4 partner_3": None,
+        "receiver_2 partner_2": "behind",
+        "receiver_3 partner_1": "behind",
+        "receiver_1 partner_1": "behind",
+        "receiver_4 partner_1": "behind",
+        "receiver_2 partner_3": "behind",
+        "receiver_3": "behind",
+        "partner_2": "behind",
+        "receiver_4": "behind",
+        "partner_3": "behind",
+        "receiver_3 partner_2 third_1": None,
+    }
+
+    assert {noted: problem_of(set(noted.split()), known) for noted in expected} == expected

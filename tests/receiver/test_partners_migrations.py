@@ -92,15 +92,6 @@ def fork(tmp_path_factory, sqlite_template, postgres):
         yield fork
 
 
-@pytest.fixture
-def upgraded(fork):
-    """The same, with the new migration on both databases."""
-    for kind in fork.urls:
-        done = fork.flask(kind, "db", "upgrade")
-        assert done.returncode == 0, done.stderr
-    return fork
-
-
 def test_a_new_table_becomes_one_migration_of_the_partners_branch(fork):
     [written] = fork.written
     ours = {path.name for path in (ROOT / "receiver/migrations/versions").glob("*.py")}
@@ -121,47 +112,26 @@ def test_what_is_written_has_the_style_of_the_project(fork):
         assert checked.returncode == 0, checked.stdout
 
 
-def test_an_upgrade_goes_to_every_head_on_both_databases_and_a_downgrade_takes_back_the_partners_last(upgraded):
-    for kind in upgraded.urls:
-        newest = upgraded.revisions(kind)
-        checked = upgraded.flask(kind, "db", "check")
-        assert (upgraded.has(kind, "vouchers"), checked.returncode) == (True, 0), checked.stderr
+def test_an_upgrade_goes_to_every_head_on_both_databases_and_a_downgrade_takes_back_the_partners_last(fork):
+    for kind in fork.urls:
+        upgraded = fork.flask(kind, "db", "upgrade")
+        assert upgraded.returncode == 0, upgraded.stderr
+        newest, has_table, used = fork.revisions(kind), fork.has(kind, "vouchers"), fork.ask(kind, used_by_default)
 
-        downgraded = upgraded.flask(kind, "db", "downgrade")
-        ready = upgraded.flask(kind, "events", "check", "--json")
+        downgraded = fork.flask(kind, "db", "downgrade")
+        ready = fork.flask(kind, "events", "check", "--json")
 
         assert downgraded.returncode == 0, downgraded.stderr
-        assert upgraded.has(kind, "vouchers") is False
-        assert "receiver_0001" in newest
-        assert upgraded.revisions(kind) == {"receiver_0001", "probe_0001"} != newest
+        assert (has_table, bool(used), fork.has(kind, "vouchers")) == (True, False, False)
+        assert newest == {"receiver_0001", fork.written[0].name.partition("_")[0]}
+        assert fork.revisions(kind) == {"receiver_0001", "probe_0001"}
         assert '"problem": "behind"' in ready.stdout
-        assert upgraded.has(kind, "campaigns")
+        assert fork.has(kind, "campaigns")
 
 
-def test_a_boolean_default_and_a_moment_are_the_databases_own(upgraded):
-    insert = "INSERT INTO vouchers (id, code, issued_at, payment) VALUES (1, 'A', '2026-11-28 10:00', 'TXN-1')"
-    payment = "INSERT INTO probe_payments VALUES ('TXN-1', 'paid', 1, '2026-11-28 10:00', 'evt_1')"
-
-    def used(connection):
-        connection.execute(sa.text(payment))
-        connection.execute(sa.text(insert))
-        return connection.scalar(sa.text("SELECT used FROM vouchers"))
-
-    assert [bool(upgraded.ask(kind, used)) for kind in upgraded.urls] == [False, False]
-
-
-def test_heads_current_stamp_and_revision_do_what_a_partner_means(fork):
-    said = {name: fork.flask("sqlite", "db", *name.split()) for name in ("heads", "current", "stamp", "show")}
-    newest = fork.revisions("sqlite")
-    revised = fork.flask("sqlite", "db", "revision", "-m", "by hand")
-    [by_hand] = set((fork.folder / VERSIONS).glob("*by_hand.py"))
-    text = by_hand.read_text()
-    by_hand.unlink()
-
-    assert {name: done.returncode for name, done in said.items()} == dict.fromkeys(said, 0)
-    assert revised.returncode == 0
-    assert all(branch in said["heads"].stdout for branch in ("receiver_0001", "(partner)"))
-    assert "receiver_0001" in said["current"].stdout
-    [written] = fork.written
-    assert newest == {"receiver_0001", written.name.partition("_")[0]}
-    assert f'down_revision = "{written.name.partition("_")[0]}"' in text
+def used_by_default(connection):
+    """What a truth value and a moment are, once they are stored."""
+    connection.execute(sa.text("INSERT INTO probe_payments VALUES ('TXN-1', 'paid', 1, '2026-11-28 10:00', 'evt_1')"))
+    voucher = "INSERT INTO vouchers (id, code, issued_at, payment) VALUES (1, 'A', '2026-11-28 10:00', 'TXN-1')"
+    connection.execute(sa.text(voucher))
+    return connection.scalar(sa.text("SELECT used FROM vouchers"))

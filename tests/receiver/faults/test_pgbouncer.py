@@ -106,7 +106,7 @@ def test_workers_that_find_the_way_past_the_pooler_closed_poll(settings, inbox, 
 
 
 @on_postgresql
-def test_a_schema_is_migrated_through_the_pooler_in_one_transaction(settings, postgres, pooler):
+def test_a_schema_is_migrated_through_the_pooler(settings, postgres, pooler):
     with postgres.database("template1") as empty, running(settings, DATABASE_URL=pooler.url(empty)) as receiver:
         receiver.flask("db", "upgrade")
 
