@@ -24,7 +24,7 @@ from receiver.queries.conditions import Health, Limits, conditions
 from receiver.queries.filters import Filter
 from receiver.queries.health import DEFAULT_LIMITS as LIMITS
 from receiver.queries.health import health as health_now
-from receiver.queries.search import PAGE, Row, page, stream
+from receiver.queries.search import PAGE, TOLD, Row, page, stream
 from receiver.queries.unusable import look_at
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import REPLAYABLE, State
@@ -305,9 +305,4 @@ def _shown(rows: Iterable[Row]) -> Iterator[Shown]:
 
 
 def _summary(row: Shown) -> dict[str, Any]:
-    names = (
-        "id", "event_id", "event_type", "state", "quarantine_reason", "received_at", "occurred_at",
-        "transaction_id", "policy_id", "claim_id", "attempts", "deliveries", "id_reused",
-        "due_at", "failing_since", "last_error",
-    )  # fmt: skip
-    return {name: getattr(row, name) for name in names}
+    return {name: getattr(row, name) for name in TOLD}

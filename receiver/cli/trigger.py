@@ -5,7 +5,6 @@ error. To send something else, add to `_makers()`.
 """
 
 import json
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -23,6 +22,7 @@ from receiver.cli.context import Amount, as_json
 from receiver.cli.interrupt import CtrlC
 from receiver.present import present_inbox
 from receiver.protocol.errors import UnusablePayload
+from receiver.protocol.json_body import parse_value
 from receiver.protocol.schemes import SCHEMES
 from receiver.sandbox.answers import Delivered, delivered, summed_up
 from receiver.sandbox.curl import curl_command
@@ -47,7 +47,7 @@ class Assignment(click.ParamType[Assigned]):
         if not equals or not all(path.split(".")):
             self.fail("it takes a dotted path and a value, such as data.amount=99.", param, ctx)
         try:
-            return path, json.loads(text, parse_constant=_not_json, parse_float=_finite)
+            return path, parse_value(text)
         except (ValueError, RecursionError):
             return path, text
 
@@ -194,15 +194,3 @@ def _report(deliveries: Sequence[Delivered], *, ok: bool, as_json: bool) -> None
         latencies = (f"{milliseconds:.0f} ms" for milliseconds in (row.p50, row.p99, row.max))
         table.add_row(str(row.status or "-"), Text(row.outcome), str(row.count), *latencies)
     Console(stderr=True).print(table)
-
-
-def _finite(number: str) -> float:
-    """Python reads what is too large as infinity, which JSON does not have."""
-    if math.isinf(value := float(number)):
-        raise ValueError
-    return value
-
-
-def _not_json(_constant: str) -> None:
-    """NaN and its like: Python reads them, JSON has none."""
-    raise ValueError

@@ -51,7 +51,12 @@ def parse_object(body: bytes, *, literal_numbers: bool = False) -> dict[str, Any
     return value
 
 
-class _Refused(Exception):
+def parse_value(text: str) -> Any:
+    """Any JSON value, read as strictly as a body. Raises ValueError, or RecursionError where it is too deep."""
+    return _STRICT.decode(text)
+
+
+class _Refused(ValueError):
     """JSON that Python's reader accepts, and other readers don't."""
 
 

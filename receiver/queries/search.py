@@ -55,6 +55,12 @@ class Row(NamedTuple):
         return self.state == State.PENDING and self.last_error is not None
 
 
+TOLD = (
+    "event_id", "event_type", "state", "received_at", "occurred_at", "transaction_id", "policy_id", "claim_id",
+    "reported_status", "attempts", "deliveries", "id_reused", "quarantine_reason", "stated_event_id",
+    "due_at", "failing_since", "last_error", "id",
+)  # fmt: skip
+"""What exports and commands tell of an event, in this order."""
 COLUMNS = tuple(getattr(StoredEvent, name) for name in Row._fields)
 
 

@@ -28,7 +28,7 @@ from receiver.queries.filters import (
     to_cursor,
 )
 from receiver.queries.health import seen_types
-from receiver.queries.search import count_failing, counts, neighbours, page, stream
+from receiver.queries.search import TOLD, count_failing, counts, neighbours, page, stream
 from receiver.queries.unusable import look_at
 from receiver.store.audit import record
 from receiver.store.lifecycle import REPLAYABLE, State
@@ -38,12 +38,6 @@ from receiver.store.shown import shown
 from receiver.web.auth import operator_required
 from receiver.web.export import FORMATS
 from receiver.web.present import reason as given_reason
-
-COLUMNS = [
-    "event_id", "event_type", "state", "received_at", "occurred_at", "transaction_id", "policy_id", "claim_id",
-    "reported_status", "attempts", "deliveries", "id_reused", "quarantine_reason", "stated_event_id",
-    "due_at", "failing_since", "last_error", "id",
-]  # fmt: skip
 
 blueprint = Blueprint("events", __name__, url_prefix="/events")
 
@@ -93,7 +87,7 @@ def export(form: str) -> Response:
     with writing(inbox.engine) as session:
         detail = described(chosen.parameters(), inbox.settings.showing)
         record(session, inbox, "export", f"events as {form}", actor=current_user.name, detail=detail)
-    return FORMATS[form](_rows(chosen), COLUMNS, f"events.{form}")
+    return FORMATS[form](_rows(chosen), TOLD, f"events.{form}")
 
 
 @blueprint.get("/<row:inbox_id>")
@@ -180,4 +174,4 @@ def _rows(chosen: Filter) -> Iterator[dict[str, Any]]:
     inbox = present_inbox()
     for found in stream(inbox.engine, chosen):
         row = shown(found, inbox.settings.showing)
-        yield {column: getattr(row, column) for column in COLUMNS}
+        yield {column: getattr(row, column) for column in TOLD}

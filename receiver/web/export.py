@@ -7,7 +7,7 @@ column, add it to the mapping that the caller passes.
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flask import Response, stream_with_context
@@ -18,17 +18,17 @@ Row = Mapping[str, Any]
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
-def as_csv(rows: Iterable[Row], columns: list[str], filename: str) -> Response:
+def as_csv(rows: Iterable[Row], columns: Sequence[str], filename: str) -> Response:
     """A CSV file of these columns."""
     return _download(_csv_lines(rows, columns), "text/csv; charset=utf-8", filename)
 
 
-def as_json(rows: Iterable[Row], columns: list[str], filename: str) -> Response:
+def as_json(rows: Iterable[Row], columns: Sequence[str], filename: str) -> Response:
     """A JSON array of objects with these columns."""
     return _download(_json_lines(rows, columns), "application/json", filename)
 
 
-FORMATS: Mapping[str, Callable[[Iterable[Row], list[str], str], Response]] = {"csv": as_csv, "json": as_json}
+FORMATS: Mapping[str, Callable[[Iterable[Row], Sequence[str], str], Response]] = {"csv": as_csv, "json": as_json}
 
 
 def defused(value: Any) -> str:
@@ -38,7 +38,7 @@ def defused(value: Any) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def _csv_lines(rows: Iterable[Row], columns: list[str]) -> Iterator[str]:
+def _csv_lines(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[str]:
     line = io.StringIO()
     writer = csv.writer(line)
     writer.writerow(columns)
@@ -51,7 +51,7 @@ def _csv_lines(rows: Iterable[Row], columns: list[str]) -> Iterator[str]:
     yield line.getvalue()
 
 
-def _json_lines(rows: Iterable[Row], columns: list[str]) -> Iterator[str]:
+def _json_lines(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[str]:
     separator = "[\n"
     for row in rows:
         yield separator + _document(row, columns)
@@ -64,7 +64,7 @@ def _cell(row: Row, column: str) -> str:
     return WORDS if cell is None else cell
 
 
-def _document(row: Row, columns: list[str]) -> str:
+def _document(row: Row, columns: Sequence[str]) -> str:
     document = shown_part("row", lambda: json.dumps({column: row[column] for column in columns}, default=str))
     return document or json.dumps({"error": WORDS})
 
