@@ -175,7 +175,7 @@ FIRST_OWN = {
     "app/templates/club.html": CLUB_PAGE,
     "app/templates/sign_in.html": SIGN_IN_PAGE,
     "tests/app/test_loyalty.py": TESTS,
-    "README.md": "# The club's receiver\n\nIt counts points.\n",
+    "README.md": "# The club's receiver\n\nIt counts points: see handbook.md. Set `CLUB_FEES`, then `make points`.\n",
     "club.toml": 'name = "Kelab Emas"\n',
     "OWNERS": "+yours   club.toml\n",
     ".gitignore": "+/members/\n",
@@ -281,14 +281,14 @@ def first_release(upstream: Repository) -> None:
     head = str(ScriptDirectory.from_config(locate(Config(), "app")).get_revision("receiver@head").revision)
     _add_column(upstream, "received_by", follows=head)
     upstream.edit("receiver/web/templates/sign_in.html", SIGN_IN, "<h1>Sign in to release 1.1</h1>")
-    _release(upstream, "1.1.0")
+    _release(upstream, "1.1.0", before="1.0.0")
 
 
 def second_release(upstream: Repository) -> None:
     """One more column and index, and the same places as before once more."""
     _add_column(upstream, "stored_by", follows="index_received_by")
     upstream.edit("receiver/web/templates/sign_in.html", "release 1.1", "release 1.2")
-    _release(upstream, "1.2.0")
+    _release(upstream, "1.2.0", before="1.1.0")
 
 
 def _add_column(upstream: Repository, column: str, follows: str) -> None:
@@ -307,9 +307,10 @@ def _add_column(upstream: Repository, column: str, follows: str) -> None:
     )
 
 
-def _release(upstream: Repository, version: str) -> None:
+def _release(upstream: Repository, version: str, before: str) -> None:
     """What every release touches: the version, a pin, and a line at the top of each document and of the settings."""
-    for name in ("README.md", "CHANGELOG.md", ".env.example", *_documents(upstream)):
+    upstream.edit("CHANGELOG.md", f"## {before} (", f"## {version} (2027-01-01)\n\n## {before} (")
+    for name in ("README.md", ".env.example", *_documents(upstream)):
         path = upstream.folder / name
         path.write_text(path.read_text().replace("\n", f"\n{'#' * (name[0] == '.')} Of release {version}.\n", 1))
     pins = upstream.folder / "requirements.txt"

@@ -6,6 +6,13 @@ from pathlib import Path
 from tests.receiver.processes import ROOT
 
 KINDS = ("ours", "shared", "yours")
+OUR_README = "# The Senang.io webhook receiver\n"
+"""How the README of upstream begins. A fork has one of its own."""
+
+
+def is_fork() -> bool:
+    """Whether this is a fork, whose README and handlers are its own business."""
+    return not (ROOT / "README.md").read_text().startswith(OUR_README)
 
 
 def owners(folder: Path = ROOT) -> list[tuple[str, str]]:
