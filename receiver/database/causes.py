@@ -1,4 +1,4 @@
-"""Why the database did not do it: a stable reason code for every error of SQLite and PostgreSQL, and never a value.
+"""Why the database did not do something: a stable reason code for every error of SQLite and PostgreSQL, without values.
 
 To name another cause, add a line to `_REASONS` (by code) or `_WORDINGS` (by words).
 """
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 
 class UnsuitableServer(sa.exc.InvalidRequestError):
-    """This server, or what leads to it, can't keep what we promise. `reason` says which of its settings is wrong."""
+    """This server, or the way to it, can't keep our promises. `reason` says which of its settings is wrong."""
 
     def __init__(self, reason: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -19,13 +19,13 @@ class UnsuitableServer(sa.exc.InvalidRequestError):
 
 
 def is_lock_conflict(error: sa.exc.DBAPIError) -> bool:
-    """Whether another transaction merely was in the way: the same work may succeed when run again."""
+    """Whether another transaction was in the way: the same work may succeed when it runs again."""
     code = _error_code(error.orig)
     return code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or code in ("40001", "40P01", "55P03")
 
 
 def is_out_of_order(error: sa.exc.DBAPIError) -> bool:
-    """Whether the database itself is at fault, not what it was asked: it is away, read-only, full or broken."""
+    """Whether the database itself is at fault, not the statement: it is away, read-only, full or broken."""
     code = _error_code(error.orig)
     if error.connection_invalidated or not code:  # a connection that was never made has no code
         return isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) or error.connection_invalidated
@@ -46,10 +46,10 @@ def _error_code(error: BaseException | None) -> str:
 
 
 def cause_of(error: BaseException) -> str:
-    """Why the database did not do it: a stable reason code, and its own code where it has one.
+    """Why the database did not do something: a stable reason code, and the database's own code if it has one.
 
-    `locked (55P03)`, `disk_full (SQLITE_FULL)`, `unreachable`. Never a value, a name or an address, which messages
-    hold. It looks through the errors that were raised from one another. One that is not the database's is its class.
+    Examples: `locked (55P03)`, `disk_full (SQLITE_FULL)`, `unreachable`. It never has a value, a name or an address, as
+    messages do. It follows the chain of errors. For an error that is not the database's, it gives the class.
     """
     found: BaseException | None = error
     while found is not None:
@@ -123,7 +123,7 @@ _REASONS = {
     "SQLITE_INTERRUPT": "timed_out",
     "SQLITE_CONSTRAINT": "constraint",
 }
-"""By how SQLSTATE (PostgreSQL, appendix A) or SQLite's name begins; the first that fits."""
+"""The reason by the begin of the SQLSTATE (PostgreSQL, appendix A) or of SQLite's name. The first match counts."""
 _WORDINGS = {
     r"password|fe_sendauth|SASL|SCRAM": "refused_password",
     r"no encryption|SSL off": "tls",  # in pg_hba.conf's refusal: the server wants TLS, and there is none
@@ -144,4 +144,4 @@ _WORDINGS = {
     r"readonly": "read_only",
     r"connection (failed|is bad)": "not_connected",
 }
-"""By what a message says, without the names in it; the first that fits."""
+"""The reason by the words of a message, without the names in it. The first match counts."""

@@ -1,11 +1,11 @@
 """How SQLite and PostgreSQL are made to keep the same promises. It knows no table.
 
-- An acknowledged transaction survives a power loss: `synchronous=FULL` and `synchronous_commit=on`, whatever
-  the server's own default says. A session gets its settings when it begins. Behind a pooler in transaction mode no
-  session is ours, so there each transaction sets them for itself.
-- A transaction begins when SQLAlchemy says so. SQLite's driver is told to keep its hands off, because its
-  own transaction handling makes savepoints lie. `writing()` takes SQLite's write lock at BEGIN: a transaction
-  that reads first and asks for the lock later can only fail.
+- An acknowledged transaction survives a power loss: `synchronous=FULL` and `synchronous_commit=on`, whatever the
+  server's default is. A session gets its settings when it begins. Behind a pooler in transaction mode no session is
+  ours, so each transaction sets them for itself.
+- A transaction begins when SQLAlchemy says so. The transaction handling of SQLite's driver is off, because it breaks
+  savepoints. `writing()` takes SQLite's write lock at BEGIN: a transaction that reads first and asks for the lock later
+  can only fail.
 - Nothing waits for ever: locks, statements and connections have a time limit.
 - Moments are UTC going in and coming out, and "now" for leases is the database's own clock.
 """
@@ -40,7 +40,7 @@ SESSION_SETTINGS = {
     "bytea_output": "hex",
     "client_connection_check_interval": "1s",  # a killed worker's statement ends with it
 }
-"""What holds in every transaction on PostgreSQL, whatever the server, the database or the role has as its default."""
+"""The settings of every transaction on PostgreSQL, whatever the default of the server, the database or the role is."""
 SETTINGS_OF_THIS_TRANSACTION = "SELECT " + ", ".join(
     f"set_config('{name}', '{value}', true)" for name, value in SESSION_SETTINGS.items()
 )
@@ -57,7 +57,7 @@ def through_pooler(url: str, direct_url: str) -> str:
 
 
 def make_engine(url: str) -> Engine:
-    """An engine that keeps our promises. They hang on this engine alone: a partner's own engines stay as they are."""
+    """An engine that keeps our promises. Only this engine is changed: a partner's own engines stay as they are."""
     engine = sa.create_engine(**_options(url))
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "do_connect", _keep_private)
@@ -126,7 +126,7 @@ def _set_up_file(connection: Any, _record: Any) -> None:
 
 
 def _check_settings(connection: Any, _record: Any) -> None:
-    """A connection that can't keep what we promise is none. Raises UnsuitableServer."""
+    """Check that the connection can keep our promises. Raises UnsuitableServer."""
     try:
         _judge_settings(connection)
     except BaseException:
@@ -161,7 +161,7 @@ def _set_up_transaction(connection: Connection) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Take the lock, asking again and again: SQLite's own waiting would stop everything that gevent runs beside it."""
+    """Take the lock, by asking again and again. SQLite's own waiting would block all that gevent runs beside it."""
     mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
     ends_at = time.monotonic() + LOCK_TIMEOUT_SECONDS
     connection.exec_driver_sql("PRAGMA busy_timeout=0")
@@ -179,14 +179,14 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _cancel_interrupted(connection: Any, _record: Any, error: BaseException | None) -> None:
-    """A statement that a time limit interrupts goes on at the server, with its locks, unless the server is told."""
+    """Cancel the statement at the server. Else a statement that a time limit interrupts would run on, with locks."""
     if error is not None and not isinstance(error, Exception):
         with suppress(Exception):
             connection.cancel_safe(timeout=LOCK_TIMEOUT_SECONDS)
 
 
 def _end_transaction(connection: Any, _record: Any, _state: Any) -> None:
-    """SQLite leaves a transaction open that it doesn't commit, and SQLAlchemy takes it for ended."""
+    """Roll back. When SQLite refuses a commit, it leaves the transaction open, but SQLAlchemy counts it as ended."""
     if connection.in_transaction:
         connection.rollback()
 

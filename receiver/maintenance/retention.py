@@ -3,12 +3,12 @@
 The event ID outlives its payload as a tombstone, so that a late duplicate is still a duplicate. Pending events are kept
 whole, however old: they still have work to do.
 
-A worker has events to process, too. So it works in turns, which are bounded by number and by time, and takes the next
-one soon. One worker has the turn at a time: it reserves the turn for as long as one can last, and gives the rest back.
-In a turn each rule does one portion, again and again, so that no rule waits for the end of another. A rule that fails
-is logged, and stops no other. The hour counts as done when no rule has anything left to do.
+A worker also has events to process. So it works in short turns, which are bounded by number and by time. Only one
+worker has the turn at a time: it reserves the turn for the longest time that a turn can last, and gives the rest back.
+In a turn, each rule does one portion, again and again, so that no rule waits for the end of another. A rule that fails
+is logged, and stops no other rule. The hour is done when no rule has anything left to do.
 
-To add a rule: a function that does one portion, and its line in `RULES`. What it looks for needs an index.
+To add a rule, write a function that does one portion, and add it to `RULES`. Its search needs an index.
 """
 
 import math
@@ -74,7 +74,7 @@ class Portion(NamedTuple):
 
 
 def purge(inbox: Inbox, *, actor: str) -> Purged:
-    """Erase what retention no longer allows, all of it."""
+    """Erase everything that is older than the retention settings allow."""
     done, _ = _work_off(inbox, actor, seconds=math.inf, stopwatch=time.monotonic)
     return done
 
@@ -96,13 +96,13 @@ def purge_if_due(inbox: Inbox, *, actor: str, stopwatch: Callable[[], float] = t
 
 
 def _work_off(inbox: Inbox, actor: str, seconds: float, stopwatch: Callable[[], float]) -> tuple[Purged, bool]:
-    """One portion of each rule after the other, until there is no more to do or the time is up."""
+    """Do one portion of each rule in turn, until nothing is left to do or the time is up."""
     touched, failed, left, ends_at = Counter[str](), list[str](), dict(RULES), stopwatch() + seconds
     while left and stopwatch() < ends_at:
         for name, rule in list(left.items()):
             try:
                 rows, more = _one_portion(inbox, rule)
-            except Exception as error:  # one bad row stops one rule alone
+            except Exception as error:  # one bad row stops only one rule
                 log.error("purge_failed", rule=name, error=cause_of(error))
                 failed.append(name)
                 rows, more = 0, False
@@ -170,7 +170,7 @@ def _erase(
 
 
 def _mask(session: Session, inbox: Inbox, rows: list[int]) -> set[int]:
-    """Mask what was never masked, for no attempt of it came to an end. Returns those for which there was no time."""
+    """Mask payloads that were never masked, because no attempt came to an end. Returns the rows that had to wait."""
     ends_at = time.monotonic() + MASKING_SECONDS
     for place, row_id in enumerate(rows):
         if time.monotonic() > ends_at:
@@ -185,7 +185,7 @@ def _mask(session: Session, inbox: Inbox, rows: list[int]) -> set[int]:
 
 
 def _delete_audit(session: Session, inbox: Inbox) -> Portion:
-    """A row that its writer dated back is as old as the database says: it would refuse to delete it any earlier."""
+    """Delete old audit rows. The database's own stamp says how old a row is: it refuses to delete younger rows."""
     horizon = inbox.now(plus=-inbox.settings.audit_retention_days * DAY)
     old = (AuditEntry.at < horizon) & (sa.func.coalesce(AuditEntry.recorded_at, AuditEntry.at) < horizon)
     return _delete(session, AuditEntry.id, old, AuditEntry.at, AuditEntry.id)

@@ -1,7 +1,7 @@
-"""Writes stored payloads again: sealed under the newest key, or masked by today's rules.
+"""Writes stored payloads again: sealed with the newest key, or masked by the present rules.
 
-Row by row in bounded batches, each its own transaction, so that it can be stopped and started again. To add a
-rewriting: a function that changes one row, given its clear text.
+It works in bounded batches, each a transaction of its own, so it can be stopped and started again. To add another
+rewriting, write a function that changes one row, given its clear text.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Rewritten:
 
 
 def reseal(inbox: Inbox) -> Rewritten:
-    """Seal every payload under the newest of PAYLOAD_KEYS, after a rotation."""
+    """Seal every payload with the newest of PAYLOAD_KEYS, after a rotation."""
     keys = inbox.settings.payload_keys
 
     def seal_again(row: StoredEvent, body: bytes) -> None:
@@ -38,7 +38,7 @@ def reseal(inbox: Inbox) -> Rewritten:
 
 
 def remask(inbox: Inbox) -> Rewritten:
-    """Mask every payload that is still sealed by today's rules."""
+    """Mask every payload by the present rules, as long as its sealed form is kept."""
 
     def mask_again(row: StoredEvent, body: bytes) -> None:
         row.masked_payload = masked_body(inbox.settings, body)
@@ -63,6 +63,6 @@ def _rewrite(inbox: Inbox, which: sa.ColumnElement[bool], change: Callable[[Stor
 
 
 def _next_rows(session: Session, which: sa.ColumnElement[bool], after: int) -> list[StoredEvent]:
-    """Locked, so that a redelivery which seals a row anew at this moment is not overwritten."""
+    """The next rows, locked: a redelivery that seals a row anew at this moment must not be overwritten."""
     statement = sa.select(StoredEvent).where(which, StoredEvent.id > after).order_by(StoredEvent.id)
     return list(session.scalars(statement.limit(BATCH).with_for_update()))

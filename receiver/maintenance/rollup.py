@@ -1,8 +1,9 @@
-"""Sums the audit log by the hour, every row of it exactly once, so that nobody has to count it to look at it.
+"""Sums the audit log by the hour, each row exactly once, so that no page has to count it.
 
-Any worker does it every ten seconds. The sums and the row up to which they reach are written in one transaction, which
-holds the only row of `summed_until`: two workers can't count the same rows, and one that dies has counted nothing. What
-is counted is decided in `_sums()`; what a person sees of it, in receiver/queries/overview.py.
+A worker does it every ten seconds. It writes the sums, and the number of the last row that they include, in one
+transaction, which locks the only row of `summed_until`. So two workers never count the same rows, and a worker that
+dies has counted nothing. `_sums()` decides what is counted. receiver/queries/overview.py decides what a person sees of
+it.
 """
 
 from datetime import datetime, timedelta
@@ -32,7 +33,7 @@ _FAILED = AuditEntry.result.like("rejected: %") | (AuditEntry.result == "quarant
 
 
 def roll_up_if_due(inbox: Inbox) -> int:
-    """Sum what is new in the audit log, unless somebody did so just now. Returns how many row numbers were passed."""
+    """Sum the new rows of the audit log, unless a worker has just done so. Returns how many row numbers were passed."""
     now = inbox.clock.now()
     with reading(inbox.engine) as session:
         turn_at = session.scalar(sa.select(SummedUntil.turn_at))
@@ -80,9 +81,9 @@ def _add(session: Session, sums: Select) -> None:
 
 
 def _note_answers(session: Session, until: SummedUntil, rows: sa.ColumnElement[bool]) -> None:
-    """How many answers have failed since the last good one, at least: what the tally summed up is left out.
+    """How many answers have failed since the last good one, at least. What the tally summed up is left out.
 
-    It may have come before that good answer, or after it.
+    Nobody knows whether it came before that good answer or after it.
     """
     good = rows & _ANSWERED & ~_FAILED
     latest = sa.select(AuditEntry.id, AuditEntry.at).where(good).order_by(AuditEntry.id.desc()).limit(1)

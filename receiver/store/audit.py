@@ -1,6 +1,6 @@
-"""Writes the audit log (§9.1, §9.2). A row is written in the transaction of what it records, or on its own.
+"""Writes the audit log (§9.1, §9.2). A row is written in the transaction of the act that it records, or on its own.
 
-To record a new kind of act, call `record()` with a new `action`; the table needs no change.
+To record a new kind of act, call `record()` with a new `action`. The table needs no change.
 """
 
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ from receiver.store.tally import Sums
 
 log = structlog.get_logger()
 WRONG_PATH = "rejected: wrong_path"
-"""The result of a POST to a path that looks like the webhook's. Anybody can send such ones."""
+"""The result of a POST to a path that looks like the webhook's. Anybody can send one."""
 
 
 def record(
@@ -35,7 +35,7 @@ def record(
     inbox_id: int | None = None,
     occurrences: int = 1,
 ) -> None:
-    """Add one audit row to the session's transaction; `detail` is masked here."""
+    """Add one audit row to the session's transaction. `detail` is masked here."""
     session.execute(
         sa.insert(AuditEntry).values(
             at=inbox.now(),

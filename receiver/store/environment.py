@@ -1,6 +1,6 @@
 """`live` refuses a database that holds sandbox events (§8.3): at the start, at the door, in the worker and in commands.
 
-Whoever asks at every delivery asks `Guard`, which looks into the database every few seconds only.
+`Guard` answers at every delivery. It looks into the database only every few seconds.
 """
 
 import time
@@ -27,7 +27,7 @@ def environment_problem(session: Session, environment: str) -> str | None:
 
 
 class Guard:
-    """What is known of the database in one process. Until it was looked into, it is refused."""
+    """What one process knows about the database. The database is refused until the first look into it."""
 
     def __init__(self, engine: Engine, environment: str) -> None:
         self._engine, self._environment = engine, environment
@@ -36,7 +36,7 @@ class Guard:
         self.refuses = not self._is_known
 
     def is_due(self) -> bool:
-        """Whether somebody should look again."""
+        """Whether it is time to look again."""
         return not self._is_known or (self._environment == "live" and time.monotonic() > self._look_at)
 
     def look(self) -> bool:
@@ -50,5 +50,5 @@ class Guard:
         return self.refuses
 
     def refuses_now(self) -> bool:
-        """Whether the database is refused, after a look where one is due. Raises SQLAlchemyError."""
+        """Whether the database is refused. Looks again if it is time. Raises SQLAlchemyError."""
         return self.look() if self.is_due() else self.refuses

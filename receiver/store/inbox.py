@@ -30,7 +30,7 @@ class Inbox:
         return Guard(self.engine, self.settings.environment)
 
     def close(self) -> None:
-        """Give the connections up."""
+        """Close the connections."""
         self.engine.dispose()
 
     def now(self, *, plus: float = 0.0) -> database_now:

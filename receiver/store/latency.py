@@ -1,7 +1,7 @@
 """How long deliveries take from their first byte to their commit, counted in buckets and added to the hourly sums.
 
-The audit row can't say it: it is written in the transaction that it would have to time. The counts stay in memory
-and are written every few seconds, beside the deliveries. A process that is killed loses the last few.
+The audit row can't have this time: it is written in the transaction that would have to be timed. The counts stay in
+memory and are written every few seconds, beside the deliveries. A process that is killed loses the last few.
 """
 
 import time

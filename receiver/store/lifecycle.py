@@ -10,8 +10,8 @@
     quarantined ── replay ─────┘  │                         │
                  (once it parses) └── replay, redelivery ── └── no handler ─▶ unhandled
 
-"Running" is not a state of its own: it is `pending` with a lease and its token. A worker that dies leaves
-nothing behind that somebody would have to clean up; its lease runs out, and the event is due again.
+"Running" is not a state of its own: it is `pending` with a lease and its token. A worker that dies leaves nothing to
+clean up. Its lease ends, and the event is due again.
 
 To add a state: a name here, its transitions in `TRANSITIONS`, and a migration for the table's check. Code that changes
 a state goes through `origins()` or `checked()` (receiver/store/transitions.py), so it can't go a way that is not here.
@@ -42,16 +42,16 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 
 
 class NoSuchWay(Exception):
-    """A program wanted an event to go a way that `TRANSITIONS` does not name. It says which."""
+    """Code wanted to bring an event to a state by a way that `TRANSITIONS` does not name. The message says which."""
 
 
 def origins(to: State) -> frozenset[State]:
-    """The states from which a way leads to this one."""
+    """The states from which an event may go to this one."""
     return frozenset(state for state, ways in TRANSITIONS.items() if to in ways)
 
 
 def checked(to: State, *, origin: State) -> State:
-    """The state `to`, where a way leads there from `origin`. Raises NoSuchWay."""
+    """The state `to`, if an event may go there from `origin`. Raises NoSuchWay."""
     if to not in TRANSITIONS[origin]:
         raise NoSuchWay(f"{origin} to {to}")
     return to
@@ -65,16 +65,16 @@ BACKOFF_FIRST_SECONDS = 10.0
 BACKOFF_GROWTH = 3
 BACKOFF_CAP_SECONDS = 6 * 3600.0
 NOT_YET = "not yet"
-"""How the error of an event begins whose handler asked to be run later. No exception has a name of two words."""
+"""How the last error begins when the handler asked to run later. No exception has a name of two words."""
 
 
 def backoff(attempt: int, random: Random) -> float:
     """Seconds until the next attempt after `attempt` (1, 2, …) failed: exponential, capped, equal jitter.
 
-    The pause lies between half of its ceiling and the whole of it. Half is random, so that events which failed together
-    are not tried together. Half is certain, so that attempts reach far whatever the random numbers are: the pauses
-    between the default of 16 attempts (MAX_ATTEMPTS) sum up to 25 hours at least, and to 52 hours at most. The first
-    three pauses take 65 seconds at least, and 130 at most, so that a short outage ends in seconds.
+    The pause is between half of its ceiling and the whole of it. One half is random, so that events that failed together
+    are not tried together. The other half is certain, so that the attempts always reach far: with the default of 16
+    attempts (MAX_ATTEMPTS), the pauses take at least 25 hours and at most 52 hours together. The first three pauses
+    take 65 to 130 seconds, so that a short outage costs only seconds.
     """
     ceiling = min(BACKOFF_CAP_SECONDS, BACKOFF_FIRST_SECONDS * BACKOFF_GROWTH ** min(attempt - 1, 30))
     return random.uniform(ceiling / 2, ceiling)

@@ -1,7 +1,7 @@
-"""What people see of a stored body (§9.3): masked once, when its handler has it open, and kept so.
+"""What people see of a stored body (§9.3). It is masked once, when its handler has it open, and is then stored.
 
-An acknowledgement does not wait for it. Until the first attempt is settled a row has no masked payload yet, and
-whoever looks at it masks it for himself; what is erased by retention is masked before that, if it never was.
+So an acknowledgement does not wait for the masking. Until the first attempt is settled, a row has no masked payload,
+and each look at it masks it anew. Before retention erases a sealed payload, it stores the masked one if it is missing.
 """
 
 import json
@@ -28,7 +28,7 @@ def masked_text(settings: Settings, payload: Mapping[str, Any] | None, body: byt
 
 
 def masked_body(settings: Settings, body: bytes) -> str:
-    """The same of bytes that nobody has parsed yet."""
+    """The masked payload of bytes that are not parsed yet."""
     try:
         return masked_text(settings, settings.read_event(body).payload, body)
     except UnusablePayload as error:
@@ -36,10 +36,10 @@ def masked_body(settings: Settings, body: bytes) -> str:
 
 
 def visible_payload(settings: Settings, row: StoredEvent) -> object | None:
-    """What may be seen of a row, or None when retention has erased it (or no key opens it)."""
+    """What people may see of a row. None if retention has erased it, or if no key opens it."""
     text = row.masked_payload
     if text is None and row.sealed_payload is not None:
         with suppress(CannotUnseal):
             body = unseal(row.sealed_payload, row=row.seal_id, keys=settings.payload_keys)
             text = masked_body(settings, body)
-    return None if text is None else escaped_json(json.loads(text))  # what was masked long ago may not be escaped
+    return None if text is None else escaped_json(json.loads(text))  # an old masked payload may not be escaped

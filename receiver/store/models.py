@@ -1,7 +1,7 @@
-"""The receiver's own tables. The partner's stand in app/models.py.
+"""The receiver's own tables. The partner's tables are in app/models.py.
 
-`events` is inbox and queue at once: the row is the job. `audit_log` only ever grows (triggers in the
-migration refuse anything else). A change here needs a migration: receiver/migrations/env.py says how.
+`events` is both inbox and queue: the row is the job. `audit_log` only grows; triggers in the migration refuse anything
+else. A change here needs a migration: receiver/migrations/env.py says how.
 """
 
 from datetime import datetime
@@ -213,9 +213,9 @@ class BulkReplay(ReceiverBase):
 
 
 class CaptureWindow(ReceiverBase):
-    """Whether deliveries that fail verification are kept for the doctor: until when, and how many more. One row.
+    """Until when, and how many more, deliveries that fail verification are kept for the doctor. It has one row.
 
-    Its number is that of the first delivery that it can keep.
+    The number of the row is the number of the first delivery that it can keep.
     """
 
     __tablename__ = "capture_window"
@@ -226,7 +226,7 @@ class CaptureWindow(ReceiverBase):
 
 
 class CapturedDelivery(ReceiverBase):
-    """A delivery that failed verification, sealed. It is no event and never becomes one."""
+    """A delivery that failed verification, sealed. It is not an event and never becomes one."""
 
     __tablename__ = "captured_deliveries"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -264,7 +264,7 @@ class EndedSession(ReceiverBase):
 
 
 class SignInFailures(ReceiverBase):
-    """How many tries to sign in were refused in a window: of one account name, of one address, of everyone."""
+    """How many tries to sign in were refused in a window: for one name, for one address, for everyone."""
 
     __tablename__ = "sign_in_failures"
     __table_args__ = (sa.Index("ix_sign_in_failures_ends", "ends_at"),)

@@ -1,9 +1,9 @@
-"""The row horizon of a table: the row number below which no other row can appear any more.
+"""The row horizon of a table: the row number up to which no more rows can appear.
 
-On PostgreSQL a row gets its number before it is committed: number 7 may be visible while 6 is still on its way, and
-a reader that goes on after 7 never sees 6. A transaction that took a lower number holds a lock on the table until
-it ends. So `row_horizon()` waits for all transactions that hold one now. SQLite has one writer at a time, and no such
-gap. Any table whose rows are numbered will do.
+On PostgreSQL, a row gets its number before it is committed. So row 7 may be visible before row 6, and a reader that
+continues after 7 never sees 6. A transaction that took a lower number holds a lock on the table until it ends. So
+`row_horizon()` waits for all transactions that hold such a lock now. SQLite has one writer at a time, so it has no such
+gap. It works for every table with numbered rows.
 """
 
 import time
@@ -26,9 +26,9 @@ _WRITERS = sa.text(
 def row_horizon(
     inbox: Inbox, table: type[StoredEvent] | type[AuditEntry] = StoredEvent, *, patience: float | None = None
 ) -> int:
-    """The number of the newest row, once all rows below it are there to be seen; 0 without any row.
+    """The number of the newest row, once all rows below it are visible. 0 if there is no row.
 
-    Raises TimeoutError when some transaction is not over after `patience` seconds.
+    Raises TimeoutError when a transaction is not over after `patience` seconds.
     """
     ends_at = None if patience is None else time.monotonic() + patience
     with reading(inbox.engine) as session:

@@ -1,11 +1,11 @@
 """Counts that stay in memory and are written now and then, and the tally that keeps floods out of the audit log.
 
-Anybody can send rejected requests, a sender gone wild can repeat one event for ever, and a handler can put its events
-off for ever. The first few of a kind in each minute get a row or line of their own. The rest are counted here, and
-become one row or line with a count when the minute is over. A process that is killed loses at most one minute of such
-counts, never a first row.
+Anybody can send rejected requests. A broken sender can repeat one event for ever. A handler can put its events off for
+ever. In each minute, the first few of a kind get a row or a line of their own. The rest are counted here, and become
+one row or line with a count when the minute is over. A process that is killed loses at most one minute of such counts,
+never a first row.
 
-To count something else, add it to an `Unwritten` of its own, and write what `taken()` hands out.
+To count something else, add it to an `Unwritten` of its own, and write what `taken()` gives.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 
 class Key(NamedTuple):
-    """What is counted, as the audit log names it."""
+    """The kind of what is counted, as the audit log names it."""
 
     result: str
     event_id: str | None = None
@@ -78,7 +78,7 @@ class Tally(Generic[Kind]):
         self._finished: Unwritten[Kind] = Unwritten()
 
     def admits(self, key: Kind, now: datetime) -> bool:
-        """Whether this occurrence gets a row or line of its own; if not, it has been counted."""
+        """Whether this occurrence gets a row or line of its own. If not, it is counted here."""
         with self._lock:
             self._open(now)
             if key not in self._seen and len(self._seen) >= MOST_KEYS:

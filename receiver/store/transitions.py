@@ -1,4 +1,4 @@
-"""How a stored event goes from one state to another: by a way that lifecycle.py names, or not at all.
+"""How a stored event goes from one state to another: only in a way that lifecycle.py names.
 
 A worker settles many events with one statement of its own (receiver/worker/settlement.py), which asks
 `lifecycle.checked()`. Every other change of a state is `moving()`.
@@ -18,13 +18,13 @@ from receiver.store.wakeup import notify
 def moving(to: State, **columns: Any) -> sa.Update:
     """An UPDATE that brings events into this state, and sets these columns. The caller says which events.
 
-    It leaves an event alone from whose present state no way leads there.
+    An event that may not go there from its present state stays as it is.
     """
     return sa.update(StoredEvent).where(StoredEvent.state.in_(sorted(origins(to)))).values(state=to, **columns)
 
 
 def make_due(session: Session, inbox: Inbox, inbox_id: int, **columns: Any) -> None:
-    """Let the event begin anew: it is due now, with all its attempts before it, and workers are woken."""
+    """Let the event start again: it is due now and has all its attempts, and workers are woken."""
     session.execute(
         moving(
             State.PENDING,

@@ -1,7 +1,7 @@
-"""Wakes idle workers at once on PostgreSQL (LISTEN/NOTIFY). Polling stays the rule: a lost wake-up costs a second.
+"""Wakes idle workers at once on PostgreSQL (LISTEN/NOTIFY). Workers also poll, so a lost wake-up costs only a second.
 
-Who listens needs a session of its own. Behind a pooler in transaction mode there is none: then a worker listens past
-it (`DATABASE_DIRECT_URL`), or polls.
+A listener needs a session of its own. A pooler in transaction mode has none. Then a worker listens past the pooler
+(`DATABASE_DIRECT_URL`), or only polls.
 """
 
 import time
@@ -22,7 +22,7 @@ LISTEN_AGAIN_SECONDS = 30.0  # or a way past the pooler that is closed would cos
 
 
 def notify(session: Session) -> None:
-    """Wake the workers when the session's transaction commits; several calls in one make one wake-up."""
+    """Wake the workers when the session's transaction commits. Several calls in a transaction make one wake-up."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text(f"NOTIFY {CHANNEL}"))
 
@@ -51,7 +51,7 @@ class Listener:
             time.sleep(POLL_SECONDS)
 
     def close(self) -> None:
-        """Give the connection up; the next `wait()` opens another."""
+        """Close the connection. The next `wait()` opens another."""
         if self._connection is not None:
             self._connection.invalidate()
             self._connection.close()
