@@ -71,10 +71,10 @@ NOT_YET = "not yet"
 def backoff(attempt: int, random: Random) -> float:
     """Seconds until the next attempt after `attempt` (1, 2, …) failed: exponential, capped, equal jitter.
 
-    The pause is between half of its ceiling and the whole of it. One half is random, so that events that failed together
-    are not tried together. The other half is certain, so that the attempts always reach far: with the default of 16
-    attempts (MAX_ATTEMPTS), the pauses take at least 25 hours and at most 52 hours together. The first three pauses
-    take 65 to 130 seconds, so that a short outage costs only seconds.
+    The pause is between half of its ceiling and the whole of it. One half is random, so that events that failed
+    together are not tried together. The other half is certain, so that the attempts always reach far: with the default
+    of 16 attempts (MAX_ATTEMPTS), the pauses take at least 25 hours and at most 52 hours together. The first three
+    pauses take 65 to 130 seconds, so that a short outage costs only seconds.
     """
     ceiling = min(BACKOFF_CAP_SECONDS, BACKOFF_FIRST_SECONDS * BACKOFF_GROWTH ** min(attempt - 1, 30))
     return random.uniform(ceiling / 2, ceiling)

@@ -1,7 +1,7 @@
-"""Whether a delivery says the same as a body that is kept: then it is a retry, however its bytes differ.
+"""Whether a delivery says the same as a stored body. Then it is a retry, even if its bytes differ.
 
-A retry may come with its keys in another order, with other white space, or with a counter of attempts: those fields
-SENANG_CHANGING_FIELDS names. Whatever else differs makes it another body.
+A retry may have its keys in another order, other white space, or other values in the fields that
+SENANG_CHANGING_FIELDS names, such as a counter of attempts. With any other difference, it is another body.
 """
 
 from contextlib import suppress
@@ -40,9 +40,9 @@ class Kept(Protocol):
 
 
 def says_the_same(session: Session, settings: Settings, kept: Kept, body: bytes) -> bool | None:
-    """Whether the body says what the kept one says. None when the bytes differ and the kept ones can't be read.
+    """Whether the body says the same as the stored one. None when the bytes differ and the stored body can't be read.
 
-    Only where the bytes differ is the kept body fetched and parsed.
+    The stored body is fetched and parsed only when the bytes differ.
     """
     same_bytes = digest_matches(kept.body_digest, body, settings.payload_keys)
     if same_bytes:

@@ -1,12 +1,11 @@
 """What people see of a stored row: every page, export, command, log line and mail takes its columns from here.
 
-A column whose text a sender chose passes `Showing` (receiver/privacy/columns.py). A column with words passes the
-masking once more, since a row may be older than today's rules. A column is the one or the other by its name, in
-`CHOSEN` and `WORDED`. To add a column, name it there, or in `tests/receiver/security/test_columns.py` as one that we
-fill ourselves.
+A column with a sender's own text passes `Showing` (receiver/privacy/columns.py). A column with free words is masked
+once more, because a row may be older than the present rules. `CHOSEN` and `WORDED` name these columns. To add a column,
+name it there, or in `tests/receiver/security/test_columns.py` if we fill it ourselves.
 
-One bad row costs its own part of a page, a text or an export, never the whole. Whoever makes such a part of a row, or
-asks a stranger's code for it, uses `shown_part()` and shows `WORDS` for None.
+A bad row spoils its own part of a page, a text or an export, never the whole. Code that makes such a part of a row, or
+calls a partner's code for it, uses `shown_part()` and shows `WORDS` for None.
 """
 
 from collections.abc import Callable
@@ -65,7 +64,7 @@ class Shown:
         return self._showing.in_address(getattr(self._row, name))
 
     def clear(self, name: str) -> str | None:
-        """The column itself, for an operator who asked for it. Who asks is to be audited."""
+        """The column in clear text, for an operator who asked for it. The caller must audit it."""
         value: str | None = getattr(self._row, name) if name in CHOSEN else None
         return value
 
@@ -76,7 +75,7 @@ def shown(row: StoredEvent | AuditEntry | Any, showing: Showing) -> Shown:
 
 
 def shown_part(what: str, make: Callable[[], T]) -> T | None:
-    """What `make` makes. None when it raises: the log has the type, since a message may quote what is secret."""
+    """What `make` returns. None when it raises: the log has only the type, because a message may quote secrets."""
     try:
         return make()
     except Exception as error:

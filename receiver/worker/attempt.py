@@ -4,7 +4,7 @@
     run()          Opened → Outcome   what its handler did is kept, or undone when it raises
     failed()       error → Outcome    what the error means for the event: try again, later, or dead
 
-The handler works in a transaction that somebody else began, behind a savepoint. The states stand in lifecycle.py.
+The handler works behind a savepoint, in a transaction that the batch began. lifecycle.py has the states.
 """
 
 from typing import NamedTuple
@@ -28,7 +28,7 @@ from receiver.worker.workbench import Workbench
 
 HOPELESS = (PermanentFailure, CannotUnseal, UnusablePayload)
 OURS = (HandlerMisuse, SwallowedError, HandlerTimeout, CannotUnseal, UnusablePayload)
-"""Errors whose words are ours, and quote nothing."""
+"""Errors with our own messages, which quote nothing."""
 RETRY_LATER = "retry later"
 """The result of an attempt whose handler raised RetryLater."""
 
@@ -49,7 +49,7 @@ class Failure(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of one attempt, and what is to be settled with it."""
+    """The result of one attempt, and everything that is settled with it."""
 
     lease: Lease
     opened: Opened | None  # None where the event can't be opened
@@ -83,7 +83,7 @@ def open_event(settings: Settings, lease: Lease) -> Opened:
 
 
 def run(bench: Workbench, session: HandlerSession, opened: Opened, *, since: float) -> Outcome:
-    """Run the handler once, in the session's transaction. What fails is undone, and nothing else of it.
+    """Run the handler once, in the session's transaction. If it fails, only its own work is undone.
 
     `since` is when the attempt began, by the stopwatch. Raises whatever the handler raises, HandlerTimeout and
     HandBack.
@@ -122,7 +122,7 @@ def failed(
 
 
 def _is_rare(bench: Workbench, lease: Lease) -> bool:
-    """Attempts that count are bounded. A handler can put its events off for ever, and must not fill the disk so."""
+    """Whether to write an audit row. A handler can put its events off for ever, and must not fill the disk."""
     key = Key(RETRY_LATER, event_type=lease.event_type, action="attempt")
     return bench.inbox.tally.admits(key, bench.inbox.clock.now())
 
@@ -132,7 +132,7 @@ def _milliseconds(bench: Workbench, since: float) -> int:
 
 
 def _described(error: BaseException, opened: Opened | None) -> Failure:
-    """A name in a message looks like any other word: so its words are compared with the payload's own."""
+    """The message, masked. A name in it looks like any other word, so its words are compared with the payload's."""
     payload = dict(opened.event.payload) if opened else {}
     spoken = (*OURS, *spoken_errors())
     line = summary(error, spoken=spoken, code=_code, hidden=lambda: hidden_values(payload))

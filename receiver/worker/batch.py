@@ -1,21 +1,21 @@
-"""Runs what is due: lease → open → run → settle. Quick handlers share a transaction, for it is the COMMIT that costs.
+"""Runs what is due: lease → open → run → settle. Quick handlers share a transaction, because a COMMIT costs most.
 
     lease    leases.py       which events this worker runs, by a COMMIT of its own
     open     attempt.py      the event in clear text
     run      attempt.py      its handler, behind a savepoint of the transaction
     settle   settlement.py   outcomes and audit rows, in the COMMIT of what the handlers wrote
 
-Each attempt stands behind a savepoint of its own, so that one which fails undoes its own work and no other. A handler
-that is slow, or that nobody knows yet, has a transaction to itself: while it runs, it holds no neighbour's locks.
-Failed work is rolled back; the record of the failure is not.
+Each attempt has a savepoint of its own, so a failed attempt undoes only its own work. A handler that is slow or still
+unknown has a transaction to itself: while it runs, it holds no neighbour's locks. Failed work is rolled back; the
+record of the failure is not.
 
-When a shared transaction is lost as a whole (its connection, the lease of one of its events, or the database refuses to
-commit it), nothing of it has happened: each event that shared it runs again, alone. When a worker dies, its events are
+A shared transaction can be lost as a whole: its connection is lost, an event's lease is lost, or the database refuses
+to commit. Then nothing of it has happened, and each of its events runs again, alone. When a worker dies, its events are
 handed back.
 
-Only a database that is out of order interrupts a batch. When a COMMIT fails for any other reason, say a deferred
-constraint of the partner's own table, that is the failure of the handler that wrote it. An event whose failure can't be
-recorded is left to its lease: it is tried again when that has run out.
+Only a database that is out of order interrupts a batch. If a COMMIT fails for another reason, such as a deferred
+constraint of the partner's own table, that is the failure of the handler that wrote the rows. If even the failure can't
+be recorded, the event stays leased, and is tried again when its lease has ended.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ CONFLICTS_BEFORE_LOCKING = 3
 SHARED_SECONDS = 0.1
 """A shared transaction that is older is committed: others wait for its locks."""
 SHARED_ATTEMPTS = 64
-"""PostgreSQL has as many savepoints of a session at hand; what is beyond them slows everybody down."""
+"""PostgreSQL keeps so many savepoints of a session in memory. More of them slow everybody down."""
 
 
 class BatchInterrupted(Exception):
@@ -51,15 +51,15 @@ class BatchInterrupted(Exception):
 
 
 class _LockConflict(Exception):
-    """Another transaction was in the way of this attempt, which is undone."""
+    """Another transaction was in the way, so this attempt was undone."""
 
 
 class _TransactionLost(Exception):
-    """The attempt took its connection with it."""
+    """The connection was lost during the attempt."""
 
 
 class _Refused(Exception):
-    """The database is well, and doesn't commit what was attempted."""
+    """The database works, but it refuses to commit what the attempt wrote."""
 
 
 def process_next(bench: Workbench) -> int:
@@ -170,7 +170,7 @@ class Batch:
             self.commit()
 
     def _attempt_alone(self, opened: Opened) -> None:
-        """Run it in a transaction of its own, and again when a lock conflict undoes it. Conflicts without end fail."""
+        """Run it in a transaction of its own, and again after a lock conflict. Too many conflicts are a failure."""
         for conflicts in range(2 * CONFLICTS_BEFORE_LOCKING):
             self._renew()
             self._begin_attempt(opened.lease)
@@ -227,7 +227,7 @@ class Batch:
         return self._bench.stopwatch() - self._renewed_at > self._inbox.settings.handler_timeout
 
     def _renew(self) -> None:
-        """Let no lease run out, however often an event is tried. Not while a transaction of handlers is open."""
+        """Renew the leases, so that none ends, however often an event is tried. Not while handlers' work is open."""
         if self._leases_are_old():
             renew(self._inbox, self.unsettled())
             self._renewed_at = self._bench.stopwatch()

@@ -27,7 +27,7 @@ LEASE_MARGIN_SECONDS = 15.0
 MOST_LEASED = 5_000
 """More leases than all workers hold together; where they hold more, lost ones are found a little later."""
 WORKER_DIED = (
-    "the worker died during every attempt: killed, out of memory, os._exit in the handler, or deaf to its time limit"
+    "the worker died during every attempt: it was killed, ran out of memory, called os._exit, or ignored its time limit"
 )
 WORKER_LOST = "the worker did not end its last attempt: it was killed, or lost its database"
 _PENDING = StoredEvent.state == sa.literal_column("'pending'")  # a literal, so that the partial index serves it
@@ -52,8 +52,8 @@ class Lease(NamedTuple):
 def lease_due(bench: Workbench) -> list[Lease]:
     """Take the events that are due, oldest first, and commit the leases.
 
-    An event whose lease ran out may have killed its worker: it is taken alone, so that it can't take
-    neighbours with it, and it is buried when its attempts are used up. That is looked for once a second.
+    An event whose lease ended without an outcome may have killed its worker. It is taken alone, so that it can't harm
+    other events, and it is dead when its attempts are used up. Such events are looked for once a second.
     """
     inbox, token, leases = bench.inbox, uuid4(), list[Lease]()
     with writing(inbox.engine) as session:
@@ -68,7 +68,7 @@ def lease_due(bench: Workbench) -> list[Lease]:
 
 
 def renew(inbox: Inbox, leases: Sequence[Lease]) -> None:
-    """Let these leases begin anew. Whoever lost one finds out when it is settled."""
+    """Renew these leases. A lease that was lost is noticed when its event is settled."""
     with writing(inbox.engine) as session:
         session.execute(
             sa.update(StoredEvent).where(_still_held(leases)).values(lease_until=inbox.now(plus=_lease_seconds(inbox))),
@@ -83,11 +83,11 @@ def hand_back(inbox: Inbox, leases: Sequence[Lease]) -> None:
 
 
 def recover(inbox: Inbox, worker: str, *, begun: int, died: bool) -> None:
-    """Let go of what a worker holds that has `died` or lost the database, also of leases it never heard of.
+    """End all leases of a worker that has `died` or lost the database, also leases that it never heard of.
 
-    `begun` is the row whose attempt was begun last, or 0. It alone is charged: it keeps its token, so that it is taken
-    alone. Where its worker died it is due after the pause of any failed attempt, or all attempts would be over in
-    seconds, and it is dead after the last one. What was not begun costs nothing.
+    `begun` is the row whose attempt began last, or 0. Only this event is charged an attempt. It keeps its token, so
+    that it is taken alone. If its worker died, it is due after the pause of a failed attempt: otherwise all attempts
+    would be over in seconds. After the last attempt it is dead. Events whose attempt did not begin cost nothing.
     """
     held = _PENDING & (StoredEvent.leased_by == worker)
     first = _first_due(inbox)
@@ -111,7 +111,7 @@ def _still_held(leases: Sequence[Lease]) -> sa.ColumnElement[bool]:
 
 
 def _first_due(inbox: Inbox) -> sa.Subquery:
-    """The rows among which all leased ones are. A worker takes what is due longest, however long the backlog is."""
+    """The rows that include all leased ones. A worker takes the oldest due events, however long the backlog is."""
     return (
         sa.select(StoredEvent.id, StoredEvent.leased_by, StoredEvent.lease_until)
         .where(_PENDING, StoredEvent.due_at <= inbox.now())
@@ -210,7 +210,7 @@ def _failing(inbox: Inbox) -> dict[str, Any]:
 
 
 def _bury(session: Session, inbox: Inbox, which: sa.ColumnElement[bool]) -> None:
-    """Events that took their worker with them in their last permitted attempt are dead."""
+    """Mark events as dead whose worker died in their last permitted attempt."""
     rows = session.execute(
         moving(State.DEAD, finished_at=inbox.now(), last_error=WORKER_DIED, failing_since=None, **_RELEASED)
         .where(which)

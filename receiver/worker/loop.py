@@ -1,6 +1,6 @@
 """What one worker process does, again and again: upkeep, then a batch of events, until it is told to stop.
 
-No error of ours ends the loop. After one that left leases behind, the worker lets go of them first.
+No error of ours ends the loop. After an error that left leases behind, the worker hands them back first.
 """
 
 import math

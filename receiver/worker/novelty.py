@@ -1,11 +1,12 @@
 """Notes event types and payload fields that are seen for the first time (§5.2, §11.1).
 
-What is remembered is names, not shapes: eleven optional fields make two thousand shapes, and eleven names. A name is
-written once, and nothing is written when nothing is new. There is an end to the fields that are noted, to what is
-looked at in one event and in one batch, and to what is written at once: no sender can make a worker stall, or hold the
-lock that deliveries wait for on SQLite. What is beyond is noted with a later event that has it. A type is always noted.
+It notes names, not combinations: eleven optional fields make two thousand combinations, but eleven names. A name is
+written once. If nothing is new, nothing is written. There are limits for the fields in all, for one event, for one
+batch and for one transaction. So no sender can block a worker, or the lock that deliveries wait for on SQLite. What is
+beyond a limit is noted with a later event that has it. A type is always noted.
 
-Keys are data: one that doesn't look like the name of a field is noted as `[key]`, and a type as people see it.
+Keys are data too: a key that doesn't look like the name of a field is noted as `[key]`. A type is noted as people see
+it.
 """
 
 from collections import deque

@@ -9,7 +9,7 @@ FADING = 0.9
 class Paces:
     """How long the handlers of each type took lately, in this process.
 
-    Quick ones may share a transaction, for none of them will make the others wait.
+    Quick handlers may share a transaction, because none of them makes the others wait.
     """
 
     def __init__(self) -> None:

@@ -1,11 +1,11 @@
 """`worker`: processes that run handlers, and the parent that looks after them.
 
-The parent holds no database connection while it forks. It restarts a child that died, ends its leases, kills a
-child whose handler ignores its time limit, and stops with its own parent: none is left behind. Who the parent
-is must be told: it may be dead before this process can ask.
+The parent holds no database connection while it forks. It restarts a child that died, and ends its leases. It kills a
+child whose handler ignores its time limit. When its own parent is gone, it stops, so no process is left behind. The ID
+of its own parent is an argument, because that parent may be dead before this process can ask.
 
-The parent also writes the heartbeats of its children, since a child does nothing else while a handler runs. What a
-child does stands in loop.py.
+The parent also writes the heartbeats of its children: while a handler runs, a child can do nothing else. loop.py has
+what a child does.
 """
 
 import gc

@@ -1,8 +1,8 @@
-"""The session a handler gets: everything a session does, but ending the transaction.
+"""The session that a handler gets. It can do everything that a session can, but it can't end the transaction.
 
 The handler's writes and "this event is processed" commit together or not at all, so only the worker may commit. The
-session works behind a savepoint of the worker's transaction: what it did is kept or undone by itself. Nobody releases
-that savepoint, for the end of the transaction does.
+session works behind a savepoint of the worker's transaction, so its work can be undone alone. Nothing releases that
+savepoint: the end of the transaction does.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ class HandlerMisuse(Exception):
 
 
 class SwallowedError(Exception):
-    """A handler went on after an error of the database, which PostgreSQL answers by undoing everything."""
+    """A handler continued after an error of the database. PostgreSQL then undoes the whole transaction."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -153,7 +153,7 @@ def _refuse(session: HandlerSession, what: str) -> NoReturn:
 
 
 def guard(engine: Engine) -> None:
-    """Let handlers be watched on this engine. Others are none of our business."""
+    """Watch the handlers on this engine, and on no other engine."""
     sa.event.listen(engine, "commit", _on_commit)
     sa.event.listen(engine, "before_cursor_execute", _before_statement)
 

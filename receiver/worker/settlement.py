@@ -1,6 +1,6 @@
 """How outcomes are settled: many events and their audit rows at once, in the transaction of their handlers' writes.
 
-`settle()` is the fence: it settles what is still leased by this very token, all of it or nothing.
+`settle()` settles events only if all of them are still leased with exactly this token. Otherwise it settles none.
 
 The outcomes travel as one parameter, a JSON array, so that the statement is the same for any number of them: it is
 prepared once, and the driver converts one value instead of hundreds.
@@ -37,7 +37,7 @@ _OUTCOME = _AUDITED | {
 
 
 class LeaseLost(Exception):
-    """Somebody else holds these leases now; `rows` are their numbers."""
+    """Another worker holds these leases now. `rows` are the numbers of their events."""
 
     def __init__(self, rows: set[int]) -> None:
         super().__init__("the lease was lost")

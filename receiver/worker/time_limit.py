@@ -1,8 +1,8 @@
 """Stops a handler that takes too long, in the main thread of a worker, by SIGALRM.
 
-What is raised derives from BaseException, so that a handler's own `except Exception` can't swallow it. A
-handler stuck in C code never sees it; the worker's parent, which watches what is reported, kills that process.
-When a worker dies, what it reported last says which event it died of.
+The error derives from BaseException, so that a handler's own `except Exception` can't swallow it. A handler that is
+stuck in C code never sees the error. Then the worker's parent, which reads the reports, kills the process. When a
+worker dies, its last report says which event was running.
 """
 
 import math

@@ -1,7 +1,7 @@
 """What a worker does between two batches of events, part by part: when each is due, and what happens when one fails.
 
-The parts are handed to the worker by whoever starts it, so this room knows none of them. A part that fails is said, and
-tried again after a pause: events and the other parts go on.
+The command that starts the worker hands it the parts, so this room knows none of them. A part that fails is logged, and
+tried again after a pause. Events and the other parts go on.
 
 To add a part: a function in receiver/cli/worker.py that does one bounded turn, and its line there.
 """
