@@ -19,8 +19,13 @@ shared.load()
 kinds = (threading.Lock, threading.RLock, threading.Condition, threading.Semaphore, threading.Event, threading.Thread,
          queue.SimpleQueue, queue.Queue, ThreadPoolExecutor)
 instances = (type(threading.Lock()), type(threading.RLock()), *(kind for kind in kinds if isinstance(kind, type)))
-kept = [f"{name}.{key}" for name, module in list(sys.modules.items()) if name.split(".")[0] == "receiver"
-        for key, value in vars(module).items() if any(value is kind for kind in kinds) or isinstance(value, instances)]
+rooms = [module for name, module in list(sys.modules.items()) if name.split(".")[0] == "receiver"]
+found = [(f"{room.__name__}.{key}", value) for room in rooms for key, value in vars(room).items()]
+masters_own = ("receiver.server.embedded.embedded_worker",)
+ours = [(key, value) for key, value in found
+        if type(value).__module__.startswith("receiver.") and key not in masters_own]
+found += [(key, inner) for key, value in ours for inner in getattr(value, "__dict__", {}).values()]
+kept = [key for key, value in found if any(value is kind for kind in kinds) or isinstance(value, instances)]
 print(json.dumps({"kept": kept, "modules": sorted(sys.modules)}))
 """
 
