@@ -178,9 +178,9 @@ def test_people_who_share_an_address_are_not_locked_out_with_the_name_that_a_str
 
 
 @both_databases
-def test_an_address_that_tries_many_names_is_closed_for_two_minutes(siti, knock, clock):
+def test_an_address_that_tries_many_names_is_closed_for_two_minutes(siti, add_user, knock, clock):
     for number in range(accounts.TRIES_OF_ADDRESS):
-        knock(f"stranger {number}", "wrong", "192.0.2.1")
+        knock(add_user(f"other {number}"), "wrong", "192.0.2.1")
 
     closed = knock(address="192.0.2.1")
     clock.advance(seconds=121)
@@ -306,9 +306,9 @@ def test_a_flood_of_refusals_becomes_one_audit_row_with_a_count(siti, knock, fai
 
 
 @both_databases
-def test_a_flood_from_many_addresses_becomes_one_audit_row_with_a_count(siti, knock, fail, clock, trail):
+def test_a_flood_from_many_addresses_becomes_one_audit_row_with_a_count(siti, add_user, knock, fail, clock, trail):
     for host in range(34):
-        fail(1, name=f"stranger {host}", address=f"198.51.100.{host}")
+        fail(1, name=add_user(f"other {host}"), address=f"198.51.100.{host}")
     clock.advance(minutes=16)
 
     knock()

@@ -44,7 +44,6 @@ def test_there_are_sixty_of_them():
     assert len(set(HOSTILE)) >= 60
 
 
-@both_databases
 @pytest.mark.usefixtures("delivered")
 def test_every_page_shows_them_as_text(signed_in, stored, work, inbox):
     work()

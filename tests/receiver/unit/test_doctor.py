@@ -327,17 +327,15 @@ def test_a_body_full_of_what_looks_like_a_signature_takes_no_longer_than_it_may(
 
     assert time.process_time() - begun < 10  # it was 34 s
     assert any("not every combination" in warning for warning in diagnosis.warnings)
+    assert any("likeliest" in warning for warning in diagnosis.warnings)
+    assert len(str(diagnosis.reasons)) < 1500
 
 
+@pytest.mark.soak
 def test_the_work_for_values_that_look_like_a_signature_is_bounded():
-    found = {
-        number: diagnose(Captured(ADDRESS, NOISE, full_of_hashes(number)), [SECRET], seconds=3600)
-        for number in (50, 100)
-    }
+    found = diagnose(Captured(ADDRESS, NOISE, full_of_hashes(100)), [SECRET], seconds=3600)
 
-    assert found[50].combinations == found[100].combinations
-    assert any("likeliest" in warning for warning in found[100].warnings)
-    assert len(str(found[100].reasons)) < 1500
+    assert found.combinations < 500_000  # as of 50 such values; without a bound they are twice as many
 
 
 def test_a_signature_is_found_among_a_thousand_values_that_look_like_one():
