@@ -113,6 +113,9 @@ _IDENTIFIER = re.compile(r"[$@_]{0,2}[A-Za-z][A-Za-z0-9]*(?:[_.:-]{1,2}[A-Za-z0-
 _LONG_NUMBER = re.compile(r"[0-9]{5}")
 
 
+_OUR_WORDS, _OUR_PREFIXES = frozenset(CODE_WORDS), frozenset(REFERENCE_PREFIXES)
+
+
 def is_harmless(text: str) -> bool:
     """Whether the text is a number, a moment or a reference."""
     if text[:1].isalpha():
@@ -121,8 +124,10 @@ def is_harmless(text: str) -> bool:
 
 
 def know_more(words: Iterable[str], prefixes: Iterable[str]) -> None:
-    """Add words of codes, and prefixes of references. Case does not matter."""
+    """Know these words of codes and prefixes of references beside ours, instead of those of an earlier call."""
+    CODE_WORDS.intersection_update(_OUR_WORDS)
     CODE_WORDS.update(word.lower() for word in words)
+    REFERENCE_PREFIXES.intersection_update(_OUR_PREFIXES)
     REFERENCE_PREFIXES.update(prefix.lower() for prefix in prefixes)
 
 

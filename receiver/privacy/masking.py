@@ -22,7 +22,7 @@ from receiver.privacy.escaping import escaped
 from receiver.privacy.grammar import LONGEST_KEY, LONGEST_REFERENCE, is_harmless, is_identifier_key, know_more
 from receiver.privacy.hidden import HiddenValues
 from receiver.privacy.plain import plain
-from receiver.privacy.remembered import remembered
+from receiver.privacy.remembered import forget, remembered
 
 SAFE_KEYS = set(
     {
@@ -101,14 +101,19 @@ def mask_payload(payload: object, *, references: Collection[str] = ()) -> object
         return UNMASKABLE
 
 
-def show_more(keys: Iterable[str] = (), words: Iterable[str] = (), prefixes: Iterable[str] = ()) -> None:
-    """Add a partner's own keys, words of codes and prefixes of references to what may be shown.
+_OUR_KEYS = frozenset(SAFE_KEYS)
 
-    Case, `-` and `_` don't matter in a key. Call it before anything is masked: what was found out about a key or a word
-    is remembered.
+
+def show_more(keys: Iterable[str] = (), words: Iterable[str] = (), prefixes: Iterable[str] = ()) -> None:
+    """Let people see a partner's own keys, words of codes and prefixes of references, beside ours.
+
+    Case, `-` and `_` don't matter in a key. What an earlier call added is taken away: one process of tests has the
+    receivers of several packages.
     """
+    SAFE_KEYS.intersection_update(_OUR_KEYS)
     SAFE_KEYS.update(key.lower().replace("_", "").replace("-", "") for key in keys)
     know_more(words, prefixes)
+    forget()
 
 
 def mask_text(text: str, *, hidden: Collection[str] = ()) -> str:

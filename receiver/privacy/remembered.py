@@ -4,7 +4,8 @@ It remembers short texts only, and a limited number of them: a sender must not f
 """
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 Found = TypeVar("Found")
 
@@ -14,7 +15,15 @@ MOST = 4096
 
 def remembered(find_out: Callable[[str], Found]) -> Callable[[str], Found]:
     """The same function, which works once for each short text. When it knows too many texts, it forgets them all."""
-    return _Known(find_out).__getitem__
+    known = _Known(find_out)
+    _all_known[id(known)] = known
+    return known.__getitem__
+
+
+def forget() -> None:
+    """Forget every result. Call it when something has changed that results depend on."""
+    for known in list(_all_known.values()):
+        known.clear()
 
 
 class _Known(dict[str, Found]):
@@ -30,3 +39,6 @@ class _Known(dict[str, Found]):
                 self.clear()
             self[text] = found
         return found
+
+
+_all_known = WeakValueDictionary[int, _Known[Any]]()

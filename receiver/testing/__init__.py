@@ -45,6 +45,7 @@ from receiver.clock import Clock
 from receiver.config import load_settings
 from receiver.database.engine import reading, writing
 from receiver.ingest.intake import close_all
+from receiver.privacy.masking import show_more
 from receiver.sandbox.samples import own_samples, sample
 from receiver.sandbox.sender import Answer, Sender
 from receiver.store.inbox import Inbox
@@ -300,9 +301,10 @@ def signed_in(app: Flask, add_user: Callable[..., str], csrf_token: Callable[[An
 
 @pytest.fixture(autouse=True)
 def _handlers_of_the_package(partner_package: str) -> Iterator[None]:
-    """A test may register handlers of its own. They are forgotten after it."""
+    """A test may register handlers of its own. They are forgotten after it. No other package has a say in it."""
     registry.keep_only(partner_package)
     discovery.discover(partner_package)
+    show_more(*discovery.own_words(partner_package))
     before = registry.present()
     yield
     registry.restore(before)

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from receiver import ConfigurationError
+from receiver.privacy.masking import mask_payload, show_more
 from receiver.registry import handler_for
 from receiver.sandbox.samples import UnusableSamples, own_samples
 from tests.receiver.processes import Receiver
@@ -184,6 +185,18 @@ def test_people_see_the_keys_words_and_references_that_its_masking_module_names(
 
     assert re.findall(r"_holiday:</span> <code>(.*?)</code>", page) == ["PHX1234567", "[text 10]", "[text 10]"]
     assert "<code>Reinstated</code>" in page
+
+
+def test_what_one_package_lets_people_see_is_hidden_again_for_the_next_one():
+    payload = {"premium_holiday": "PHX1234567"}
+    before = mask_payload(payload)
+
+    show_more({"Premium_Holiday"}, {"Reinstated"}, {"PHX"})
+    shown = mask_payload(payload)
+    show_more()
+
+    assert (before, shown) == ({"premium_holiday": "[text 10]"}, payload)
+    assert mask_payload(payload) == before
 
 
 def test_a_template_of_theirs_takes_the_place_of_ours(visitor):
