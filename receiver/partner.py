@@ -1,8 +1,8 @@
 """The pages of the partner's package: its templates, before ours, and its static files.
 
-A template of the partner's with the name of one of ours takes its place. It can extend ours as `receiver/<name>`.
-Static files are at `/own/…`: `url_for("partner.static", filename=…)`. Everybody may read them, as they may ours.
-A package without such folders changes nothing.
+A partner's template with the name of one of ours replaces it. It can extend ours as `receiver/<name>`. Static files are
+at `/own/…`: `url_for("partner.static", filename=…)`. Everybody may read them, like ours. A package without such folders
+changes nothing.
 """
 
 from flask import Blueprint, Flask
@@ -14,7 +14,7 @@ STATIC_URL = "/own"
 
 
 def init_app(app: Flask, package: str) -> None:
-    """Add what the package has."""
+    """Add the templates and the static files of the package."""
     folder = folder_of(package)
     ours = app.jinja_loader or FileSystemLoader([])
     app.jinja_loader = ChoiceLoader([FileSystemLoader(folder / "templates"), ours, PrefixLoader({"receiver": ours})])

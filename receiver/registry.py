@@ -1,4 +1,4 @@
-"""Which handler an event type belongs to, and what the partner knows of a subject. A leaf.
+"""Which handler runs an event type, and what the partner's tables say about a subject. A leaf.
 
 A handler is registered by decorating it; receiver/discovery.py imports the partner's package so that the decorators
 run. Exact types win over patterns, and a longer pattern wins over a shorter one; two handlers for one type
@@ -31,18 +31,18 @@ SHORTEST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1, 7 * 24 * 3600
 
 
 class PermanentFailure(Exception):
-    """Raised by a handler for an event that no further attempt can save: it becomes dead at once.
+    """Raise it in a handler when no further attempt can help: the event is dead at once.
 
-    Its message is shown, masked.
+    People see its message, masked.
     """
 
 
 class RetryLater(Exception):
-    """Raised by a handler that can't do its work yet: run it again in so many seconds, and charge no attempt.
+    """Raise it in a handler that can't do its work yet. It runs again in so many seconds; no attempt is charged.
 
-    `seconds` is a number from 1 to 604,800 (7 days); anything else raises ValueError. `reason` is shown, masked, beside
-    the event. What the handler wrote is undone. It may be raised as often as the work has to wait: nothing ends that
-    but the handler, so Overview and `events check` name what waits for longer than a day.
+    `seconds` is a number from 1 to 604,800 (7 days); anything else raises ValueError. People see the `reason`, masked,
+    beside the event. What the handler wrote is undone. You may raise it as often as the work has to wait. Nothing else
+    ends the waiting, so Overview and `events check` name events that have waited for longer than a day.
     """
 
     def __init__(self, seconds: float, reason: str = "") -> None:
@@ -64,17 +64,17 @@ _spoken: set[type[BaseException]] = {PermanentFailure, RetryLater}
 
 
 def shows_message(error: E) -> E:
-    """Let people see what errors of this type say, masked, and of the types derived from it.
+    """Let people see the messages of this error type, masked, and of the types derived from it.
 
-    For a type whose words never quote the payload. Of every other error people see its type and where it was raised.
-    Decorate your own type with it, or call it with a library's: `shows_message(BankClosed)`.
+    Use it for a type whose messages never quote the payload. Of every other error, people see the type and the place.
+    Decorate your own type with it, or call it with the type of a library: `shows_message(BankClosed)`.
     """
     _spoken.add(error)
     return error
 
 
 def spoken_errors() -> tuple[type[BaseException], ...]:
-    """The types whose words people may see."""
+    """The types whose messages people may see."""
     return tuple(_spoken)
 
 
@@ -115,10 +115,10 @@ def name_of(handler: Handler) -> str:
 
 
 def describes(kind: str, title: str) -> Callable[[D], D]:
-    """Make the function say what the partner's table holds of a subject: `policy`, `transaction` or `claim`.
+    """Make the function say what your table holds about a subject: a `policy`, `transaction` or `claim`.
 
-    It returns a mapping of names to values, or None where there is no row. Where it says a `status`, `senang scenarios`
-    finds out whether events in any order end in the same one.
+    It returns a mapping of names to values, or None if there is no row. If the mapping has a `status`, `senang
+    scenarios` checks whether events in any order end in the same status.
     """
 
     def register(describer: D) -> D:
@@ -138,8 +138,8 @@ def _add_describer(kind: str, title: str, describer: Describer) -> None:
 def describers_of(kind: str) -> list[tuple[str, Describer]]:
     """What can be said of a subject of this kind: each title with its describer, in the order of registration.
 
-    A describer returns a mapping of names to values, or None where there is no row. Whoever calls it is prepared for
-    any other value and for any error: it is the partner's code.
+    A describer returns a mapping of names to values, or None if there is no row. It is the partner's code, so the
+    caller must expect any other value and any error.
     """
     return list(_describers.get(kind, []))
 

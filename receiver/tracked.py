@@ -1,7 +1,7 @@
-"""The one rule for state that events set: `advance()`. The newest event wins, in whatever order events come.
+"""The one rule for state that events set: `advance()`. The newest event wins, whatever the order in which events come.
 
-Events arrive in any order and more than once (§6.2, §7.1). So a row remembers the event that it stands for. An event is
-newer when it occurred later, then when the rank of its status is higher, then when its event ID is greater.
+Events arrive in any order and more than once (§6.2, §7.1). So a row remembers the event that set it. The newer event is
+the one that occurred later. For the same moment, it is the one with the higher rank, then the one with the greater ID.
 """
 
 from datetime import datetime, timedelta
@@ -22,10 +22,10 @@ _ORDER = ("occurred_at", "rank", "event_id")
 
 
 class Tracked:
-    """What `advance()` needs of a table: derive your model from it and from `Base`, and add columns as you like.
+    """The columns that `advance()` needs. Derive your model from it and from `Base`, and add columns as you like.
 
-    `reference` is the key, such as the transaction ID. `status` is your word for the state. The others say which event
-    set it.
+    `reference` is the key, such as the transaction ID. `status` is your word for the state. The other columns say which
+    event set it.
     """
 
     reference: Mapped[str] = mapped_column(sa.String(200), primary_key=True)
@@ -38,11 +38,11 @@ class Tracked:
 def advance(
     session: Session, model: type[Base], reference: str | None, *, event: Event, rank: int = 0, **columns: Any
 ) -> bool:
-    """Set the columns that this event reports, unless a newer event has set the row already. Says whether it did.
+    """Set the columns that this event reports, unless a newer event has set the row already. Returns whether it did.
 
-    It is one statement, and safe under repetition and disorder. `model` derives from `Tracked`; `columns` are columns
-    of it, `status` among them, and the others keep what they have. `rank` decides between events of the same moment:
-    give terminal states a higher one. Raises PermanentFailure when the event lacks the reference.
+    It is one statement. It is safe when events come more than once and in any order. `model` derives from `Tracked`.
+    `columns` are columns of the model, with `status`; other columns keep their values. `rank` decides between events of
+    the same moment: give final states a higher rank. Raises PermanentFailure when the event has no reference.
     """
     if reference is None:
         raise PermanentFailure(f"{event.type} without the reference that its handler needs")
@@ -72,9 +72,9 @@ def upsert(model: type[Base], dialect: str, columns: tuple[str, ...]) -> Any:
 def counted_at(event: Event) -> datetime:
     """The moment by which events are compared. It depends on the event alone, so any order ends in the same state.
 
-    An event dated in the future can't have occurred yet when it was received: it counts as of the beginning of that
-    day. So it never freezes a row, whatever is dated later wins. Of several received on one day the later date wins:
-    each is as many microseconds into the day as it is hours ahead.
+    An event that is dated in the future had not occurred when it was received. So it counts as of the beginning of the
+    day on which it was received, and never blocks a row. Among several of one day, the later date wins: each counts as
+    many microseconds into the day as it is hours ahead.
     """
     received_at = event.received_at
     if received_at is None or event.occurred_at - received_at <= FUTURE_ALLOWED:

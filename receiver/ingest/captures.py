@@ -1,8 +1,8 @@
 """Keeps deliveries that failed verification, so that the doctor can find out how they are signed. Sandbox only.
 
-It is off until somebody opens a window, and ends by itself, by time or by count. What strangers send is kept
-sealed, in a ring of the newest, a few per address in each window: a flood can neither fill the disk nor push everything
-out. What a window leaves out is counted in the audit log, and the page says how many and why.
+It is off until somebody opens a window. A window ends by itself, by time or by count. Captured deliveries are sealed.
+Only the newest are kept, and only a few per address in each window. So a flood can neither fill the disk nor push out
+everything else. Deliveries that a window leaves out are counted in the audit log, and the page says how many and why.
 """
 
 from collections.abc import Callable, Sequence

@@ -5,8 +5,7 @@ A delivery walks in a straight line, and no step calls back:
     read (bounded bytes)  →  judge (pure)  →  keep (COMMIT; a receipt)  →  answer
     reading.py               judging.py       keeping.py                   answering.py
 
-Whoever serves the request reads it (route.py, fast_lane.py); `take()` is the rest. noting.py counts and logs. Handlers
-never run here.
+route.py or fast_lane.py reads the request; `take()` does the rest. noting.py counts and logs. Handlers never run here.
 """
 
 from werkzeug.exceptions import HTTPException
@@ -35,5 +34,5 @@ def turn_away(intake: Intake, incoming: Incoming, error: HTTPException) -> Reply
 
 
 def note_refusal(intake: Intake, incoming: Incoming, reason: str, detail: str | None = None) -> None:
-    """Leave a trace of a request that is answered by somebody else, or was refused unread."""
+    """Leave a trace of a request that other code answers, or that was refused unread."""
     note(intake, incoming, keep_rejection(intake, incoming, reason, detail))

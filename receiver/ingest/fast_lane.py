@@ -1,7 +1,7 @@
-"""The short way to the door, for deliveries that are as most are: past Flask's routing, contexts and hooks.
+"""The short way to the door for usual deliveries. It skips Flask's routing, contexts and hooks.
 
-What is done with a delivery is the same, `door.take()`, and so are the headers of the answer. Anything that is not a
-plain, small POST to the one address goes Flask's way, and so does what can't be read.
+The work is the same, `door.take()`, and so are the headers of the answer. A request that is not a plain, small POST to
+the one address goes Flask's way. So does a request that can't be read.
 
 The lane is open only while nobody else wants to see each request. It stands where Flask's own `wsgi_app` stood, so
 whatever WSGI middleware is put around the app stands in front of it, and sees each delivery. `_Listeners` finds

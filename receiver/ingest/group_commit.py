@@ -1,18 +1,18 @@
-"""Group commit: whoever waits to be stored shares one transaction, for it is the COMMIT that costs.
+"""Group commit: deliveries that wait at the same moment share one transaction, because a COMMIT costs most.
 
-A database acknowledges a transaction when its log is on the disk, and a disk takes about as long to write one line as
-to write fifty. Deliveries that each commit for themselves therefore queue up before the disk. Here they queue up before
-one *committer* instead: it takes everyone who waits at the moment, up to `MOST_AT_ONCE`, stores them in one
-transaction, and lets each go on when that transaction is durable, never before. While it is under way the next group
-gathers by itself, so nobody is kept waiting for company: a lone delivery is stored alone, at once.
+A database acknowledges a transaction when its log is on the disk. A disk takes about as long to write one line as to
+write fifty. If each delivery commits for itself, deliveries queue up at the disk. Here they queue up at one *committer*
+instead. It takes all deliveries that wait at the moment, up to `MOST_AT_ONCE`, and stores them in one transaction. Each
+delivery goes on when that transaction is durable, never before. Meanwhile the next group gathers by itself, so no
+delivery waits for company: a lone delivery is stored alone, at once.
 
-What a group shares is the commit, not its fate: when it fails, each is tried again alone, so that one which can't be
-stored never fails its neighbours. Where the database itself is away, trying again would only keep everyone waiting:
-then all of them fail, and their senders come again.
+A group shares the commit, not a failure. When the commit fails, each delivery is tried again alone, so that one that
+can't be stored never fails the others. If the database itself is away, trying again would only keep everybody waiting.
+Then all of them fail, and their senders come again.
 
-Under gevent a "thread" is a greenlet, and the code is the same. The threads survive whatever happens in one of their
-turns. Should one be gone all the same, `is_broken` says so until it is started again: the committer by the other one,
-that one by the next item.
+Under gevent a "thread" is a greenlet, and the code is the same. The threads survive every error of a turn. If one is
+gone all the same, `is_broken` says so until it is started again. The second thread starts the committer again, and the
+next item starts the second thread again.
 """
 
 import threading
@@ -45,10 +45,10 @@ class Store(Protocol[Item]):
         """Make all of them durable, or none. Says of each whether it is new. Raises Unavailable or Refused."""
 
     def announce(self) -> None:
-        """Tell whoever waits for new items. Best effort."""
+        """Wake those that wait for new items. Best effort."""
 
     def close(self) -> None:
-        """Give the connection up. The next `store()` opens another."""
+        """Close the connection. The next `store()` opens another."""
 
 
 class _Waiting(Generic[Kept]):
@@ -69,8 +69,8 @@ class _Waiting(Generic[Kept]):
 class GroupCommit(Generic[Kept]):
     """The committer of one process. Its threads start with the first item, so after a server has forked.
 
-    One thread commits; the other sends those away whose time is up, whatever the first one is stuck in. (A timer for
-    each who waits would cost more than the rest of the waiting.)
+    One thread commits. The other sends those away whose time is up, even when the first one is stuck. (A timer for each
+    delivery would cost more than the rest of the waiting.)
     """
 
     def __init__(
@@ -185,7 +185,7 @@ class GroupCommit(Generic[Kept]):
         return True
 
     def _next_group(self) -> list[_Waiting[Kept] | None]:
-        """Whoever waits now, and whoever arrives at that very moment; with nobody there, whoever comes first."""
+        """All that wait now, with those that arrive at this moment. If nobody waits, the first that comes."""
         group: list[_Waiting[Kept] | None] = []
         with suppress(Empty):
             group.append(self._queue.get(timeout=ANNOUNCE_SECONDS if self._to_announce else None))
@@ -217,7 +217,7 @@ class GroupCommit(Generic[Kept]):
             self._settle(group)
 
     def _settle(self, group: Sequence[_Waiting[Kept]], *, error: NotStored | None = None) -> None:
-        """Let them go on, each once: whoever comes second finds it settled."""
+        """Let them go on, each only once: the second caller finds it done."""
         with self._lock:
             group = [waiting for waiting in group if not waiting.settled]
             for waiting in group:

@@ -14,7 +14,7 @@ from receiver.protocol.signatures import Verified, verify
 
 
 class New(NamedTuple):
-    """An authentic event. Whether its ID is known already, the database alone can say."""
+    """An authentic event. Only the database can say whether its ID is known already."""
 
     body: bytes
     event: Event
@@ -25,7 +25,7 @@ class New(NamedTuple):
 
 
 class Unusable(NamedTuple):
-    """Authentic, and no event as far as we can tell."""
+    """Authentic, but it can't be read as an event."""
 
     body: bytes
     error: UnusablePayload
@@ -36,7 +36,7 @@ class Unusable(NamedTuple):
 
 
 class Stale(NamedTuple):
-    """Authentic, and its timestamp is outside the tolerance."""
+    """Authentic, but its timestamp is outside the tolerance."""
 
     body: bytes
     content: Event | UnusablePayload

@@ -1,7 +1,7 @@
 """How many deliveries may wait to be stored, and how many bytes they may hold.
 
-A delivery that waits for the database takes memory, and nothing would stop a sender from filling all of it. Beyond the
-bounds a delivery is turned away at once, with an answer that says "come again".
+A delivery that waits for the database takes memory, and a sender could fill all of it. Beyond the bounds, a delivery is
+refused at once, with an answer that says "come again".
 
     NotStored
     ├── Overloaded    too many wait already: turned away at once, before memory grows

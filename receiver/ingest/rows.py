@@ -1,8 +1,7 @@
 """The rows that a delivery leaves, each with its row in the audit log.
 
-A new event is an `Arrival`, and is written together with others (group_commit.py). Whatever else an authentic delivery
-may be is rarer, and has a transaction to itself: a method of `Rows`. Whoever inserts first wins, by the unique index
-alone.
+A new event is an `Arrival`, and is written together with others (group_commit.py). Other authentic deliveries are
+rarer. Each has a transaction of its own: a method of `Rows`. The first insert wins; only the unique index decides.
 """
 
 import json
@@ -78,14 +77,14 @@ class Rows:
         return Receipt(DUPLICATE, event.id, event.type)
 
     def quarantine_unusable(self, error: UnusablePayload) -> Receipt:
-        """Keep an authentic body that is no event as far as we can tell, for a replay once it parses."""
+        """Keep an authentic body that can't be read as an event, for a replay once it can."""
         with writing(self._inbox.engine) as session:
             row = self._row(error.payload) | {"parsed": error.payload is not None}
             self._quarantine(session, row, "unusable", detail=json.dumps(error.errors))
         return Receipt(QUARANTINED, errors=error.errors)
 
     def quarantine_stale(self, content: Event | UnusablePayload, reason: str) -> Receipt:
-        """Keep a body whose signature is right and whose timestamp is not, unless its event is here already."""
+        """Keep a body with the right signature and a wrong timestamp, unless its event is here already."""
         if isinstance(content, UnusablePayload):
             self.quarantine_unusable(content)
             return Receipt(REJECTED, reason=reason)

@@ -92,7 +92,7 @@ class _Job(Generic[T]):
 def _tried_twice(work: Callable[[], T], ends_at: float) -> T:
     """Once more where the connection was lost, say because the server was restarted since it was used last.
 
-    Whatever is stored here may be repeated: the sender itself would do nothing else after a 503.
+    Everything that is stored here may be repeated: after a 503, the sender would do the same.
     """
     try:
         return work()
