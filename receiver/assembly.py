@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def create_app(settings: Settings | None = None, clock: Clock | None = None) -> Flask:
     """The receiver, ready to serve. Without arguments its settings are the environment's.
 
-    What is the partner's, such as handlers and templates, is found in the package that PARTNER_PACKAGE names. Whoever
-    calls this may add to the app what Flask allows: blueprints, commands, hooks, error handlers. Raises
-    ConfigurationError when the settings don't allow a start.
+    It finds the partner's parts, such as handlers and templates, in the package that PARTNER_PACKAGE names. You may add
+    to the app what Flask allows: blueprints, commands, hooks, error handlers. Raises ConfigurationError when the
+    settings don't allow a start.
     """
     # Imported here: gunicorn's master reads the settings too, and what it has imported gevent can't change any more.
     from flask import Flask

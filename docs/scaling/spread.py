@@ -27,5 +27,5 @@ def spread() -> Iterator[str]:
 
 
 def bucket(event_id: str) -> int:
-    """The same for ever, whoever asks."""
+    """The bucket of an event ID. It never changes."""
     return int.from_bytes(blake2b(event_id.encode(), digest_size=8).digest()) % BUCKETS

@@ -150,7 +150,7 @@ class Throwaway(Target):
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Whoever stops this process, or closes its terminal, ends the copy with it; its last steps can't be stopped."""
+    """When this process is stopped, or its terminal closes, the copy ends too. Its last steps can't be stopped."""
 
     def leave(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)

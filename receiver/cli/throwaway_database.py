@@ -20,7 +20,7 @@ FROM_WHEEL = "wheel"
 
 @contextmanager
 def throwaway_database(folder: Path, postgres: str | None) -> Iterator[str]:
-    """The URL of an empty database. Whoever migrates a given one has to take the schema down again."""
+    """The URL of an empty database. The caller must take down the schema that it makes in a given database."""
     if postgres is None:
         yield f"sqlite:///{folder / 'receiver.db'}"
     elif postgres == FROM_WHEEL:

@@ -51,7 +51,7 @@ _NO_WAY_PAST = "none"
 def through_pooler(url: str, direct_url: str) -> str:
     """The URL with a note that it leads through a pooler in transaction mode, and which way leads past it, if any.
 
-    `make_engine()` takes the note off again, so whoever makes an engine of the URL makes the right one.
+    `make_engine()` removes the note again. So every engine of this URL is the right one.
     """
     return make_url(url).update_query_dict({_POOLER: direct_url or _NO_WAY_PAST}).render_as_string(hide_password=False)
 
@@ -205,9 +205,9 @@ def past_the_pooler(engine: Engine) -> Engine | None:
 
 
 def own_connection(engine: Engine) -> Any:
-    """A connection of the driver, set up like all others, which no pool knows: whoever takes it closes it.
+    """A connection of the driver, set up like all others. No pool knows it, so the caller must close it.
 
-    Where `is_pooled()`, whoever takes it also begins each transaction with SETTINGS_OF_THIS_TRANSACTION.
+    If `is_pooled()`, the caller must begin each transaction with SETTINGS_OF_THIS_TRANSACTION.
     """
     pooled = engine.raw_connection()
     connection = pooled.dbapi_connection

@@ -85,7 +85,7 @@ class PostgresqlArrivals:
         return self._connection is not None and (self._connection.closed or (error.sqlstate or "").startswith(LOST))
 
     def _kept(self, items: Sequence[Arrival]) -> set[bytes]:
-        """The seal IDs under which these events are stored, whoever brought them."""
+        """The seal IDs under which these events are stored, by this process or another."""
         ids = [item.event_id for item in items]
         found = self._connected().execute("SELECT seal_id FROM events WHERE event_id = ANY(%s)", [ids])
         return {seal_id.bytes for (seal_id,) in found.fetchall()}

@@ -46,7 +46,7 @@ class FastLane:
         app.wsgi_app = self  # type: ignore[method-assign]
 
     def open(self) -> None:
-        """Whoever listens to requests by now is ours. Whoever comes later is somebody else, and closes the lane."""
+        """All listeners that exist now are ours. A listener that comes later is not, and closes the lane."""
         self._listeners = _Listeners(self._app, self._flask)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

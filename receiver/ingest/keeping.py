@@ -1,8 +1,8 @@
 """Third step at the door: keep the delivery as what it was judged to be. What is acknowledged is committed.
 
-Nothing is stored that is not authentic, but for a trace: the reason of a rejection in the audit log, and in the
-sandbox what an operator asked to see. Everything that is stored of one delivery has the time of that delivery, and ends
-with `NOT_STORED` where it takes longer.
+Only authentic deliveries are stored. The rest leaves only a trace: the reason of a rejection in the audit log, and in
+the sandbox what an operator asked to see. Everything that is stored of a delivery shares the time of that delivery. If
+it takes longer, the result is `NOT_STORED`.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""What is counted and logged of a delivery: one hook, behind the step that keeps it.
+"""Counts and logs a delivery: one hook, after the step that keeps it.
 
-Its audit row is no part of this: that is written in the transaction of what it records (rows.py).
+The audit row is not written here. It is written in the transaction of what it records (rows.py).
 """
 
 import time

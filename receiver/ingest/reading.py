@@ -1,7 +1,7 @@
 """First step at the door: read the bounded bytes of a delivery.
 
-Nobody fills this process's memory by sending slowly: of the bodies that are still being read, only so many bytes are
-held. Small ones don't count, so that large ones are in nobody's way but each other's.
+Slow senders can't fill this process's memory: bodies that are still being read may hold only so many bytes together.
+Small bodies don't count, so that large ones only hinder each other.
 
 A delivery that is refused unread has a reason code, for the log, the metrics and the audit log:
 
@@ -119,7 +119,7 @@ class _Held:
         self._bytes, self._lock = 0, Lock()
 
     def change(self, by: int) -> None:
-        """Raises TooMuchHeld, and counts nevertheless: whoever adds takes away in the end."""
+        """Add to the number. Raises TooMuchHeld, but counts all the same: the caller takes it off at the end."""
         with self._lock:
             self._bytes += by
             if by > 0 and self._bytes > MOST_HELD:

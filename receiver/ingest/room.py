@@ -37,7 +37,7 @@ class Refused(NotStored):
 
 
 class Room:
-    """Places and bytes for what waits. Whoever takes them gives them back, perhaps not both at the same time."""
+    """Places and bytes for what waits. The taker gives both back, perhaps not at the same time."""
 
     def __init__(self, *, most: int = MOST_WAITING, most_bytes: int = MOST_BYTES_WAITING) -> None:
         self._most, self._most_bytes = most, most_bytes

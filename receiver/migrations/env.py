@@ -1,7 +1,7 @@
 """Runs migrations, one process at a time: two deploys at once must not both migrate.
 
 There are two branches: `receiver` (receiver/migrations/versions) and `partner` (migrations/versions). A generated
-revision is the partner's, and compares the partner's tables alone. Whoever develops the receiver itself adds
+revision is the partner's, and compares the partner's tables alone. A developer of the receiver itself adds
 `-x branch=receiver` to `db migrate`, with `--head receiver@head --version-path receiver/migrations/versions`.
 """
 

@@ -1,8 +1,8 @@
 """How a filter is answered from indexes: by branches, each of which reads one piece of one index, in its order.
 
-A filter without a term has a branch for each state that it names. A term has two for each column that may hold it:
-what is equal to it, and what begins with it. They read CANDIDATES rows each at most, or a term of two letters would
-read everything. By its beginning nothing is found that people don't see, or they could guess it letter by letter.
+A filter without a term has a branch for each state that it names. A term has two branches for each column that may hold
+it: rows that are equal to it, and rows that begin with it. Each reads at most CANDIDATES rows, or a term of two letters
+would read everything. A hidden value is never found by its beginning, or people could guess it letter by letter.
 
 A branch bounds and orders its rows by all the columns of its index together, never by `state = …`: then no other
 index serves the order, and PostgreSQL can't choose one whose rows it would have to sift.

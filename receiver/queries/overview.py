@@ -97,7 +97,7 @@ def overview(inbox: Inbox, hours: int) -> Overview:
 
 
 def _hours(session: Session, start: datetime, hours: int) -> list[Hour]:
-    """A result may say why behind a colon; here it counts as what it is."""
+    """A result without its reason, which may follow behind a colon."""
     found: dict[datetime, Counter[str]] = {start + timedelta(hours=number): Counter() for number in range(hours)}
     columns = (HourlySum.hour, HourlySum.name, HourlySum.occurrences)
     sums = sa.select(*columns).where(HourlySum.hour >= start, HourlySum.kind.in_(("delivery", "attempt")))

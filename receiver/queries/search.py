@@ -136,7 +136,7 @@ def count_failing(session: Session, wanted: Filter) -> Count:
 def stream(engine: Engine, wanted: Filter) -> Iterator[Row]:
     """Every event that `page()` would show on its pages, newest first.
 
-    Each batch is a transaction of its own: whoever reads slowly holds none meanwhile.
+    Each batch is a transaction of its own, so a slow reader holds no transaction open.
     """
     before: Position | None = None
     while True:

@@ -1,8 +1,8 @@
 """The story of one policy, transaction or claim: its events in the order in which they occurred.
 
-An event is late when one that occurred after it had been received before it (§6.2 makes that normal). A story is read
-from its end, so all that occurred after a row has been seen when the row is judged; of what stands on other pages two
-moments are enough, and a page's place carries them. To tell another story, add the column to `KINDS`.
+An event is late when a later event was received before it (§6.2 makes that normal). A story is read from its end, so
+all later events of the page are known when a row is judged. From other pages two moments are enough, and the place of a
+page carries them. To tell another story, add the column to `KINDS`.
 """
 
 from collections.abc import Sequence

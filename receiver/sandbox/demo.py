@@ -24,7 +24,7 @@ IDLE_SECONDS = 120
 
 def main() -> None:
     """The whole tour."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends this ends the receiver too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # when this process ends, the receiver ends too
     _refuse_a_taken_port()
     with _receiver() as server:
         _wait_until_ready(server)
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _refuse_a_taken_port() -> None:
-    """Whoever listens there would answer in the receiver's place."""
+    """End the demo if another process uses the port: it would answer in the receiver's place."""
     try:
         socket.create_server(("127.0.0.1", int(PORT))).close()
     except OSError:

@@ -27,7 +27,7 @@ def slow(event: Event, _session: Session) -> None:
 
 @handles("sandbox.failing")
 def failing(event: Event, _session: Session) -> None:
-    """Fail for good the first time. Whoever replays the event has mended the cause."""
+    """Fail for good the first time. When the event is replayed, the cause is mended."""
     if event.id not in _failed:
         _failed.add(event.id)
         raise PermanentFailure("it fails on purpose")

@@ -8,7 +8,7 @@
 Each test has a receiver of its own: your `create_app()`, on an empty database with your tables and ours. There is no
 network and no second process. What you need most:
 
-- `perform(type, **changes)` delivers an event and runs its handler twice, as life does. It returns the event's row.
+- `perform(type, **changes)` delivers an event and runs its handler twice, as in production. It returns the event's row.
 - `deliver(type, **changes)` only delivers; `work()` runs the handlers of what is due; `stored(event_id)` is the row.
 - `session` reads the database. `clock.advance(hours=1)` moves the receiver's clock.
 - `app` is the Flask app: `app.test_client()`, `app.test_cli_runner()`. `signed_in("viewer")` is such a client after a
@@ -248,7 +248,7 @@ def perform(
     stored: Callable[[str], StoredEvent],
     inbox: Inbox,
 ) -> Callable[..., StoredEvent]:
-    """Deliver an event and run its handler, twice, as life does. Fails with the handler's error."""
+    """Deliver an event and run its handler twice, as happens in production. Fails with the handler's error."""
 
     def run(event_type: str, **changes: Any) -> StoredEvent:
         sent = payload(event_type, **changes)

@@ -131,7 +131,7 @@ def _on_this_host(address: str) -> str:
 
 
 class _PageSessions(SecureCookieSessionInterface):
-    """Pages have sessions; whoever delivers has none, whatever cookies it sends.
+    """Pages have sessions. A delivery has none, whatever cookies it sends.
 
     A session that was begun over HTTPS never travels over plain HTTP, whether HTTPS is required or not.
     """

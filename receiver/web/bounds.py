@@ -1,8 +1,8 @@
 """How much of a request is looked at where nobody knows who sent it. Deliveries have bounds of their own: route.py.
 
-A header field that is too long is taken away before anybody reads it, and the request is refused. A form has no files:
-what claims to have parts is refused unread, so nothing of it is ever written to the disk. A route that needs a larger
-form sets `request.max_content_length`.
+A header field that is too long is removed before anything reads it, and the request is refused. A form has no files: a
+multipart form is refused unread, so none of it is ever written to the disk. A route that needs a larger form sets
+`request.max_content_length`.
 """
 
 from collections.abc import Callable, Iterable

@@ -1,7 +1,7 @@
-"""The log line of a request that is no delivery.
+"""The log line of a request that is not a delivery.
 
-It has the request's route. The path and the query are never in it: they are a stranger's words, and masking long ones
-would keep everybody waiting.
+It has the route of the request. It never has the path or the query: they come from outside, and masking long ones would
+keep everybody waiting.
 """
 
 import time

@@ -1,7 +1,7 @@
 """A receiver behind a path prefix, `SCRIPT_NAME`: the router hands `/pay/events` on as it is, or as `/events`.
 
-Both kinds of router are served alike: the prefix is taken off where it is there, and every link, redirect and cookie
-has it. Nothing else in the house knows of it, but for `Settings.webhook_path`.
+Both kinds of router work: the prefix is removed if it is there, and every link, redirect and cookie has it. No other
+code knows about it, except `Settings.webhook_path`.
 """
 
 from collections.abc import Callable, Iterable

@@ -21,7 +21,7 @@ ADVICE = {
     400: "The request is not understood. Go back, and try again from the page.",
     401: "Your session has ended. Sign in again.",
     403: "Your role may look, but not do this. Ask an operator.",
-    404: "There is nothing at this address. Is it written right? What was here may have been erased since.",
+    404: "There is nothing at this address. Check the address. What was here may have been erased.",
     405: "This address can't be opened like this. Go back, and use the buttons of the page.",
     410: "What was here can't be read any more.",
     413: "That is more than the receiver takes. Go back, and send less.",
@@ -39,7 +39,7 @@ def init_app(app: Flask) -> None:
 
 
 def refuse_plain_http() -> None:
-    """Whoever asks only whether the process is well may do so over plain HTTP. Raises PlainHttp."""
+    """Refuse plain HTTP, but not a question whether the process is well. Raises PlainHttp."""
     if request.endpoint not in ("health.alive", "health.ready"):
         transport.refuse_plain_http(request.environ, present_inbox().settings)
 

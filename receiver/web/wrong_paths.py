@@ -1,8 +1,8 @@
-"""POSTs that miss the webhook's path: each leaves a trace, since a sender that hears 404 gives up, and nobody is told.
+"""POSTs that miss the webhook's path. Each leaves a trace: a sender that gets a 404 gives up, and nobody would notice.
 
-The answer stays what it is. Noted is what looks like the webhook's path, and what carries a signature; a stranger's
-scan for other software is neither. The path is shown only where it looks like ours. To call another path near, change
-`looks_like_ours()`.
+The answer does not change. A POST is noted if its path looks like the webhook's, or if it carries a signature. A
+stranger's scan for other software does neither. The path is shown only if it looks like ours. To note other paths,
+change `looks_like_ours()`.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The handlers: each keeps the state of its subject. `perform` runs each of them twice, as life does."""
+"""The handlers: each keeps the state of its subject. `perform` runs each of them twice, as happens in production."""
 
 from datetime import timedelta
 

@@ -38,7 +38,7 @@ def new_fields_do_no_harm(target: Target) -> None:
 
 
 def a_changed_structure_is_acknowledged(target: Target) -> None:
-    """Every known field has moved: it is an event all the same, for whoever mends the mapping."""
+    """Every known field has moved. It is still an event, and is kept until the mapping is corrected."""
     moved = {"sandbox": True, "version": 2, "notification": {"body": make(target)}}
 
     acknowledge(target, moved, "a signed event whose fields have all moved")
