@@ -117,6 +117,7 @@ def post_fork(_server, worker):
 
 def worker_exit(_server, worker):
     """Write the counts that this web worker still holds."""
+    gc.unfreeze()  # or what is left would be torn down after the modules that it needs
     from receiver.ingest.intake import close_all
     from receiver.server import refusals
 
