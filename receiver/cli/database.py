@@ -29,6 +29,7 @@ def init_app(app: Flask, package: str) -> click.Group:
 
 
 def _configured(config: Config, package: str) -> Config:
+    config.stdout = sys.stdout  # Alembic's default is the one of the moment when it was imported
     config.set_section_option("post_write_hooks", "hooks", "style")
     config.set_section_option("post_write_hooks", "style.type", "style")
     return locate(config, package)
