@@ -45,3 +45,13 @@ def test_traffic_before_during_and_after_a_reload_is_accepted_and_processed_once
 
     assert flow.statuses == {200}
     assert_exactly_once(inbox, flow.sent)
+
+
+def test_a_receiver_that_is_stopped_ends_without_a_traceback(processes, tmp_path):
+    processes.log = tmp_path / "log"
+    web = processes.web()
+
+    web.terminate()
+
+    assert web.wait() == 0
+    assert "Traceback" not in processes.log.read_text()
