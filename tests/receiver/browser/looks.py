@@ -1,8 +1,8 @@
 """The browsers that people have, the ways on which they come, and the marks that say in which of them a test runs.
 
-Four browsers are enough for every pair of width, colours and JavaScript, and all ways are among them. Two of them have
-nothing in common: a test runs in those, and in the other two in `make soak` and `make test-browser`. To have another
-browser, add it here. To have another way, add a line in tests/receiver/browser/world.py.
+Four browsers are enough for every pair of width, colours and JavaScript, and all ways are among them. A test runs in one
+of them and in its opposite, which has nothing in common with it. It runs in the other three in `make soak` and
+`make test-browser`. To have another browser, add it here. To have another way, add a line in tests/receiver/browser/world.py.
 """
 
 from dataclasses import dataclass
@@ -46,6 +46,7 @@ FOUR = (
     Look(WIDE, "dark", False, "plain"),
     Look(NARROW, "light", False, BEHIND),
 )
+OPPOSITE = Look(NARROW, "dark", False, BEHIND)
 PAINTED = tuple(Look(width, colours, True) for width in (WIDE, NARROW) for colours in ("light", "dark"))
 
 on_every_way = pytest.mark.parametrize(
@@ -53,7 +54,8 @@ on_every_way = pytest.mark.parametrize(
 )
 in_every_browser = pytest.mark.parametrize(
     "look",
-    [pytest.param(look, id=str(look), marks=[pytest.mark.soak] if look in FOUR[1:3] else []) for look in FOUR],
+    [DESKTOP, OPPOSITE, *(pytest.param(look, marks=pytest.mark.soak) for look in FOUR[1:])],
+    ids=str,
     indirect=True,
 )
 with_javascript = pytest.mark.parametrize("look", FOUR[:2], ids=str, indirect=True)
