@@ -1,8 +1,8 @@
 """The browsers that people have, the ways on which they come, and the marks that say in which of them a test runs.
 
-Four browsers are enough for every pair of width, colours and JavaScript, and all ways are among them. A test runs in one
-of them and in its opposite, which has nothing in common with it. It runs in the other three in `make soak` and
-`make test-browser`. To have another browser, add it here. To have another way, add a line in tests/receiver/browser/world.py.
+Four browsers are enough for every pair of width, colours and JavaScript, and all ways are among them. A test runs in
+one of them and in its opposite, which has nothing in common with it. It runs in the other three in `make soak` and
+`make test-browser`. To have another browser, add it here. To have another way, add a line in world.py.
 """
 
 from dataclasses import dataclass
