@@ -7,7 +7,7 @@ A problem is the same for every cause that must not be told apart. To say more o
 import structlog
 from flask import Flask, Response, g, render_template, request
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, default_exceptions
 
 from receiver import transport
 from receiver.database.causes import cause_of
@@ -66,7 +66,7 @@ def failure(status: int, title: str, detail: str) -> Response:
 def http_error(error: HTTPException) -> Response:
     """The answer to an HTTP error. Its own words come first; a status has the same advice for every page."""
     code, detail = error.code or 500, error.description or error.name
-    if detail == type(error).description and _is_read_by_a_person():
+    if detail == _usual(code) and _is_read_by_a_person():
         detail = ADVICE.get(code, detail)
     response = failure(code, error.name, detail)
     for name, value in error.get_headers(request.environ):
@@ -90,6 +90,11 @@ def _database_error(error: SQLAlchemyError) -> Response:
 def _unexpected_error(error: Exception) -> Response:
     log.error("unexpected_error", exc_info=error)
     return failure(500, *UNEXPECTED_ERROR)
+
+
+def _usual(code: int) -> str | None:
+    """What an HTTP error says that was given no words of its own."""
+    return default_exceptions[code].description if code in default_exceptions else None
 
 
 def _is_read_by_a_person() -> bool:

@@ -108,15 +108,20 @@ def test_a_schema_that_is_behind_in_one_branch_is_not_ready_and_one_that_is_beyo
     assert found == [None, None, "behind", "not_migrated"]
 
 
-def test_heads_current_check_stamp_and_show_do_what_a_partner_means(app, inbox):
-    run = app.test_cli_runner().invoke
+def test_heads_current_check_stamp_and_show_do_what_a_partner_means(database, environment, inbox):
+    """In processes of their own: this one may know the tables of two partners."""
+    receiver = Receiver(environment | {"DATABASE_URL": database})
+
+    def run(name):
+        return receiver.flask("db", name, check=False).returncode
+
     with inbox.engine.begin() as connection:
         connection.execute(sa.text("DELETE FROM receiver_version WHERE version_num = 'probe_0001'"))
-    behind, stamped = run(args=["db", "check"]), run(args=["db", "stamp"])
-    said = {name: run(args=["db", name]) for name in ("heads", "current", "check", "show")}
+    behind, stamped = run("check"), run("stamp")
+    codes = {name: run(name) for name in ("heads", "current", "check", "show")}
 
-    assert (behind.exit_code, stamped.exit_code) == (1, 0)
-    assert {name: done.exit_code for name, done in said.items()} == dict.fromkeys(said, 0)
+    assert (behind, stamped) == (1, 0)
+    assert codes == dict.fromkeys(codes, 0)
     with inbox.engine.connect() as connection:
         noted = connection.scalars(sa.text("SELECT version_num FROM receiver_version")).all()
     assert sorted(noted) == ["probe_0001", "receiver_0001"]

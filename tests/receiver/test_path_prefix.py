@@ -100,7 +100,7 @@ def test_a_wrong_path_is_named_as_it_is_seen_from_outside(browse, session, app):
     said = app.test_cli_runner().invoke(args=["events", "check"]).output
 
     assert noted == [f"{PREFIX}/webhooks/senang/"]
-    assert f"the address is {PREFIX}/webhooks/senang." in said
+    assert f"The right path is {PREFIX}/webhooks/senang." in said
 
 
 def test_the_command_that_sends_knows_the_address(app):

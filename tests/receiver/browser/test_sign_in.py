@@ -21,7 +21,7 @@ def test_a_stranger_who_signs_in_gets_to_the_page_that_they_wanted(stranger):
 def test_a_wrong_password_is_said_and_lets_nobody_in(stranger, receiver):
     sign_in(stranger, password="wrong")
 
-    expect(stranger.get_by_role("alert")).to_contain_text("do not belong together")
+    expect(stranger.get_by_role("alert")).to_contain_text("The name or the password is wrong")
     stranger.goto("/events")
     expect_path(stranger, "/sign-in")
 

@@ -200,7 +200,7 @@ def test_a_worker_whose_claim_was_cut_recovers_at_once_and_no_attempt_is_charged
 
 
 def test_a_batch_that_loses_the_database_charges_the_attempt_that_was_under_way_and_no_other(
-    proxy, deliver, work, inbox, stored
+    proxy, deliver, work, inbox, stored, clock
 ):
     @handles("test.event")
     def fail_and_cut(event, session):
@@ -214,6 +214,7 @@ def test_a_batch_that_loses_the_database_charges_the_attempt_that_was_under_way_
         work()
 
     recover(inbox, "test worker", begun=interrupted.value.begun, died=False)
+    clock.advance(seconds=2)  # a worker looks for lost leases once a second
     work()
 
     assert [stored(f"evt_{number}").state for number in range(3)] == ["processed"] * 3
