@@ -16,6 +16,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from receiver.store.schema import locate
+from tests.receiver.owners import files
 from tests.receiver.processes import ROOT
 
 IDENTITY = {
@@ -74,10 +75,9 @@ class Repository:
 def build_upstream(folder: Path) -> Repository:
     """A repository whose first release is what stands in this checkout, committed or not."""
     repository = Repository(folder)
-    for name in Repository(ROOT).git("ls-files", "--cached", "--others", "--exclude-standard").splitlines():
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
+    for name in files():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
     repository.git("init", "--quiet", "--initial-branch=main")
     repository.commit("Release 1.0.0", tag="v1.0.0")
     return repository

@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.receiver.processes import ROOT
 
@@ -32,7 +33,12 @@ def is_in(name: str, place: str) -> bool:
 
 
 def files(folder: Path = ROOT) -> list[str]:
-    """The files that git has, or would have after `git add`."""
-    command = ["git", "-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.splitlines()
+    """The files that git has, or would have after `git add`. An archive, which is no repository, has them too."""
+    with TemporaryDirectory() as empty:
+        where = [] if (folder / ".git").exists() else [f"--git-dir={empty}", f"--work-tree={folder}"]
+        if where:
+            subprocess.run(["git", "init", "--quiet", "--bare", empty], check=True)
+        command = ["git", "-c", "safe.directory=*", "-c", "core.bare=false", *where, "ls-files"]
+        command += ["--cached", "--others", "--exclude-standard"]
+        listed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.splitlines()
     return sorted(name for name in set(listed) if (folder / name).is_file())

@@ -1,11 +1,7 @@
 """OWNERS is true: each file of the repository has one owner."""
 
-import pytest
-
 from tests.receiver.owners import KINDS, files, is_in, owner_of, owners
 from tests.receiver.processes import ROOT
-
-pytestmark = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this folder is no git repository")
 
 
 def test_each_file_has_one_owner():
