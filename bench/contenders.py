@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.pages import SETTINGS
-from tests.receiver.processes import ROOT, Receiver, eventually
+from receiver.testing.waiting import eventually
+from tests.receiver.processes import ROOT, Receiver
 
 SECRETS = {name: value for name, value in SETTINGS.items() if name != "LOG_LEVEL"}
 ENVIRONMENT = SECRETS | {"SENANG_TIMESTAMP_TOLERANCE": "86400"}

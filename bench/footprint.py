@@ -28,7 +28,8 @@ from receiver.clock import Clock
 from receiver.protocol.envelope import DEFAULT_FIELDS
 from receiver.sandbox.samples import TYPES, sample
 from receiver.sandbox.sender import Sender
-from tests.receiver.processes import Receiver, eventually
+from receiver.testing.waiting import eventually
+from tests.receiver.processes import Receiver
 
 SENDERS = 8
 _KIND = re.compile(r"^(\w+):\s+(\d+) kB$", re.MULTILINE)

@@ -18,6 +18,7 @@ from receiver.config import load_settings
 from receiver.sandbox.samples import sample
 from receiver.sandbox.sender import Sender
 from receiver.testing import ENVIRONMENT
+from receiver.testing.waiting import PATIENCE_SECONDS, eventually
 from tests.field.repositories import (
     FIRST_OWN,
     Repository,
@@ -29,7 +30,7 @@ from tests.field.repositories import (
     second_release,
 )
 from tests.receiver.owners import owner_of
-from tests.receiver.processes import PATIENCE_SECONDS, Receiver, eventually, running
+from tests.receiver.processes import Receiver, running
 
 KEEP_README = ("-c", "merge.ours.driver=true")
 """What UPGRADING.md says to give to `git merge`. .gitattributes says for which files."""

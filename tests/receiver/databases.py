@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from receiver.testing import both_databases as both_databases
 from receiver.testing.postgresql import Postgres
-from tests.receiver.processes import eventually
+from receiver.testing.waiting import eventually
 
 on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 on_own_postgresql = pytest.mark.parametrize("database", ["own postgresql"], indirect=True)

@@ -17,8 +17,7 @@ from typing import Any
 from receiver.sandbox.loopback import held_port
 from receiver.sandbox.sender import Sender
 from receiver.store.inbox import Inbox
-from receiver.testing.waiting import PATIENCE_SECONDS as PATIENCE_SECONDS
-from receiver.testing.waiting import eventually as eventually
+from receiver.testing.waiting import eventually
 from tests import inherited
 
 ROOT = Path(__file__).parents[2]

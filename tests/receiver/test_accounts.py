@@ -19,11 +19,10 @@ from receiver.actions import users as accounts
 from receiver.config import load_settings
 from receiver.green import Crowded
 from receiver.store.models import AuditEntry, SignInFailures, User
-from receiver.testing import PASSWORD
+from receiver.testing import PASSWORD, both_databases
+from receiver.testing.waiting import PATIENCE_SECONDS
 from receiver.web import ACCESS
 from receiver.web.auth import comparisons
-from tests.receiver.databases import both_databases
-from tests.receiver.processes import PATIENCE_SECONDS
 
 ROLES = ("anonymous", "viewer", "operator")
 ALLOWED = {

@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from receiver.actions.replay import replay
+from receiver.testing import both_databases
 from receiver.tracked import FUTURE_ALLOWED
-from tests.receiver.databases import both_databases
 from tests.receiver.partner.models import ProbePolicy
 
 LAST = datetime.max.replace(tzinfo=UTC)

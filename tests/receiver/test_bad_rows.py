@@ -11,7 +11,7 @@ from receiver.queries.filters import Filter
 from receiver.registry import describes
 from receiver.store.lifecycle import State
 from receiver.store.models import AuditEntry, StoredEvent
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}
 POLICY = "/subjects/policy/POL-1"

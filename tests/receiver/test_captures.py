@@ -18,7 +18,7 @@ from receiver.ingest.captures import (
 from receiver.maintenance.retention import purge
 from receiver.protocol.schemes import SCHEMES
 from receiver.store.models import AuditEntry, CapturedDelivery, StoredEvent
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 from tests.receiver.settings import LIVE
 
 SLACK = SCHEMES["slack"]

@@ -15,8 +15,10 @@ import sqlalchemy as sa
 from receiver import create_app
 from receiver.config import load_settings
 from receiver.database.causes import cause_of
-from tests.receiver.databases import both_databases, on_postgresql
-from tests.receiver.processes import eventually, free_port
+from receiver.testing import both_databases
+from receiver.testing.waiting import eventually
+from tests.receiver.databases import on_postgresql
+from tests.receiver.processes import free_port
 
 SECRETS = ("hunter2", "hidden-host", "hidden_name")
 

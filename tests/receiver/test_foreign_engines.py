@@ -5,8 +5,9 @@ import pytest
 import sqlalchemy as sa
 
 from receiver.registry import handles
+from receiver.testing import both_databases
 from receiver.worker.session import HandlerMisuse
-from tests.receiver.databases import both_databases, on_postgresql
+from tests.receiver.databases import on_postgresql
 
 
 @pytest.fixture

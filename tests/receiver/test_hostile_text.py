@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from receiver.registry import PermanentFailure, handles
 from receiver.store.models import AuditEntry, Observation, StoredEvent
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 
 HTML = [
     "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", '"><svg onload=alert(1)>', "'><b>x</b>",

@@ -10,8 +10,9 @@ from flask_migrate import downgrade, upgrade
 
 from receiver.database.columns import Base, ReceiverBase
 from receiver.store.schema import VERSION_TABLE, branches, branches_in, locate, problem_of, takes_writes
-from tests.receiver.databases import both_databases
-from tests.receiver.processes import PATIENCE_SECONDS, Receiver
+from receiver.testing import both_databases
+from receiver.testing.waiting import PATIENCE_SECONDS
+from tests.receiver.processes import Receiver
 from tests.receiver.settings import PARTNER_PACKAGE
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from receiver.protocol.moments import FIRST, LAST, NoMoment, moved, read_moment, written
 from receiver.store.models import StoredEvent
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 from tests.receiver.partner.models import ProbePayment
 
 KUALA_LUMPUR = ZoneInfo("Asia/Kuala_Lumpur")

@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from receiver.store.models import Observation
+from receiver.testing import both_databases
 from receiver.worker.batch import process_next
 from receiver.worker.novelty import MOST_AT_ONCE, MOST_FIELDS, MOST_LOOKED_AT
 from receiver.worker.workbench import Workbench
-from tests.receiver.databases import both_databases
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from receiver.maintenance.retention import purge
 from receiver.store.models import AuditEntry, StoredEvent
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 
 ODD = [
     ({"data": []}, "data not_an_object"),

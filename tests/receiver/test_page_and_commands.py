@@ -11,7 +11,7 @@ from receiver.queries.audit_trail import audit_trail
 from receiver.store.audit import write_finished_sums
 from receiver.store.models import AuditEntry, StoredEvent
 from receiver.store.tally import ROWS_A_MINUTE
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 
 HOSTILE = "<script>alert(1)</script>"
 

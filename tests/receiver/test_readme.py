@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from receiver.sandbox.scenarios import SCENARIOS
 from receiver.store.models import StoredEvent
-from tests.receiver.processes import PATIENCE_SECONDS, eventually, running
+from receiver.testing.waiting import PATIENCE_SECONDS, eventually
+from tests.receiver.processes import running
 from tests.receiver.recordings import RECORDINGS, recorded
 
 

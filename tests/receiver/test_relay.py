@@ -19,9 +19,11 @@ from receiver.database.engine import reading
 from receiver.privacy.sealing import unseal
 from receiver.sandbox.loopback import held_port
 from receiver.store.models import AuditEntry, StoredEvent
+from receiver.testing import both_databases
+from receiver.testing.waiting import eventually
 from tests import inherited
-from tests.receiver.databases import both_databases, on_postgresql
-from tests.receiver.processes import ROOT, eventually
+from tests.receiver.databases import on_postgresql
+from tests.receiver.processes import ROOT
 from tests.receiver.served import served
 from tests.receiver.settings import LIVE
 

@@ -13,7 +13,8 @@ from receiver.queries.filters import Filter
 from receiver.registry import PermanentFailure, handles
 from receiver.store.lifecycle import State
 from receiver.store.models import AuditEntry, BulkReplay, StoredEvent
-from tests.receiver.databases import both_databases, on_postgresql
+from receiver.testing import both_databases
+from tests.receiver.databases import on_postgresql
 
 DEAD = Filter(states=frozenset({State.DEAD}))
 

@@ -10,7 +10,8 @@ from receiver.maintenance.retention import purge, purge_if_due
 from receiver.privacy.sealing import seal
 from receiver.store.audit import record
 from receiver.store.models import AuditEntry, Heartbeat, StoredEvent
-from tests.receiver.databases import age_audit_rows, both_databases, on_postgresql
+from receiver.testing import both_databases
+from tests.receiver.databases import age_audit_rows, on_postgresql
 
 DAY = 86400
 

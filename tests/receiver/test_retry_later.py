@@ -10,7 +10,7 @@ from receiver import advance
 from receiver.registry import RetryLater, handles
 from receiver.store.audit import write_finished_sums
 from receiver.store.models import AuditEntry
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 from tests.receiver.partner.models import ProbePayment
 
 

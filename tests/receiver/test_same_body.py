@@ -10,7 +10,7 @@ from receiver.maintenance.retention import purge
 from receiver.protocol.json_body import parse_object, same_value
 from receiver.registry import PermanentFailure, handles
 from receiver.store.models import AuditEntry, StoredEvent
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 
 FIRST = (
     b'{"event_id": "evt_1", "event_type": "test.event", "timestamp": "2026-11-24T08:00:00Z", "attempt": 1,'

@@ -8,10 +8,11 @@ import pytest
 import sqlalchemy as sa
 
 from receiver.sandbox.scenarios import SCENARIOS, Verdict, chosen, judge
+from receiver.testing.waiting import eventually
 from tests.receiver.broken.receiver import Receiver
 from tests.receiver.broken.receivers import ErrorOnBadJson
 from tests.receiver.broken.served import SECRETS, served
-from tests.receiver.processes import eventually, running, workers_of
+from tests.receiver.processes import running, workers_of
 from tests.receiver.settings import LIVE
 
 INSIDE = {

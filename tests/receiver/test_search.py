@@ -17,7 +17,7 @@ from receiver.queries.search import COLUMNS, Neighbours, Row, count_failing, cou
 from receiver.queries.subject import Place, subject
 from receiver.store.lifecycle import State
 from receiver.store.models import StoredEvent
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 
 ROWS = 900
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -14,7 +14,8 @@ from receiver.config import load_settings
 from receiver.database.engine import make_engine
 from receiver.database.url import ROOT
 from receiver.store.schema import takes_writes
-from tests.receiver.databases import both_databases, on_postgresql
+from receiver.testing import both_databases
+from tests.receiver.databases import on_postgresql
 from tests.receiver.processes import Receiver
 
 

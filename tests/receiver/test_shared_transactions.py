@@ -11,13 +11,14 @@ from receiver import advance
 from receiver.database.engine import writing
 from receiver.registry import PermanentFailure, handles
 from receiver.store.models import AuditEntry, StoredEvent
+from receiver.testing import both_databases
+from receiver.testing.waiting import eventually
 from receiver.worker.batch import Batch, BatchInterrupted, process_next
 from receiver.worker.leases import lease_due
 from receiver.worker.time_limit import HandlerTimeout, TimeLimit
 from receiver.worker.workbench import Workbench
-from tests.receiver.databases import both_databases, on_postgresql
+from tests.receiver.databases import on_postgresql
 from tests.receiver.partner.models import ProbePayment, ProbeRefund
-from tests.receiver.processes import eventually
 
 FOREIGN_KEY = ("[constraint (23503)]", "[constraint (SQLITE_CONSTRAINT_FOREIGNKEY)]")
 

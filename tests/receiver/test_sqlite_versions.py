@@ -12,7 +12,7 @@ from receiver.actions.replay import replay
 from receiver.config import ConfigurationError, load_settings
 from receiver.maintenance.retention import purge
 from receiver.settings.checks import OLDEST_SQLITE
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 
 YOUNGER_FUNCTIONS = {
     "->", "->>", "unixepoch", "format", "timediff", "octet_length", "concat", "concat_ws", "string_agg", "unhex", "if",

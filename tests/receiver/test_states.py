@@ -9,7 +9,7 @@ from receiver.database.engine import writing
 from receiver.store.lifecycle import REPLAYABLE, REVIVED_BY_REDELIVERY, State, checked, origins
 from receiver.store.models import StoredEvent
 from receiver.store.transitions import moving
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 
 RECEIVER = Path(__file__).parents[2] / "receiver"
 

@@ -19,8 +19,9 @@ from receiver.queries.overview import overview
 from receiver.registry import PermanentFailure, handles
 from receiver.store.audit import record, write_remaining_sums
 from receiver.store.models import AuditEntry, SummedUntil
-from tests.receiver.databases import both_databases, on_postgresql
-from tests.receiver.processes import eventually
+from receiver.testing import both_databases
+from receiver.testing.waiting import eventually
+from tests.receiver.databases import on_postgresql
 
 
 @pytest.fixture(autouse=True)

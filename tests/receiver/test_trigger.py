@@ -16,8 +16,9 @@ from receiver.privacy.sealing import unseal
 from receiver.sandbox.answers import Answers, Delivered, summed_up
 from receiver.sandbox.pace import on_schedule
 from receiver.store.models import StoredEvent
+from receiver.testing.waiting import PATIENCE_SECONDS, eventually
 from tests import inherited
-from tests.receiver.processes import PATIENCE_SECONDS, ROOT, eventually, free_port
+from tests.receiver.processes import ROOT, free_port
 from tests.receiver.served import served
 
 CURL = """\

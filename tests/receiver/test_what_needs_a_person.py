@@ -18,9 +18,9 @@ from receiver.queries.filters import Filter
 from receiver.registry import PermanentFailure, RetryLater, handles
 from receiver.store.lifecycle import State
 from receiver.store.models import StoredEvent
+from receiver.testing import both_databases
 from receiver.worker.leases import hand_back, lease_due
 from receiver.worker.workbench import Workbench
-from tests.receiver.databases import both_databases
 
 ERROR = "ConnectionError at tests/receiver/test_what_needs_a_person.py"
 """How the error of a handler of this file begins; its line follows."""

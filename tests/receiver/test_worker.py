@@ -14,10 +14,11 @@ from receiver.config import load_settings
 from receiver.database.engine import writing
 from receiver.registry import handles, shows_message
 from receiver.store.models import StoredEvent
+from receiver.testing import both_databases
 from receiver.worker.leases import recover
 from receiver.worker.loop import DATABASE_AWAY, Worker
 from receiver.worker.workbench import Workbench
-from tests.receiver.databases import both_databases, on_postgresql
+from tests.receiver.databases import on_postgresql
 from tests.receiver.processes import free_port
 
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from receiver.store.audit import write_finished_sums
 from receiver.store.models import AuditEntry
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 
 NEAR = [
     "/webhooks/senang/", "/webhooks//senang", "/Webhooks/Senang", "/webhook/senang", "/webhooks/senag", "/senang",

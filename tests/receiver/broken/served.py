@@ -17,9 +17,10 @@ from receiver.protocol.schemes import SCHEMES, key_bytes
 from receiver.sandbox.loopback import held_port
 from receiver.sandbox.scenarios.target import Seen, Target
 from receiver.sandbox.sender import Sender
+from receiver.testing.waiting import eventually
 from tests import inherited
 from tests.receiver.broken.receiver import LARGEST_BODY, Receiver
-from tests.receiver.processes import ROOT, eventually
+from tests.receiver.processes import ROOT
 
 SECRETS = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_plJ3nmyCDGBKInavdOK15jsl6RuCLpGt")
 

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from tests.receiver.processes import eventually, free_port, listens
+from receiver.testing.waiting import eventually
+from tests.receiver.processes import free_port, listens
 
 ABSENT = "No nginx was found: the pages are not tried behind it. As root, `make test-browser` brings one."
 _PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])

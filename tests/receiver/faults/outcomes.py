@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from receiver.sandbox.sender import Answer, Sender
 from receiver.store.inbox import Inbox
 from receiver.store.models import AuditEntry, StoredEvent
+from receiver.testing.waiting import PATIENCE_SECONDS
 from tests.receiver.partner.models import ProbePayment
-from tests.receiver.processes import PATIENCE_SECONDS
 
 PAUSE_SECONDS = 0.2
 RETRY_SECONDS = 0.2

@@ -17,7 +17,8 @@ from tempfile import TemporaryDirectory
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.receiver.processes import eventually, free_port
+from receiver.testing.waiting import eventually
+from tests.receiver.processes import free_port
 
 POOL_SIZE = 2
 _PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])

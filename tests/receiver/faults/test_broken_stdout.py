@@ -14,7 +14,8 @@ import pytest
 import structlog
 
 from receiver.logs import configure_logging
-from tests.receiver.processes import ROOT, eventually, running, within
+from receiver.testing.waiting import eventually
+from tests.receiver.processes import ROOT, running, within
 
 SMALLEST_PIPE = 4096
 MORE_THAN_A_PIPE_TAKES = 40

@@ -8,8 +8,9 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
+from receiver.testing.waiting import eventually
 from tests.receiver.certificates import self_signed
-from tests.receiver.processes import eventually, running
+from tests.receiver.processes import running
 
 ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 HELLO_OF_TLS_1_0 = bytes.fromhex("160301002f0100002b0301") + bytes(32) + bytes.fromhex("000004002f00ff0100")

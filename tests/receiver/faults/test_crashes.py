@@ -12,12 +12,14 @@ import pytest
 
 from receiver.ingest.keeping import accept
 from receiver.ingest.rows import Delivery
+from receiver.testing import both_databases
+from receiver.testing.waiting import PATIENCE_SECONDS, eventually
 from receiver.worker.batch import Batch, process_next
 from receiver.worker.leases import lease_due
 from receiver.worker.workbench import Workbench
-from tests.receiver.databases import both_databases, on_postgresql
+from tests.receiver.databases import on_postgresql
 from tests.receiver.faults.outcomes import all_processed, assert_exactly_once, count_events, send_all, until_accepted
-from tests.receiver.processes import PATIENCE_SECONDS, alive, eventually, running, workers_of
+from tests.receiver.processes import alive, running, workers_of
 
 
 @pytest.fixture

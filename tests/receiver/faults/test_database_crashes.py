@@ -9,10 +9,11 @@ import pytest
 import sqlalchemy as sa
 
 from receiver.store.models import StoredEvent
+from receiver.testing.waiting import eventually
 from tests.receiver.databases import on_own_postgresql
 from tests.receiver.faults.outcomes import all_processed
 from tests.receiver.partner.models import ProbePayment
-from tests.receiver.processes import eventually, running
+from tests.receiver.processes import running
 
 SENDERS = 16
 ACKNOWLEDGED_BETWEEN_CRASHES = 100

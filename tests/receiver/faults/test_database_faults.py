@@ -11,9 +11,11 @@ from receiver.ingest.captures import open_window
 from receiver.registry import handles
 from receiver.sandbox.sender import Sender
 from receiver.store.models import StoredEvent
-from tests.receiver.databases import both_databases, on_own_postgresql, on_postgresql
+from receiver.testing import both_databases
+from receiver.testing.waiting import PATIENCE_SECONDS, eventually
+from tests.receiver.databases import on_own_postgresql, on_postgresql
 from tests.receiver.partner.models import ProbePayment
-from tests.receiver.processes import PATIENCE_SECONDS, eventually, running, within
+from tests.receiver.processes import running, within
 
 
 @on_postgresql

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 import pytest
 import sqlalchemy as sa
 
-from tests.receiver.databases import both_databases, on_postgresql
+from receiver.testing import both_databases
+from receiver.testing.waiting import PATIENCE_SECONDS, eventually
+from tests.receiver.databases import on_postgresql
 from tests.receiver.faults.pgbouncer import running_pgbouncer
 from tests.receiver.faults.test_two_releases import build_next_release
-from tests.receiver.processes import PATIENCE_SECONDS, eventually, running
+from tests.receiver.processes import running
 
 MIGRATION = """
 from receiver.migrations.online import build_index, drop_index

@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
+from receiver.testing.waiting import eventually
 from tests.receiver.databases import on_postgresql
 from tests.receiver.faults.outcomes import all_processed, assert_exactly_once
 from tests.receiver.faults.pgbouncer import POOL_SIZE, running_pgbouncer
-from tests.receiver.processes import eventually, running
+from tests.receiver.processes import running
 
 WITNESS = """
 CREATE TABLE witnessed (what text, synchronous_commit text, lock_timeout text, backend int);

@@ -4,9 +4,10 @@ import signal
 
 import pytest
 
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
+from receiver.testing.waiting import eventually
 from tests.receiver.faults.outcomes import all_processed, assert_exactly_once, traffic
-from tests.receiver.processes import alive, eventually, running, workers_of
+from tests.receiver.processes import alive, running, workers_of
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.receiver.processes import eventually, running
+from receiver.testing.waiting import eventually
+from tests.receiver.processes import running
 
 SLOW_OF_EACH_KIND = 67
 SERVED_MEANWHILE = 20

@@ -7,9 +7,11 @@ import sqlalchemy as sa
 
 from receiver.registry import handles
 from receiver.store.models import Heartbeat
-from tests.receiver.databases import both_databases, on_postgresql
+from receiver.testing import both_databases
+from receiver.testing.waiting import PATIENCE_SECONDS, eventually
+from tests.receiver.databases import on_postgresql
 from tests.receiver.partner.models import ProbePayment
-from tests.receiver.processes import PATIENCE_SECONDS, alive, eventually, free_port, running, workers_of
+from tests.receiver.processes import alive, free_port, running, workers_of
 
 HANGS_SECONDS = 60
 BATCH = 100

@@ -14,9 +14,10 @@ from alembic.script import ScriptDirectory
 
 from receiver.store.models import Heartbeat, StoredEvent
 from receiver.store.schema import locate
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
+from receiver.testing.waiting import PATIENCE_SECONDS, eventually
 from tests.receiver.faults.outcomes import all_processed, assert_exactly_once, count_events, traffic
-from tests.receiver.processes import PATIENCE_SECONDS, ROOT, eventually, running
+from tests.receiver.processes import ROOT, running
 from tests.receiver.settings import PARTNER_PACKAGE
 
 PARTS = ("receiver", "tests", "wsgi.py", "gunicorn.conf.py")

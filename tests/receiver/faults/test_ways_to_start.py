@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.receiver.processes import ROOT, Receiver, eventually, running
+from receiver.testing.waiting import eventually
+from tests.receiver.processes import ROOT, Receiver, running
 
 WAIT_SECONDS = 110
 

@@ -9,7 +9,7 @@ from receiver.actions.replay import CannotReplay, replay
 from receiver.protocol.envelope import fields_from
 from receiver.sandbox.samples import TYPES
 from receiver.store.models import Observation, StoredEvent
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 
 clause = pytest.mark.clause
 

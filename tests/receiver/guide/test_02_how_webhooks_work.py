@@ -3,7 +3,7 @@
 import pytest
 
 from receiver.ingest.reading import COMMIT_DEADLINE_SECONDS
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 
 clause = pytest.mark.clause
 

@@ -11,9 +11,10 @@ import sqlalchemy as sa
 
 from receiver.sandbox.sender import post_over_http
 from receiver.store.models import AuditEntry, StoredEvent
+from receiver.testing import both_databases
+from receiver.testing.waiting import PATIENCE_SECONDS, eventually
 from tests.receiver.certificates import self_signed
-from tests.receiver.databases import both_databases
-from tests.receiver.processes import PATIENCE_SECONDS, eventually, running
+from tests.receiver.processes import running
 from tests.receiver.settings import ENVIRONMENT
 
 clause = pytest.mark.clause

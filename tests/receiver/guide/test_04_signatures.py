@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from receiver.config import ConfigurationError, load_settings
 from receiver.store.models import AuditEntry, StoredEvent
 from receiver.store.tally import ROWS_A_MINUTE
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 
 clause = pytest.mark.clause
 

@@ -7,7 +7,7 @@ from receiver.actions.replay import replay
 from receiver.registry import handles
 from receiver.sandbox.samples import TYPES
 from receiver.store.models import Observation
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 
 clause = pytest.mark.clause
 

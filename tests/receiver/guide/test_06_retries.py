@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from receiver.registry import PermanentFailure, handles
 from receiver.store.models import AuditEntry
+from receiver.testing import both_databases
 from receiver.worker.batch import process_next
 from receiver.worker.leases import hand_back, lease_due, recover
 from receiver.worker.workbench import Workbench
-from tests.receiver.databases import both_databases
 
 clause = pytest.mark.clause
 

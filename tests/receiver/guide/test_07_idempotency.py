@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from receiver.store.models import AuditEntry, StoredEvent
 from receiver.store.tally import ROWS_A_MINUTE
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 from tests.receiver.partner.models import ProbePayment
 
 clause = pytest.mark.clause

@@ -11,11 +11,13 @@ from receiver.clock import Clock
 from receiver.config import load_settings
 from receiver.sandbox.sender import Sender, post_over_http
 from receiver.store.models import AuditEntry, StoredEvent
+from receiver.testing import both_databases
+from receiver.testing.waiting import PATIENCE_SECONDS, eventually
 from receiver.worker.batch import process_next
 from receiver.worker.workbench import Workbench
-from tests.receiver.databases import both_databases, on_own_postgresql
+from tests.receiver.databases import on_own_postgresql
 from tests.receiver.partner.models import ProbePolicy
-from tests.receiver.processes import PATIENCE_SECONDS, eventually, running
+from tests.receiver.processes import running
 from tests.receiver.settings import LIVE
 
 clause = pytest.mark.clause

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from receiver.registry import handles
 from receiver.store.models import AuditEntry, StoredEvent
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 
 clause = pytest.mark.clause
 NRIC = "900101-14-5678"

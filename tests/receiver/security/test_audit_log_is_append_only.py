@@ -15,7 +15,8 @@ from receiver.database.engine import writing
 from receiver.maintenance.retention import purge
 from receiver.store.audit import record
 from receiver.store.models import AuditEntry
-from tests.receiver.databases import age_audit_rows, both_databases, on_postgresql
+from receiver.testing import both_databases
+from tests.receiver.databases import age_audit_rows, on_postgresql
 
 LONG_AGO = "2001-02-03 04:05:06.000000"
 A_ROW = {"at": f"'{LONG_AGO}'", "action": "'test'", "result": "'forged'"}

@@ -12,7 +12,7 @@ from receiver.privacy.columns import Showing
 from receiver.registry import handles
 from receiver.store.models import AuditEntry, BulkReplay, StoredEvent
 from receiver.store.shown import CHOSEN, WORDED
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 
 NRIC, CARD, NAME, MAIL = "900101-14-5678", "4111111111111111", "Siti Nurhaliza binti Osman", "siti@example.com"
 ODD = {

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from receiver.registry import PermanentFailure, RetryLater, handles, shows_message
 from receiver.store.models import AuditEntry, StoredEvent
-from tests.receiver.databases import both_databases, on_postgresql
+from receiver.testing import both_databases
+from tests.receiver.databases import on_postgresql
 from tests.receiver.partner.models import ProbePayment
 
 HERE = r"tests/receiver/security/test_errors\.py"

@@ -6,7 +6,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from tests.receiver.processes import PATIENCE_SECONDS, eventually, running
+from receiver.testing.waiting import PATIENCE_SECONDS, eventually
+from tests.receiver.processes import running
 from tests.receiver.settings import ENVIRONMENT
 
 HEAD = b"POST /webhooks/senang HTTP/1.1\r\nHost: a\r\n"

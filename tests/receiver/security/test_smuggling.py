@@ -7,7 +7,8 @@ from contextlib import suppress
 
 import pytest
 
-from tests.receiver.processes import PATIENCE_SECONDS, eventually, running
+from receiver.testing.waiting import PATIENCE_SECONDS, eventually
+from tests.receiver.processes import running
 from tests.receiver.security import raw_requests
 from tests.receiver.security.raw_requests import MARK, REFUSED
 from tests.receiver.settings import ENVIRONMENT

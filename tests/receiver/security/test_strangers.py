@@ -21,7 +21,7 @@ from receiver.ingest import captures
 from receiver.protocol.envelope import DEFAULT_FIELDS
 from receiver.sandbox.samples import sample
 from receiver.sandbox.sender import Answer, Sender, post_over_http
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 from tests.receiver.processes import Receiver, running
 from tests.receiver.security.attacks import ATTACKS, Browser, beside, memory_of
 from tests.receiver.settings import ENVIRONMENT

@@ -19,7 +19,7 @@ from receiver.protocol.schemes import SCHEMES, scheme_from, weakness
 from receiver.protocol.signatures import verify
 from receiver.registry import handles
 from receiver.store.models import AuditEntry, StoredEvent
-from tests.receiver.databases import both_databases
+from receiver.testing import both_databases
 from tests.receiver.partner.models import ProbePayment
 from tests.receiver.settings import LIVE
 

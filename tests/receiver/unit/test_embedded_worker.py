@@ -4,7 +4,8 @@ import subprocess
 import sys
 
 from receiver.server.embedded import EmbeddedWorker
-from tests.receiver.processes import alive, eventually
+from receiver.testing.waiting import eventually
+from tests.receiver.processes import alive
 
 
 def test_a_worker_that_can_not_be_started_is_tried_again():

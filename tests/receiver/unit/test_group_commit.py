@@ -8,7 +8,7 @@ import pytest
 
 from receiver.ingest.group_commit import GroupCommit
 from receiver.ingest.room import Overloaded, Refused, TooLate, Unavailable
-from tests.receiver.processes import PATIENCE_SECONDS, eventually
+from receiver.testing.waiting import PATIENCE_SECONDS, eventually
 
 
 class Shelf:

@@ -8,7 +8,7 @@ import pytest
 
 from receiver.ingest.room import Overloaded, TooLate
 from receiver.ingest.storing import THREADS, Storing
-from tests.receiver.processes import eventually
+from receiver.testing.waiting import eventually
 
 LONG = 30.0
 
