@@ -36,7 +36,7 @@ def render(gauges: Iterable[Gauge], *, shared_directory: str | None) -> bytes:
     registry = PROCESS_REGISTRY
     if shared_directory:
         registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry, path=shared_directory)  # type: ignore[no-untyped-call]
+        multiprocess.MultiProcessCollector(registry, path=shared_directory)  # type: ignore[no-untyped-call]  # not typed
     return generate_latest(registry) + "".join(map(_exposed, gauges)).encode()
 
 

@@ -61,7 +61,7 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
     def load_dialect_impl(self, dialect: Dialect) -> sa.types.TypeEngine[Any]:
         """What keeps it."""
         if dialect.name == "sqlite":
-            return _SqliteMoment()  # type: ignore[no-untyped-call]
+            return _SqliteMoment()  # type: ignore[no-untyped-call]  # SQLAlchemy does not type it
         return super().load_dialect_impl(dialect)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:

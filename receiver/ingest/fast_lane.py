@@ -43,7 +43,7 @@ class FastLane:
         self._app, self._flask, self._headers, self._may_open = app, app.wsgi_app, headers, may_open
         self._listeners: _Listeners | None = None
         self._said: list[str] | None = None
-        app.wsgi_app = self  # type: ignore[method-assign]
+        app.wsgi_app = self  # type: ignore[method-assign]  # Flask's own way
 
     def open(self) -> None:
         """All listeners that exist now are ours. A listener that comes later is not, and closes the lane."""

@@ -111,7 +111,7 @@ def show_more(keys: Iterable[str] = (), words: Iterable[str] = (), prefixes: Ite
     receivers of several packages.
     """
     SAFE_KEYS.intersection_update(_OUR_KEYS)
-    SAFE_KEYS.update(key.lower().replace("_", "").replace("-", "") for key in keys)
+    SAFE_KEYS.update(map(_run_together, keys))
     know_more(words, prefixes)
     forget()
 
@@ -136,11 +136,6 @@ def hidden_values(payload: object) -> set[str]:
     has at most one value more than `mask_text()` takes.
     """
     return set(islice(_hidden(payload, _key(""), is_below_party=False), MOST_HIDDEN + 1))
-
-
-def shown_key(key: str) -> str:
-    """What may be seen of an object's key."""
-    return _key(key).shown
 
 
 def masking_self_test() -> list[str]:
@@ -191,11 +186,15 @@ def _key(name: str) -> _Key:
     if not is_identifier_key(name):
         is_party = len(name) <= LONGEST_KEY and bool(_LONG_PARTY.search(name.lower()))
         return _Key(name, name if _MASKED_KEY.fullmatch(name) else _kind_found(name), False, is_party)
-    words = _SEAM.sub("_", name).lower()
-    together = words.replace("_", "").replace("-", "")
+    words, together = _SEAM.sub("_", name).lower(), _run_together(name)
     is_safe = together in SAFE_KEYS
     is_party = not is_safe and bool(_LONG_PARTY.search(together) or _SHORT_PARTY.search(words))
     return _Key(name, name, is_safe, is_party)
+
+
+def _run_together(key: str) -> str:
+    """The key as `SAFE_KEYS` has it: `policy_id`, `policyId` and `POLICY-ID` are one."""
+    return key.lower().replace("_", "").replace("-", "")
 
 
 def _below(key: str, references: frozenset[str]) -> frozenset[str]:

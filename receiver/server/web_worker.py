@@ -65,7 +65,7 @@ class Server(StreamServer):  # type: ignore[misc]  # gevent is not typed
         Connection(connection, address, self._application, self._environ).serve()
 
 
-class WebWorker(GeventWorker):  # type: ignore[misc]
+class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn is not typed
     """The class that `worker_class` in gunicorn.conf.py names."""
 
     server_class = Server

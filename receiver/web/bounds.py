@@ -55,7 +55,7 @@ def init_app(app: Flask) -> None:
     """Bound every request of every route."""
     app.config["MAX_CONTENT_LENGTH"] = MOST_FORM_BYTES
     app.request_class = BoundedRequest
-    app.wsgi_app = ShortFields(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = ShortFields(app.wsgi_app)  # type: ignore[method-assign]  # Flask's own way
     app.before_request(_refuse_long_fields)
 
 

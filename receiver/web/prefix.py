@@ -32,4 +32,4 @@ def init_app(app: Flask, prefix: str) -> None:
     """Serve the app under the prefix; empty means at the root."""
     if prefix:
         app.config["SESSION_COOKIE_PATH"] = prefix
-        app.wsgi_app = PathPrefix(app.wsgi_app, prefix)  # type: ignore[method-assign]
+        app.wsgi_app = PathPrefix(app.wsgi_app, prefix)  # type: ignore[method-assign]  # Flask's own way
