@@ -51,8 +51,8 @@ def shelf():
 
 @pytest.fixture
 def start(shelf):
-    """A committer on the shelf."""
-    started = []
+    """A committer on the shelf. None of its threads outlives the test, or what ended one would be another test's."""
+    started, before = [], set(threading.enumerate())
 
     def make(patience=float(PATIENCE_SECONDS), **options):
         started.append(GroupCommit(shelf, patience=patience, **options))
@@ -62,6 +62,7 @@ def start(shelf):
     shelf.open.set()
     for committer in started:
         committer.close()
+    eventually(lambda: not [thread for thread in set(threading.enumerate()) - before if thread.daemon])
 
 
 @pytest.fixture
