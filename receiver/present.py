@@ -26,4 +26,7 @@ def request_started() -> float:
 
 def request_id() -> str:
     """The present request's ID: one of our own, since a stranger's must not reach the audit log."""
-    return str(request.environ.setdefault("senang.request_id", uuid4().hex))
+    environ = request.environ
+    if "senang.request_id" not in environ:
+        environ["senang.request_id"] = uuid4().hex
+    return str(environ["senang.request_id"])

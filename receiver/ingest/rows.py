@@ -17,7 +17,11 @@ from receiver.database.engine import writing
 from receiver.database.insert import insert_into
 from receiver.ingest.arrivals import Arrival
 from receiver.ingest.receipts import DUPLICATE, QUARANTINED, REJECTED, Receipt
-from receiver.privacy.card_data import cut_authentication_data, drop_authentication_data
+from receiver.privacy.card_data import (
+    cut_authentication_data,
+    drop_authentication_data,
+    may_hold_authentication_data,
+)
 from receiver.privacy.sealing import body_digest, seal
 from receiver.protocol.envelope import Event
 from receiver.protocol.errors import UnusablePayload
@@ -222,6 +226,6 @@ def _sealed(settings: Settings, body: bytes, payload: Mapping[str, Any] | None, 
     """The sealed body, without card authentication data (PCI DSS 3.3.1). Its numbers stay as they were written."""
     if payload is None:  # nobody can parse it, and cutting must not make an event of it
         body = cut_authentication_data(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-    elif drop_authentication_data(payload)[1]:
+    elif may_hold_authentication_data(body) and drop_authentication_data(payload)[1]:
         body = to_json(drop_authentication_data(parse_object(body, literal_numbers=True))[0]).encode()
     return seal(body, row=seal_id, keys=settings.payload_keys)

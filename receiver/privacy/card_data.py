@@ -4,12 +4,13 @@ Such data is dropped wherever it is: under a key that names it in any spelling, 
 (`{"name": "cvv", "value": "123"}`), and inside text, which may be JSON, a form, markup or a sentence.
 
 To add a name: put a name that is clear among other words (`customer_card_cvv`) into `_NAMED`, and a name that is clear
-only by itself into `_ALONE`. Each name needs its hint in `_HINT`: a text without any hint is not searched.
+only by itself into `_ALONE`. Each name needs its hint in `_HINT` and in `_HINTS`: what has no hint is not searched.
 """
 
 import json
 import re
 from collections.abc import Iterator
+from string import ascii_lowercase, ascii_uppercase, digits, whitespace
 
 from receiver.privacy.plain import plain
 from receiver.privacy.remembered import remembered
@@ -49,6 +50,15 @@ _NAME_IN_TEXT = re.compile(
 )
 _VALUE_IN_TEXT = re.compile(r"[^\s\"'&,;<>\\{}\[\]():=]+")
 _MAY_HOLD = (str, dict, list)
+_HINTS = (
+    "cv", "csc", "cav", "cid", "card", "ccvalid", "pin", "pvv", "track", "stripe", "swipe", "secur", "verif"
+)  # fmt: skip
+_DISGUISES = ("%", "&", "\\", "(", "<", "=", "^", "[at", "[dot", "{at", "{dot")
+"""What `plain()` or a track needs."""
+_LOWER = bytes.maketrans(ascii_uppercase.encode(), ascii_lowercase.encode())
+_SPACE = whitespace.encode()
+_BETWEEN_WORDS = bytes(set(range(256)) - set((ascii_lowercase + ascii_uppercase + digits).encode()))
+_TRACK_IN_WORDS = re.compile(r"d(?<=[0-9]d)[0-9]{7}")
 _FILLERS = frozenset({"is", "was", "no", "number"})
 
 
@@ -61,6 +71,21 @@ def drop_authentication_data(payload: object) -> tuple[object, bool]:
     if not _holds_any(payload):
         return payload, False
     return _without(payload), True
+
+
+def may_hold_authentication_data(body: bytes) -> bool:
+    """A quick look at a whole body of JSON. Most bodies hold no such data, and need not be searched value by value.
+
+    All words are looked at as one, for a name may have anything between its words, as `c.v.v` has.
+    """
+    if not body.isascii() or any(map(_lower(body, _SPACE).__contains__, _DISGUISES)):
+        return True
+    words = _lower(body, _BETWEEN_WORDS)
+    return any(map(words.__contains__, _HINTS)) or _TRACK_IN_WORDS.search(words) is not None
+
+
+def _lower(body: bytes, without: bytes) -> str:
+    return body.translate(_LOWER, without).decode("ascii")
 
 
 def cut_authentication_data(text: str) -> str:

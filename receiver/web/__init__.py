@@ -115,7 +115,9 @@ def init_app(app: Flask, settings: Settings) -> None:
     def add_headers(response: Response) -> Response:
         if response.mimetype == "text/html":
             response.headers.extend(page.headers)
-        response.headers.extend({name: value for name, value in headers if name not in response.headers})
+        for name, value in headers:
+            if name not in response.headers:
+                response.headers.add(name, value)
         response.headers["X-Request-ID"] = request_id()
         if response.location:
             response.location = _on_this_host(response.location)

@@ -1,9 +1,12 @@
 """Card security codes, PINs and track data are in no sealed copy, in whatever shape they come (PCI DSS 3.3.1)."""
 
 import json
+from datetime import UTC, datetime
 
-from receiver.privacy.card_data import drop_authentication_data
+from receiver.privacy.card_data import drop_authentication_data, may_hold_authentication_data
 from receiver.privacy.sealing import unseal
+from receiver.protocol.envelope import DEFAULT_FIELDS
+from receiver.sandbox.samples import sample
 from receiver.store.models import StoredEvent
 
 CODE = "739"
@@ -58,6 +61,18 @@ def test_card_authentication_data_is_dropped_in_every_shape():
     ]
 
     assert stays == []
+
+
+def test_a_quick_look_at_the_body_passes_over_no_shape():
+    bodies = [json.dumps(shape, ensure_ascii=ascii_only) for shape in SHAPES for ascii_only in (True, False)]
+
+    assert [body for body in bodies if not may_hold_authentication_data(body.encode())] == []
+
+
+def test_a_quick_look_at_the_body_is_enough_for_a_usual_event():
+    payload = sample("payment.success", fields=DEFAULT_FIELDS, now=datetime.now(UTC))
+
+    assert not may_hold_authentication_data(json.dumps(payload).encode())
 
 
 def test_what_is_dropped_once_needs_no_second_time():
