@@ -70,7 +70,7 @@ class Settings:
     require_https: bool  # REQUIRE_HTTPS: refuse plain HTTP
     embedded_worker: bool  # EMBEDDED_WORKER: gunicorn keeps a worker process beside its web workers
     worker_processes: int  # WORKER_PROCESSES: processes of `flask worker`
-    worker_batch: int  # WORKER_BATCH: events that a worker leases at once
+    worker_batch: int  # WORKER_BATCH: the most events that a worker leases at once
     handler_timeout: float  # HANDLER_TIMEOUT: seconds that one attempt may take
     max_attempts: int  # MAX_ATTEMPTS: attempts before an event is dead; 16 reach over at least a day
     fast_lane: str  # FAST_LANE: auto lets plain deliveries past Flask while nobody else listens to requests; 0 never
@@ -162,7 +162,7 @@ def _read(env: Source, *, on_platform: bool) -> dict[str, Any]:
         "require_https": env.bool("REQUIRE_HTTPS", on_platform or environment == "live"),
         "embedded_worker": env.bool("EMBEDDED_WORKER", True),
         "worker_processes": env.whole("WORKER_PROCESSES", 1, 1, 64),
-        "worker_batch": env.whole("WORKER_BATCH", 64, 1, 1000),
+        "worker_batch": env.whole("WORKER_BATCH", 256, 1, 1000),
         "handler_timeout": env.float("HANDLER_TIMEOUT", 30.0, validate=Range(0.1, 3600)) or 30.0,
         "max_attempts": env.whole("MAX_ATTEMPTS", 16, 1, 100),
         "fast_lane": env.str("FAST_LANE", "auto", validate=OneOf(["auto", "0"])),

@@ -1,10 +1,10 @@
 """One attempt: the event is opened, its handler runs under a time limit, and an outcome says what came of it.
 
     open_event()   Lease → Opened     the event in clear text
-    run()          Opened → Outcome   what its handler did is kept, or undone when it raises
+    run()          Opened → Outcome   its handler ran to its end
     failed()       error → Outcome    what the error means for the event: try again, later, or dead
 
-The handler works behind a savepoint, in a transaction that the batch began. lifecycle.py has the states.
+The handler works in a transaction that the batch began. lifecycle.py has the states.
 """
 
 from typing import NamedTuple
@@ -83,10 +83,10 @@ def open_event(settings: Settings, lease: Lease) -> Opened:
 
 
 def run(bench: Workbench, session: HandlerSession, opened: Opened, *, since: float) -> Outcome:
-    """Run the handler once, in the session's transaction. If it fails, only its own work is undone.
+    """Run the handler once, in the session's transaction.
 
     `since` is when the attempt began, by the stopwatch. Raises whatever the handler raises, HandlerTimeout and
-    HandBack.
+    HandBack: then the transaction is to be rolled back.
     """
     handler = handler_for(opened.event.type)
     if handler is None:

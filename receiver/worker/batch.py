@@ -2,16 +2,16 @@
 
     lease    leases.py       which events this worker runs, by a COMMIT of its own
     open     attempt.py      the event in clear text
-    run      attempt.py      its handler, behind a savepoint of the transaction
+    run      attempt.py      its handler, in the transaction
     settle   settlement.py   outcomes and audit rows, in the COMMIT of what the handlers wrote
 
-Each attempt has a savepoint of its own, so a failed attempt undoes only its own work. A handler that is slow or still
-unknown has a transaction to itself: while it runs, it holds no neighbour's locks. Failed work is rolled back; the
-record of the failure is not.
+Failed work is rolled back; the record of the failure is not: it has a transaction of its own. A shared transaction is
+rolled back as a whole: when one of its handlers fails, its connection is lost, an event's lease is lost, or the
+database refuses to commit. Then nothing of it has happened, and each of its other events runs again, alone. When a
+worker dies, its events are handed back.
 
-A shared transaction can be lost as a whole: its connection is lost, an event's lease is lost, or the database refuses
-to commit. Then nothing of it has happened, and each of its events runs again, alone. When a worker dies, its events are
-handed back.
+A handler that is slow, still unknown or failed lately has a transaction to itself: while it runs, it holds no
+neighbour's locks, and no neighbour runs twice.
 
 Only a database that is out of order interrupts a batch. If a COMMIT fails for another reason, such as a deferred
 constraint of the partner's own table, that is the failure of the handler that wrote the rows. If even the failure can't
@@ -38,8 +38,6 @@ log = structlog.get_logger()
 CONFLICTS_BEFORE_LOCKING = 3
 SHARED_SECONDS = 0.1
 """A shared transaction that is older is committed: others wait for its locks."""
-SHARED_ATTEMPTS = 64
-"""PostgreSQL keeps so many savepoints of a session in memory. More of them slow everybody down."""
 
 
 class BatchInterrupted(Exception):
@@ -51,11 +49,11 @@ class BatchInterrupted(Exception):
 
 
 class _LockConflict(Exception):
-    """Another transaction was in the way, so this attempt was undone."""
+    """Another transaction was in the way."""
 
 
-class _TransactionLost(Exception):
-    """The connection was lost during the attempt."""
+class _Failed(Exception):
+    """The attempt failed. Its cause says why."""
 
 
 class _Refused(Exception):
@@ -67,6 +65,7 @@ def process_next(bench: Workbench) -> int:
 
     Raises HandBack when the worker has to stop, and BatchInterrupted when the database is lost on the way.
     """
+    began_at = bench.stopwatch()
     leases = [] if bench.inbox.guard.refuses_now() else lease_due(bench)
     with Batch(bench, leases) as batch:
         try:
@@ -79,6 +78,8 @@ def process_next(bench: Workbench) -> int:
             raise
         except SQLAlchemyError as error:
             raise BatchInterrupted(batch.begun) from error
+    if leases:
+        bench.paces.note_batch(len(leases), bench.stopwatch() - began_at)
     return len(leases)
 
 
@@ -159,14 +160,13 @@ class Batch:
                 self._renew()
             self._outcomes.append(self._run(opened, "IMMEDIATE"))
         except _LockConflict:
-            self.commit()
+            self._run_again(self.roll_back())
             self._attempt_alone(opened)
-        except _TransactionLost as lost:
+        except _Failed as error:
             undone = self.roll_back()
-            self._fail(opened.lease, opened, lost)
+            self._fail(opened.lease, opened, error)
             self._run_again(undone)
-        is_old = self._bench.stopwatch() - self._session_began_at > SHARED_SECONDS
-        if len(self._outcomes) >= SHARED_ATTEMPTS or is_old:
+        if self._bench.stopwatch() - self._session_began_at > SHARED_SECONDS:
             self.commit()
 
     def _attempt_alone(self, opened: Opened) -> None:
@@ -179,7 +179,7 @@ class Batch:
                 return
             except _LockConflict:
                 self.roll_back()
-            except (_TransactionLost, _Refused) as error:
+            except (_Failed, _Refused) as error:
                 self._fail(opened.lease, opened, error)
                 return
         self._fail(opened.lease, opened, TimeoutError("no end of lock conflicts"))
@@ -196,18 +196,18 @@ class Batch:
         self.begun, self._begun_at = lease.inbox_id, self._bench.stopwatch()
 
     def _run(self, opened: Opened, mode: str) -> Outcome:
-        """Raises _LockConflict when the attempt is undone, and _TransactionLost when its neighbours are undone too."""
+        """Raises _LockConflict or _Failed: the transaction is to be rolled back."""
+        paces, event_type = self._bench.paces, opened.lease.event_type
         try:
             outcome = run(self._bench, self._begin(mode), opened, since=self._begun_at)
+        except HandBack:
+            raise
         except BaseException as error:  # sys.exit() in a handler is a failure, too
-            if isinstance(error, HandBack):
-                raise
             if isinstance(error, DBAPIError) and is_lock_conflict(error):
                 raise _LockConflict from error
-            if self._session is None or self._session.worker_connection.invalidated:
-                raise _TransactionLost from error
-            outcome = failed(self._bench, opened.lease, opened, error, since=self._begun_at)
-        self._bench.paces.note(opened.lease.event_type, self._bench.stopwatch() - self._begun_at)
+            paces.note_failure(event_type)
+            raise _Failed from error
+        paces.note(event_type, self._bench.stopwatch() - self._begun_at)
         return outcome
 
     def _begin(self, mode: str) -> HandlerSession:
@@ -243,7 +243,7 @@ class Batch:
 
     def _fail(self, lease: Lease, opened: Opened | None, error: Exception) -> None:
         """Record the failure of an attempt that is undone as a whole, in a transaction of its own."""
-        outcome = failed(self._bench, lease, opened, error.__cause__ or error)
+        outcome = failed(self._bench, lease, opened, error.__cause__ or error, since=self._begun_at)
         for _ in range(CONFLICTS_BEFORE_LOCKING):
             self.roll_back()
             try:

@@ -64,7 +64,7 @@ def lease_due(bench: Workbench) -> list[Lease]:
         for lease in leases:
             _note_lost(session, inbox, lease)
             bench.lost_leases.again()
-        return leases or _take(session, bench, token, _FREE, most=inbox.settings.worker_batch)
+        return leases or _take(session, bench, token, _FREE, most=bench.paces.at_once(inbox.settings.worker_batch))
 
 
 def renew(inbox: Inbox, leases: Sequence[Lease]) -> None:

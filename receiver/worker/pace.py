@@ -1,23 +1,47 @@
-"""What a worker remembers of its own pace: which handlers are quick, and when it looked for lost leases last."""
+"""What a worker remembers of its own pace: which handlers are quick, how many events it can lease at once, and when it
+looked for lost leases last.
+"""
 
 from datetime import datetime, timedelta
 
 QUICK_SECONDS = 0.02
 FADING = 0.9
+FAILURE_SECONDS = 3 * QUICK_SECONDS
+"""So slow is a handler that failed: it has to succeed some ten times until it counts as quick again."""
+LEASED_SECONDS = 0.5
+"""For so much work a worker takes leases: no other worker can run what is leased."""
+FIRST_LEASED = 8
+"""How many events a worker leases while it does not know its pace."""
 
 
 class Paces:
     """How long the handlers of each type took lately, in this process.
 
-    Quick handlers may share a transaction, because none of them makes the others wait.
+    Quick handlers may share a transaction, because none of them makes the others wait. A handler that fails makes the
+    others run again, so it counts as slow for a while.
     """
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
+        self._seconds_an_event = LEASED_SECONDS / FIRST_LEASED
+
+    def note_batch(self, events: int, seconds: float) -> None:
+        """So many events that were leased together took so long."""
+        self._seconds_an_event = seconds / events
+
+    def at_once(self, most: int) -> int:
+        """How many events to lease, at the pace of the last batch."""
+        if self._seconds_an_event * most <= LEASED_SECONDS:
+            return most
+        return max(1, int(LEASED_SECONDS / self._seconds_an_event))
 
     def note(self, event_type: str, seconds: float) -> None:
         """One attempt took so long. A slow one is remembered for a while."""
         self._seconds[event_type] = max(seconds, FADING * self._seconds.get(event_type, 0.0))
+
+    def note_failure(self, event_type: str) -> None:
+        """One attempt failed."""
+        self.note(event_type, FAILURE_SECONDS)
 
     def is_quick(self, event_type: str) -> bool:
         """False for a type that nobody has seen yet."""

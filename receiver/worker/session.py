@@ -1,8 +1,6 @@
 """The session that a handler gets. It can do everything that a session can, but it can't end the transaction.
 
-The handler's writes and "this event is processed" commit together or not at all, so only the worker may commit. The
-session works behind a savepoint of the worker's transaction, so its work can be undone alone. Nothing releases that
-savepoint: the end of the transaction does.
+The handler's writes and "this event is processed" commit together or not at all, so only the worker may commit.
 """
 
 from collections.abc import Iterator
@@ -10,14 +8,12 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import sqlalchemy as sa
-from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGconn
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session
 
 _FORBIDDEN_SQL = ("COMMIT", "ROLLBACK", "END", "ABORT", "BEGIN", "START", "PREPARE")
-_SAVEPOINT = "attempt"
 CANCEL_SECONDS = 2.0
 
 _guarded: dict[Any, "HandlerSession"] = {}
@@ -60,22 +56,17 @@ class HandlerSession(Session):
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """In the block the transaction can't be ended. What was done in it is kept, or undone when it raises.
+        """In the block the transaction can't be ended.
 
         Raises the misuse that the handler swallowed, if any, and SwallowedError.
         """
         self.misuse = None
-        self._set_savepoint()
         _guarded[self._driver] = self
         try:
-            try:
-                yield
-            finally:
-                del _guarded[self._driver]
-            self._keep()
-        except BaseException:
-            self._undo()
-            raise
+            yield
+        finally:
+            del _guarded[self._driver]
+        self._check()
 
     def end(self) -> None:
         """Roll back what is not committed, and give the connection up."""
@@ -111,23 +102,7 @@ class HandlerSession(Session):
         """As libpq knows it; on SQLite it is in none of these states."""
         return self._libpq is not None and self._libpq.transaction_status == status
 
-    def _set_savepoint(self) -> None:
-        """By libpq itself, where the transaction is under way: one is set for every attempt, and each layer costs.
-
-        A transaction that takes none is of no more use, nor is its connection.
-        """
-        try:
-            if self._libpq and self._transaction_is(TransactionStatus.INTRANS):
-                answer = self._libpq.exec_(f"SAVEPOINT {_SAVEPOINT}".encode())
-                if answer.status != ExecStatus.COMMAND_OK:
-                    raise error_from_result(answer)
-            else:
-                self._driver.execute(f"SAVEPOINT {_SAVEPOINT}")
-        except Exception as error:
-            self.worker_connection.invalidate(error)
-            raise
-
-    def _keep(self) -> None:
+    def _check(self) -> None:
         if self.misuse is not None:
             raise self.misuse
         if self._transaction_is(TransactionStatus.INERROR):
@@ -136,11 +111,6 @@ class HandlerSession(Session):
             nested.commit()  # begun without `with`, and left open
         if len(self.identity_map):
             self.expunge_all()
-
-    def _undo(self) -> None:
-        self.close()
-        if not self.worker_connection.invalidated:
-            self.worker_connection.exec_driver_sql(f"ROLLBACK TO {_SAVEPOINT}")
 
     def _refuse_when_guarded(self, what: str) -> None:
         if self._driver in _guarded:

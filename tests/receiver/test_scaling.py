@@ -12,6 +12,7 @@ from bench.fill import fill, fill_engine
 from bench.simulation import STEPS, simulate
 from docs.scaling.spread import spread
 from receiver.worker.leases import lease_due
+from receiver.worker.pace import FIRST_LEASED
 from receiver.worker.workbench import Workbench
 from tests.receiver.databases import age_audit_rows, on_postgresql
 from tests.receiver.processes import ROOT
@@ -91,7 +92,7 @@ def test_quarantined_bodies_share_a_partition_and_each_is_kept_once(database, se
 
 
 @on_postgresql
-def test_a_claim_reads_the_index_of_what_is_due_in_each_partition(database, inbox):
+def test_a_lease_reads_the_index_of_what_is_due_in_each_partition(database, inbox):
     engine = fill_engine(database)
     fill(engine, 20_000)
     engine.dispose()
@@ -109,7 +110,7 @@ def test_a_claim_reads_the_index_of_what_is_due_in_each_partition(database, inbo
         connection.execute("ANALYZE events")
         (plan,) = connection.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters).fetchone()
 
-    assert len(leased) == inbox.settings.worker_batch
+    assert len(leased) == FIRST_LEASED
     assert set(re.findall(r'"events_(\d+)_due_at_id_idx"', json.dumps(plan))) == set(map(str, range(PARTS)))
 
 

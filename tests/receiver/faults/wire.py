@@ -22,8 +22,7 @@ Cut = Literal["before", "after"]
 COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"
 SYNC = b"S\x00\x00\x00\x04"
 ARRIVALS = b"\x00arrivals_"  # in the message that binds the statement to its parameters
-ERROR = b"E\x00"
-READY = b"Z\x00\x00\x00\x05I"
+ERROR, READY = b"E", b"Z"
 
 
 class CuttingProxy(ThreadingTCPServer):
@@ -102,24 +101,30 @@ class _Connection(BaseRequestHandler):
     def _messages(self, data: bytes) -> Iterator[bytes]:
         """The messages that the data completes."""
         self._unread += data
-        while len(self._unread) >= self._letters + 4:
-            end = self._letters + int.from_bytes(self._unread[self._letters : self._letters + 4])
-            if len(self._unread) < end:
-                break
+        while (end := _end_of_message(self._unread, self._letters)) is not None:
             message, self._unread = self._unread[:end], self._unread[end:]
             self._letters = 1
             yield message
 
 
+def _end_of_message(data: bytes, letters: int = 1) -> int | None:
+    """Where the first message of the data ends. None when it is not complete."""
+    if len(data) < letters + 4:
+        return None
+    end = letters + int.from_bytes(data[letters : letters + 4])
+    return end if len(data) >= end else None
+
+
 def _wait_until_committed(postgres: socket.socket) -> None:
-    answer = b""
-    while not answer.endswith(READY):
-        data = postgres.recv(65536)
-        if not data:
-            break
-        answer += data
-    assert answer.endswith(READY), answer
-    assert ERROR not in answer, answer
+    """The bytes of a row may look like any message, so the answer is read message by message."""
+    answer, kind = b"", b""
+    while kind != READY:
+        while (end := _end_of_message(answer)) is None:
+            data = postgres.recv(65536)
+            assert data, answer
+            answer += data
+        kind, answer = answer[:1], answer[end:]
+        assert kind != ERROR, answer
 
 
 @contextmanager
