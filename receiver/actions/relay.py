@@ -49,13 +49,12 @@ def start_after(inbox: Inbox, start: str) -> int:
         return row_horizon(inbox)
     if start == "start":
         return 0
-    if number := row_named(start):
-        return number - 1
     with reading(inbox.engine) as session:
         row = find_event(session, start)
-        if row is None:
-            raise NoSuchEvent
-        return row.id - 1
+    number = row.id if row else row_named(start)
+    if number is None:
+        raise NoSuchEvent
+    return number - 1
 
 
 def next_batch(inbox: Inbox, after: int) -> Batch:

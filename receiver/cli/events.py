@@ -12,6 +12,7 @@ import click
 from receiver.actions.bulk_replay import LEFT_ALONE
 from receiver.actions.replay import CannotReplay, Replayed
 from receiver.actions.replay import replay as replay_event
+from receiver.actions.reveal import reveal as reveal_column
 from receiver.actions.support import request_for_event, request_for_time
 from receiver.cli.context import Amount, Commands, acting_inbox, as_json, say, show
 from receiver.database.engine import reading
@@ -30,7 +31,7 @@ from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import REPLAYABLE, State
 from receiver.store.masked import visible_payload
 from receiver.store.models import StoredEvent
-from receiver.store.shown import WORDS, Shown, shown, shown_part
+from receiver.store.shown import CHOSEN, WORDS, Shown, shown, shown_part
 
 ACTOR = "command line"
 NUMBER, LENGTH = click.IntRange(0, 1_000_000), Amount(0, 1_000_000)
@@ -108,6 +109,20 @@ def replay(reference: str | None, state: str | None, failing: bool, event_type: 
         click.echo(f"{replayed:,} replayed, {refused.total():,} refused{why}")
     if refused:
         raise SystemExit(1)
+
+
+@events.command("reveal")
+@click.argument("reference")
+@click.argument("column", type=click.Choice(CHOSEN))
+def reveal(reference: str, column: str) -> None:
+    """Print one hidden column of one event in clear text. The audit log says that it was asked for."""
+    inbox = acting_inbox()
+    with reading(inbox.engine) as session:
+        row = _found(find_event(session, reference))
+    value = reveal_column(inbox, row.id, column, actor=ACTOR)
+    if value is None:
+        raise click.ClickException(f"The event has no {column}.")
+    say(value)
 
 
 @events.command("support")

@@ -52,12 +52,12 @@ class Trail:
 
 
 def find_event(session: Session, reference: str) -> StoredEvent | None:
-    """The trail by event ID. A quarantined body has no event ID: it is found by `#` and the number of its row."""
+    """The event with this ID, which may look like `#12`. Else the row of this number: a quarantined body has no ID."""
     if not fits_a_column(reference):
         return None
-    if number := row_named(reference):
-        return session.get(StoredEvent, number)
-    return session.scalar(sa.select(StoredEvent).where(StoredEvent.event_id == reference))
+    found = session.scalar(sa.select(StoredEvent).where(StoredEvent.event_id == reference))
+    number = row_named(reference)
+    return session.get(StoredEvent, number) if found is None and number else found
 
 
 def audit_trail(session: Session, row: StoredEvent) -> Trail:

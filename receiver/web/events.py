@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response
 
 from receiver.actions.replay import CannotReplay, is_put_off
 from receiver.actions.replay import replay as replay_event
+from receiver.actions.reveal import reveal as reveal_column
 from receiver.database.engine import reading, writing
 from receiver.present import present_inbox, request_id
 from receiver.queries.audit_trail import audit_trail
@@ -100,15 +101,11 @@ def show(inbox_id: int) -> str:
 @blueprint.post("/<row:inbox_id>/reveal")
 @operator_required
 def reveal(inbox_id: int) -> str:
-    """The same page with one column in clear text. An audit row, committed first, says who asked for which."""
-    inbox, name = present_inbox(), request.form.get("column", "")
-    with writing(inbox.engine) as session:
-        row = session.get(StoredEvent, inbox_id) or abort(404)
-        value = shown(row, inbox.settings.showing).clear(name) or abort(404)
-        record(
-            session, inbox, "reveal", name, event_id=row.event_id or row.stated_event_id, event_type=row.event_type,
-            actor=current_user.name, request_id=request_id(), inbox_id=inbox_id,
-        )  # fmt: skip
+    """The same page with one column in clear text."""
+    name = request.form.get("column", "")
+    value = reveal_column(present_inbox(), inbox_id, name, actor=current_user.name, request_id=request_id())
+    if not value:
+        abort(404)
     return _page_of(inbox_id, {name: value})
 
 

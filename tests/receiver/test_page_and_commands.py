@@ -177,6 +177,15 @@ def test_list_and_replay_speak_json_and_words(cli, deliver, work, stored):
     assert (replayed.exit_code, stored("evt_1").state) == (0, "pending")
 
 
+def test_an_event_whose_id_looks_like_a_row_number_is_found_by_its_id(cli, deliver):
+    deliver("payment.success", event_id="evt_1")
+    deliver("payment.success", event_id="#1")
+
+    found = [json.loads(cli("events", "show", name, "--json").output)["id"] for name in ("#1", "#2")]
+
+    assert found == [2, 2]
+
+
 def test_an_unknown_event_is_a_clear_error(cli):
     result = cli("events", "show", "nothing")
 

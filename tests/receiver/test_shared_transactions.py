@@ -272,9 +272,7 @@ def copy_payments(session):
         "fails after it",
     ],
 )
-def test_whatever_its_first_statement_is_one_that_fails_is_undone_alone(
-    advancing, work, stored, paid, runs, wrong
-):
+def test_whatever_its_first_statement_is_one_that_fails_is_undone_alone(advancing, work, stored, paid, runs, wrong):
     advancing(wrong)
 
     work()
@@ -298,9 +296,7 @@ def test_whatever_one_does_first_its_neighbours_set_their_states_in_the_same_tra
 
 
 @both_databases
-def test_of_handlers_that_begin_in_different_ways_each_fails_alone(
-    advancing, deliver, work, stored, paid, runs
-):
+def test_of_handlers_that_begin_in_different_ways_each_fails_alone(advancing, deliver, work, stored, paid, runs):
     advancing("fails after it")
     for number, status in enumerate(("paid", "broken", "paid"), 6):
         deliver("test.paying", event_id=f"evt_{number}", status=status)

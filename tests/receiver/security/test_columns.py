@@ -159,6 +159,19 @@ def test_an_operator_reveals_one_column_at_a_time_and_the_audit_log_says_so(odd_
     assert not leaks(client.get("/audit?action=reveal").text)
 
 
+def test_a_command_reveals_one_column_and_the_audit_log_says_so(odd_event, app, session):
+    def reveal(column):
+        return app.test_cli_runner().invoke(args=["events", "reveal", f"#{odd_event.id}", column])
+
+    shown, empty = reveal("policy_id"), reveal("stated_event_id")
+
+    assert shown.output.splitlines()[-1] == odd_event.policy_id
+    assert (empty.exit_code, "has no stated_event_id" in empty.output) == (1, True)
+    session.rollback()
+    acts = session.scalars(sa.select(AuditEntry).where(AuditEntry.action == "reveal")).all()
+    assert [(act.actor, act.result, act.inbox_id) for act in acts] == [("command line", "policy_id", odd_event.id)]
+
+
 def test_a_viewer_reveals_nothing(odd_event, signed_in, csrf_token):
     client = signed_in("viewer")
     page = client.get(f"/events/{odd_event.id}")
