@@ -19,7 +19,7 @@ demo: $(VENV)/ready .env         ## every event type through the front door, the
 test: $(VENV)/ready-dev          ## style, types and every test, on SQLite and on a real PostgreSQL
 	@$(BIN)/python -m tests.receiver.browser.chromium
 	@$(BIN)/python -m tests.receiver.browser.nginx
-	$(PYTEST) -n 3 -m "not soak"
+	$(PYTEST) -n 4 --dist worksteal -m "not soak"
 
 test-app: $(VENV)/ready-dev      ## your own tests alone, on SQLite: seconds
 	$(PYTEST) -p no:randomly -p no:xdist -m "not postgresql" tests/app
@@ -35,7 +35,7 @@ screenshots: chromium            ## the pictures in README.md and docs, of the r
 	$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.receiver.browser.screenshots
 
 soak: $(VENV)/ready-dev          ## the long fault runs
-	$(PYTEST) -n 3 -m soak --timeout 3000
+	$(PYTEST) -n 4 --dist worksteal -m soak --timeout 3000
 
 bench: $(BENCH)/ready             ## beside other receivers and queues: bench/RESULTS.md and docs/performance.md; half an hour
 	command -v wrk redis-server >/dev/null || apt-get install -y --no-install-recommends wrk redis-server

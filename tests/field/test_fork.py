@@ -85,7 +85,7 @@ def merge(fork: Repository, release: str) -> None:
     fork.git(*KEEP_README, "merge", "--quiet", "--no-edit", release)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)])
 def database(request, tmp_path) -> str:
     """The URL of a database in which there is nothing yet."""
     if request.param == "sqlite":
@@ -192,6 +192,7 @@ def test_the_fork_keeps_the_style_that_make_test_asks_for(history):
     assert lint(history.after_two) == ""
 
 
+@pytest.mark.soak
 def test_the_tests_are_green_after_both_releases_the_forks_own_and_those_that_read_its_files(history):
     own = re.search(r"^test-app:.*\n\t\$\(PYTEST\) (.*)$", (history.after_two / "Makefile").read_text(), re.MULTILINE)
     receiver = Receiver(ENVIRONMENT, history.after_two)

@@ -14,6 +14,12 @@ from receiver.testing.postgresql import Postgres
 from receiver.testing.waiting import eventually
 
 on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+postgresql_and_sqlite_in_long_runs = pytest.mark.parametrize(
+    "database",
+    [pytest.param("sqlite", marks=pytest.mark.soak), pytest.param("postgresql", marks=pytest.mark.postgresql)],
+    indirect=True,
+)
+"""For tests that take seconds: `make test` runs them on PostgreSQL, `make soak` on SQLite too."""
 on_own_postgresql = pytest.mark.parametrize("database", ["own postgresql"], indirect=True)
 """For tests that break their server: they ask for `own_postgres` beside it."""
 

@@ -23,6 +23,7 @@ from receiver.testing import PASSWORD, both_databases
 from receiver.testing.waiting import PATIENCE_SECONDS
 from receiver.web import ACCESS
 from receiver.web.auth import comparisons
+from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
 
 ROLES = ("anonymous", "viewer", "operator")
 ALLOWED = {
@@ -104,7 +105,7 @@ def test_the_right_password_signs_in_and_a_wrong_one_does_not(siti, knock, trail
     assert trail("sign_in") == [("signed in", "siti", None, 1), ("failed", None, "user 1", 1)]
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_every_refusal_has_the_same_answer(siti, add_user, cli, knock, fail):
     add_user("gone")
     cli("users", "disable", "gone")
@@ -123,6 +124,7 @@ def test_every_refusal_has_the_same_answer(siti, add_user, cli, knock, fail):
     assert ({response.status_code for response in refused}, len(pages)) == ({401}, 1)
 
 
+@pytest.mark.soak
 def test_every_refusal_takes_the_same_time_and_one_by_a_limit_takes_next_to_none(add_user, cli, knock, fail):
     cli("users", "add", "siti", "--password", PASSWORD)
     cli("users", "add", "gone", "--password", PASSWORD)
@@ -167,7 +169,7 @@ def test_one_address_alone_cannot_lock_an_operator_out(siti, knock, fail):
     assert is_in(knock(address="192.0.2.2"))
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_people_who_share_an_address_are_not_locked_out_with_the_name_that_a_stranger_tries(siti, cli, knock, fail):
     cli("users", "add", "ahmad", "--password", PASSWORD)
     fail(20, name="siti", address="192.0.2.1")
@@ -176,7 +178,7 @@ def test_people_who_share_an_address_are_not_locked_out_with_the_name_that_a_str
     assert is_in(knock("ahmad", address="192.0.2.1"))
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_an_address_that_tries_many_names_is_closed_for_two_minutes(siti, add_user, knock, clock):
     for number in range(accounts.TRIES_OF_ADDRESS):
         knock(add_user(f"other {number}"), "wrong", "192.0.2.1")
@@ -211,7 +213,7 @@ def test_where_too_many_passwords_are_compared_the_next_is_turned_away_and_deliv
     assert is_in(knock())
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_a_name_that_many_addresses_try_is_locked_until_it_is_enabled(siti, cli, knock, fail):
     for host in range(5):
         fail(10, address=f"198.51.100.{host}")
@@ -292,7 +294,7 @@ def test_counts_are_deleted_when_their_window_is_over(siti, fail, clock, session
     assert (before, len(session.scalars(sa.select(SignInFailures)).all())) == (10, 4)
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_a_flood_of_refusals_becomes_one_audit_row_with_a_count(siti, knock, fail, clock, trail):
     fail(34)
     clock.advance(minutes=16)
@@ -304,7 +306,7 @@ def test_a_flood_of_refusals_becomes_one_audit_row_with_a_count(siti, knock, fai
     assert rows[-2] == ("limited", None, "summed", 14)
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_a_flood_from_many_addresses_becomes_one_audit_row_with_a_count(siti, add_user, knock, fail, clock, trail):
     for host in range(34):
         fail(1, name=add_user(f"other {host}"), address=f"198.51.100.{host}")

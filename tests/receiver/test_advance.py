@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from receiver.actions.replay import replay
 from receiver.testing import both_databases
 from receiver.tracked import FUTURE_ALLOWED
+from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
 from tests.receiver.partner.models import ProbePolicy
 
 LAST = datetime.max.replace(tzinfo=UTC)
@@ -57,7 +58,7 @@ def in_the_morning(clock):
     clock.advance(seconds=(now.replace(hour=1, minute=0, second=0) + timedelta(days=1) - now).total_seconds())
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 @pytest.mark.usefixtures("in_the_morning")
 def test_all_orders_end_the_same_whatever_is_dated_in_the_future_and_whenever_it_is_processed(
     deliver, work, stored, session, inbox, clock

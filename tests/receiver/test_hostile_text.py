@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from receiver.registry import PermanentFailure, handles
 from receiver.store.models import AuditEntry, Observation, StoredEvent
 from receiver.testing import both_databases
+from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
 
 HTML = [
     "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", '"><svg onload=alert(1)>', "'><b>x</b>",
@@ -76,7 +77,7 @@ def test_a_subject_with_a_hostile_name_has_a_page_that_shows_it_as_text(signed_i
         assert "<script>alert" not in page.text
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 @pytest.mark.usefixtures("delivered")
 def test_a_search_for_each_finds_it(signed_in):
     client = signed_in()

@@ -83,6 +83,7 @@ def test_the_triggers_stand_after_the_migrations(inbox, deliver, clock):
         connection.execute(sa.text("DELETE FROM audit_log"))
 
 
+@pytest.mark.soak
 @both_databases
 def test_two_migrations_at_once_end_in_one_schema(app, database, environment):
     with app.app_context():
@@ -109,6 +110,7 @@ def test_a_schema_that_is_behind_in_one_branch_is_not_ready_and_one_that_is_beyo
     assert found == [None, None, "behind", "not_migrated"]
 
 
+@pytest.mark.soak
 def test_heads_current_check_stamp_and_show_do_what_a_partner_means(database, environment, inbox):
     """In processes of their own: this one may know the tables of two partners."""
     receiver = Receiver(environment | {"DATABASE_URL": database})

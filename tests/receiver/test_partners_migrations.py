@@ -112,6 +112,7 @@ def test_what_is_written_has_the_style_of_the_project(fork):
         assert checked.returncode == 0, checked.stdout
 
 
+@pytest.mark.soak
 def test_an_upgrade_goes_to_every_head_on_both_databases_and_a_downgrade_takes_back_the_partners_last(fork):
     for kind in fork.urls:
         upgraded = fork.flask(kind, "db", "upgrade")

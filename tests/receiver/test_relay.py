@@ -19,10 +19,9 @@ from receiver.database.engine import reading
 from receiver.privacy.sealing import unseal
 from receiver.sandbox.loopback import held_port
 from receiver.store.models import AuditEntry, StoredEvent
-from receiver.testing import both_databases
 from receiver.testing.waiting import eventually
 from tests import inherited
-from tests.receiver.databases import on_postgresql
+from tests.receiver.databases import on_postgresql, postgresql_and_sqlite_in_long_runs
 from tests.receiver.processes import ROOT
 from tests.receiver.served import served
 from tests.receiver.settings import LIVE
@@ -130,7 +129,7 @@ def relaying(home, folder, *arguments):
         process.wait()
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_verified_events_arrive_byte_for_byte_and_in_order_under_another_secret_and_scheme(
     home, laptop, arrived, sender, session, tmp_path
 ):
@@ -154,7 +153,7 @@ def test_verified_events_arrive_byte_for_byte_and_in_order_under_another_secret_
     assert _audited(session) == [(f"evt_{number}", f"relayed to {laptop.host}") for number in (3, 1, 2)]
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_a_receiver_that_is_down_holds_everything_back_until_it_is_up(
     home, laptop, arrived_ids, deliver, session, tmp_path
 ):
@@ -189,6 +188,7 @@ def test_ctrl_c_says_where_to_go_on_and_nothing_is_lost(home, laptop, relay, arr
     assert arrived_ids() == ["evt_2", "evt_3"]
 
 
+@pytest.mark.soak
 def test_before_the_first_event_ctrl_c_names_a_row_to_go_on_from(home, laptop, relay, arrived_ids, deliver, tmp_path):
     deliver(event_id="evt_1")
     with relaying(home, tmp_path, "--to", laptop.url, "--scheme", "stripe") as (process, said):

@@ -11,7 +11,7 @@ from receiver.privacy.sealing import seal
 from receiver.store.audit import record
 from receiver.store.models import AuditEntry, Heartbeat, StoredEvent
 from receiver.testing import both_databases
-from tests.receiver.databases import age_audit_rows, on_postgresql
+from tests.receiver.databases import age_audit_rows, on_postgresql, postgresql_and_sqlite_in_long_runs
 
 DAY = 86400
 
@@ -61,7 +61,7 @@ def holding(inbox):
     return count
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_a_turn_does_a_part_and_the_next_ones_soon_do_the_rest(inbox, keep, holding, clock):
     keep(1700, days=100)
 
@@ -75,7 +75,7 @@ def test_a_turn_does_a_part_and_the_next_ones_soon_do_the_rest(inbox, keep, hold
     assert (more[-1], left[-1], holding()[1]) == (False, 0, 1700)
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_a_turn_is_one_workers_alone_however_long_it_takes(inbox, keep, holding, clock):
     keep(1700, days=100)
     untouched = []
@@ -202,6 +202,7 @@ def test_heartbeats_of_yesterday_are_deleted_and_the_turns_own_is_kept(inbox, se
     assert sorted(session.scalars(sa.select(Heartbeat.worker))) == ["purge", "young"]
 
 
+@pytest.mark.soak
 @on_postgresql
 def test_a_turn_with_nothing_to_do_reads_next_to_nothing_of_a_large_inbox(inbox, keep, rows_read):
     keep(8000, days=10)

@@ -11,6 +11,7 @@ from receiver.registry import RetryLater, handles
 from receiver.store.audit import write_finished_sums
 from receiver.store.models import AuditEntry
 from receiver.testing import both_databases
+from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
 from tests.receiver.partner.models import ProbePayment
 
 
@@ -74,7 +75,7 @@ def test_nothing_that_the_handler_wrote_is_kept(put_off, deliver, work, session)
     assert session.scalars(sa.select(ProbePayment)).all() == []
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_it_may_be_said_more_often_than_there_are_attempts(put_off, deliver, work, stored, clock, inbox):
     times = 3 * inbox.settings.max_attempts
     calls = put_off(60, times=times)

@@ -94,6 +94,7 @@ def test_a_database_that_holds_something_is_refused_and_left_alone(asked, postgr
     assert "empty" in refused.stderr
 
 
+@pytest.mark.soak
 def test_the_copy_takes_over_the_partners_scheme_and_payload_fields(settings):
     settings |= {"SENANG_SIGNATURE_SCHEME": "github", "SENANG_PAYLOAD_FIELDS": "event_id=meta.id,event_type=type"}
 

@@ -18,6 +18,7 @@ from receiver.queries.subject import Place, subject
 from receiver.store.lifecycle import State
 from receiver.store.models import StoredEvent
 from receiver.testing import both_databases
+from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
 
 ROWS = 900
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -76,7 +77,7 @@ def up(session, wanted, limit, after):
     return rows
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_every_filter_finds_on_its_pages_and_in_its_stream_what_reading_everything_finds(
     every_filter, filled, session, inbox
 ):
@@ -267,8 +268,10 @@ def test_a_story_says_the_same_on_pages_of_any_length(deliver, session, clock, l
     assert [chapter.late for chapter in whole] == [True, True, True, True, True, True, True, False]
 
 
-@both_databases
-@pytest.mark.parametrize(("analyse", "plans"), [(True, "auto"), (False, "force_generic_plan")])
+@postgresql_and_sqlite_in_long_runs
+@pytest.mark.parametrize(
+    ("analyse", "plans"), [(True, "auto"), pytest.param(False, "force_generic_plan", marks=pytest.mark.soak)]
+)
 def test_every_question_is_answered_from_an_index(inbox, analyse, plans):
     """PostgreSQL rightly scans a small table; what counts is that it need not, whatever it knows of the values."""
     fill(inbox.engine, 2000, analyse=analyse)

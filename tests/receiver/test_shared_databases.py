@@ -14,8 +14,7 @@ from receiver.config import load_settings
 from receiver.database.engine import make_engine
 from receiver.database.url import ROOT
 from receiver.store.schema import takes_writes
-from receiver.testing import both_databases
-from tests.receiver.databases import on_postgresql
+from tests.receiver.databases import on_postgresql, postgresql_and_sqlite_in_long_runs
 from tests.receiver.processes import Receiver
 
 
@@ -37,7 +36,7 @@ def change(url, *statements):
             connection.execute(statement)
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_a_generated_migration_leaves_the_tables_of_others_alone(database, environment, inbox):
     with inbox.engine.begin() as connection:
         connection.execute(sa.text("CREATE TABLE spatial_ref_sys (srid INTEGER PRIMARY KEY, name VARCHAR(20))"))

@@ -21,7 +21,7 @@ from receiver.store.audit import record, write_remaining_sums
 from receiver.store.models import AuditEntry, SummedUntil
 from receiver.testing import both_databases
 from receiver.testing.waiting import eventually
-from tests.receiver.databases import on_postgresql
+from tests.receiver.databases import on_postgresql, postgresql_and_sqlite_in_long_runs
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +113,7 @@ def test_what_the_tally_summed_counts_as_often_as_it_happened(inbox, knock, roll
     assert results(inbox) == {"rejected": 25}
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_many_rows_are_summed_in_batches_and_none_is_left_out(inbox, roll_up):
     fill(inbox.engine, 25_000)
 
@@ -122,6 +122,7 @@ def test_many_rows_are_summed_in_batches_and_none_is_left_out(inbox, roll_up):
     assert sum(results(inbox, 24 * 62).values()) == 50_000
 
 
+@pytest.mark.soak
 @both_databases
 def test_workers_that_sum_at_once_sum_each_row_once(inbox, clock):
     fill(inbox.engine, 25_000)
@@ -189,7 +190,7 @@ def test_it_says_as_of_when_it_is(inbox, deliver, roll_up, clock):
     assert clock.now() - after.as_of < timedelta(minutes=10)
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_while_it_catches_up_it_is_as_of_the_last_row_that_it_summed(inbox, clock):
     fill(inbox.engine, (rollup.BATCH * rollup.MOST_BATCHES) // 2 + 1000)
 

@@ -180,6 +180,7 @@ def test_quarantined_deliveries_are_allowed_up_to_a_number_and_within_a_time(che
     assert "quarantined_unusable" not in of_today[1]["codes"]
 
 
+@pytest.mark.soak
 @both_databases
 @pytest.mark.parametrize("state", ["dead", "quarantined"])
 def test_a_limit_beyond_ten_thousand_is_counted_up_to(check, inbox, state):

@@ -216,6 +216,7 @@ def test_a_stop_closes_idle_connections_over_tls_too(tls, connect):
     assert "graceful timeout" not in tls.log.read_text()
 
 
+@pytest.mark.soak
 def test_an_idle_connection_over_tls_outlives_the_time_of_a_request_too(tls, connect):
     with tls.trusting.wrap_socket(connect(tls), server_hostname="127.0.0.1") as idle:
         ask(idle)

@@ -12,12 +12,11 @@ import pytest
 
 from receiver.ingest.keeping import accept
 from receiver.ingest.rows import Delivery
-from receiver.testing import both_databases
 from receiver.testing.waiting import PATIENCE_SECONDS, eventually
 from receiver.worker.batch import Batch, process_next
 from receiver.worker.leases import lease_due
 from receiver.worker.workbench import Workbench
-from tests.receiver.databases import on_postgresql
+from tests.receiver.databases import on_postgresql, postgresql_and_sqlite_in_long_runs
 from tests.receiver.faults.outcomes import all_processed, assert_exactly_once, count_events, send_all, until_accepted
 from tests.receiver.processes import alive, running, workers_of
 
@@ -59,7 +58,7 @@ def kill_and_recover(processes, network_sender, payload, inbox, rounds):
     assert_exactly_once(inbox, sent)
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 @pytest.mark.parametrize("times", [2, pytest.param(50, marks=pytest.mark.soak)])
 def test_killing_web_and_worker_again_and_again_loses_nothing_and_repeats_nothing(
     processes, network_sender, payload, inbox, times
@@ -69,7 +68,7 @@ def test_killing_web_and_worker_again_and_again_loses_nothing_and_repeats_nothin
     kill_and_recover(processes, network_sender, payload, inbox, rounds=times)
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 @pytest.mark.parametrize("many", [100, pytest.param(1000, marks=pytest.mark.soak)])
 def test_many_simultaneous_deliveries_of_one_event_have_one_effect(processes, network_sender, payload, inbox, many):
     processes.web(*(["--workers", "2"] if inbox.engine.dialect.name == "postgresql" else []))
@@ -91,7 +90,7 @@ def test_many_simultaneous_deliveries_of_one_event_have_one_effect(processes, ne
     assert_exactly_once(inbox, [sent])
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_gunicorn_alone_is_a_whole_receiver(processes, network_sender, payload, inbox):
     processes.web()
     sent = [payload("payment.success", transaction_id=f"TXN-{i}") for i in range(3)]

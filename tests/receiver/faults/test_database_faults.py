@@ -11,9 +11,8 @@ from receiver.ingest.captures import open_window
 from receiver.registry import handles
 from receiver.sandbox.sender import Sender
 from receiver.store.models import StoredEvent
-from receiver.testing import both_databases
 from receiver.testing.waiting import PATIENCE_SECONDS, eventually
-from tests.receiver.databases import on_own_postgresql, on_postgresql
+from tests.receiver.databases import on_own_postgresql, on_postgresql, postgresql_and_sqlite_in_long_runs
 from tests.receiver.partner.models import ProbePayment
 from tests.receiver.processes import running, within
 
@@ -93,7 +92,7 @@ def test_a_connection_that_is_cut_during_a_handler_undoes_its_writes_and_the_eve
     assert session.get(ProbePayment, "half").event_id == "evt_1"
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_a_stopped_worker_that_wakes_up_after_its_lease_changes_nothing(database, environment, inbox, payload):
     settings = environment | {"DATABASE_URL": database, "LOG_LEVEL": "ERROR", "EMBEDDED_WORKER": "0"}
     with running(settings, HANDLER_TIMEOUT="5", WORKER_BATCH="1") as receiver:
@@ -115,7 +114,7 @@ def test_a_stopped_worker_that_wakes_up_after_its_lease_changes_nothing(database
     assert _finished(inbox, "during") == finished is not None
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_sigterm_lets_the_worker_finish_and_leaves_no_claim_behind(database, environment, inbox, payload):
     settings = environment | {"DATABASE_URL": database, "LOG_LEVEL": "ERROR", "EMBEDDED_WORKER": "0"}
     with running(settings) as receiver:

@@ -93,6 +93,7 @@ def test_workers_that_know_the_way_past_the_pooler_are_woken_by_deliveries_throu
     assert_exactly_once(inbox, [sent])
 
 
+@pytest.mark.soak
 @on_postgresql
 def test_workers_that_find_the_way_past_the_pooler_closed_poll(settings, inbox, payload, database):
     sent = payload("payment.success")

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from receiver.testing import both_databases
 from receiver.testing.waiting import eventually
+from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
 from tests.receiver.faults.outcomes import all_processed, assert_exactly_once, traffic
 from tests.receiver.processes import alive, running, workers_of
 
@@ -32,7 +32,7 @@ def test_hup_replaces_the_embedded_worker(web):
     assert workers_of(web.pid) != [before]
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_traffic_before_during_and_after_a_reload_is_accepted_and_processed_once(web, processes, payload, inbox):
     (before,) = workers_of(web.pid)
 

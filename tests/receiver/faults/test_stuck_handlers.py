@@ -7,9 +7,8 @@ import sqlalchemy as sa
 
 from receiver.registry import handles
 from receiver.store.models import Heartbeat
-from receiver.testing import both_databases
 from receiver.testing.waiting import PATIENCE_SECONDS, eventually
-from tests.receiver.databases import on_postgresql
+from tests.receiver.databases import on_postgresql, postgresql_and_sqlite_in_long_runs
 from tests.receiver.partner.models import ProbePayment
 from tests.receiver.processes import alive, free_port, running, workers_of
 
@@ -74,7 +73,7 @@ def test_an_event_whose_handler_is_stuck_in_c_code_ends_dead_and_its_neighbours_
     assert stored("evt_1").attempts == 2
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_an_event_that_ends_its_worker_ends_dead_without_effect_and_its_neighbours_are_processed(
     start_worker, deliver_between_neighbours, stored, session
 ):
@@ -89,7 +88,7 @@ def test_an_event_that_ends_its_worker_ends_dead_without_effect_and_its_neighbou
     assert session.get(ProbePayment, "evt_1") is None
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_a_neighbour_on_its_last_attempt_is_not_buried_with_the_event_that_ended_the_worker(
     start_worker, deliver_between_neighbours, stored
 ):
@@ -143,7 +142,7 @@ def test_a_handler_that_was_stopped_in_sql_leaves_no_lock_in_the_way_of_its_next
     assert len(runs) == 2
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_sigterm_during_a_batch_of_slow_handlers_begins_no_other_and_hands_the_rest_back_uncharged(
     start_worker, deliver, stored
 ):
@@ -163,7 +162,7 @@ def test_sigterm_during_a_batch_of_slow_handlers_begins_no_other_and_hands_the_r
     assert found <= {("processed", 1), ("pending", 0)}
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_a_worker_is_seen_while_a_handler_takes_its_time(start_worker, deliver, stored, inbox):
     deliver("test.stuck_in_c", event_id="evt_1")
     start_worker(HANDLER_TIMEOUT="100")

@@ -14,8 +14,8 @@ from alembic.script import ScriptDirectory
 
 from receiver.store.models import Heartbeat, StoredEvent
 from receiver.store.schema import locate
-from receiver.testing import both_databases
 from receiver.testing.waiting import PATIENCE_SECONDS, eventually
+from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
 from tests.receiver.faults.outcomes import all_processed, assert_exactly_once, count_events, traffic
 from tests.receiver.processes import ROOT, running
 from tests.receiver.settings import PARTNER_PACKAGE
@@ -122,7 +122,7 @@ def workers_seen(inbox):
         return connection.scalar(sa.select(sa.func.count()).where(Heartbeat.worker != "purge"))
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_a_rolling_deploy_under_traffic_processes_every_event_exactly_once(old, new, payload, inbox):
     to_old, to_new = old.sender(inbox), new.sender(inbox)
     old_web, old_worker = old.web(), old.worker()
@@ -153,6 +153,7 @@ def test_a_rolling_deploy_under_traffic_processes_every_event_exactly_once(old, 
     assert_exactly_once(inbox, [event for flow in flows for event in flow.sent])
 
 
+@pytest.mark.soak
 def test_the_new_release_is_ready_once_it_has_migrated_and_the_old_one_stays_ready(old, new):
     """/readyz looks again after 5 s. The old release is asked first, so when the new one looks again, it does too."""
     for release in (old, new):

@@ -59,6 +59,7 @@ def test_from_another_folder_it_serves_when_its_configuration_is_named(database,
         assert web.poll() is None
 
 
+@pytest.mark.soak
 def test_the_web_workers_counts_take_no_more_room_with_each_reload_and_go_with_the_server(
     database, environment, tmp_path, inbox, payload
 ):

@@ -13,6 +13,7 @@ from receiver.registry import handles
 from receiver.store.models import AuditEntry, BulkReplay, StoredEvent
 from receiver.store.shown import CHOSEN, WORDED
 from receiver.testing import both_databases
+from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
 
 NRIC, CARD, NAME, MAIL = "900101-14-5678", "4111111111111111", "Siti Nurhaliza binti Osman", "siti@example.com"
 ODD = {
@@ -78,7 +79,7 @@ def test_an_address_leads_back_to_what_it_seals_and_nowhere_else():
     assert here.in_address("POL-7") == here.from_address("POL-7") == "POL-7"
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_no_page_shows_such_a_column_nor_links_to_it(odd_event, signed_in, csrf_token, session):
     client = signed_in()
     pages = {
@@ -122,7 +123,7 @@ def test_what_looks_like_a_reference_is_shown_and_linked_as_it_is(deliver, work,
     assert "Reveal" not in page
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_what_is_hidden_is_found_by_its_exact_text_and_not_by_its_beginning(odd_event, deliver, signed_in):
     deliver(event_id="900101-A", transaction_id="4111", policy_id="POL-1", claim_id="CLM-9")
     client = signed_in()

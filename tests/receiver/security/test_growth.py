@@ -15,6 +15,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
+import pytest
+
 from receiver.protocol.errors import InvalidSignature, UnusablePayload
 from receiver.protocol.json_body import parse_object, same_value, without_paths
 from receiver.protocol.moments import NoMoment, read_moment
@@ -180,12 +182,14 @@ def grows_faster(case):
     )
 
 
+@pytest.mark.soak
 def test_nothing_takes_more_than_linear_time():
     found = [name for name, case in CASES.items() if grows_faster(case)]
 
     assert found == []
 
 
+@pytest.mark.soak
 def test_nothing_takes_more_memory_than_a_small_multiple_of_its_size():
     found = {
         (name, size): f"{most:,}"

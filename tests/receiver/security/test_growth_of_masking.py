@@ -58,6 +58,7 @@ def grows_too_fast(look, unit, size):
     return True
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", LOOKS)
 def test_the_time_grows_with_the_size_of_a_text(name):
     look, size = LOOKS[name]
@@ -65,6 +66,7 @@ def test_the_time_grows_with_the_size_of_a_text(name):
     assert [unit for unit in UNITS if grows_too_fast(look, unit, size)] == []
 
 
+@pytest.mark.soak
 def test_each_detector_is_linear():
     slow = [
         (detector.kinds, unit)
@@ -76,6 +78,7 @@ def test_each_detector_is_linear():
     assert slow == []
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("unit", ["4-", "陈", "%25", "a@b."])
 def test_memory_is_a_small_multiple_of_a_text(unit):
     text = text_of(unit, MOST_TEXT)

@@ -90,6 +90,7 @@ def test_a_folder_that_was_there_and_what_a_group_was_given_stay_as_they_are(tmp
     assert (rights(tmp_path), rights(path)) == ("0o755", "0o660")
 
 
+@pytest.mark.soak
 def test_the_file_of_secrets_and_the_default_database_are_private_from_the_first_command_on(project):
     def flask(*arguments, **settings):
         command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]

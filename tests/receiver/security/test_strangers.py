@@ -120,6 +120,7 @@ def test_signed_deliveries_go_on_beside_one_attack(database, name):
         assert_unmoved(target, [name], connections=4, deliveries=60)
 
 
+@pytest.mark.soak
 def test_signed_deliveries_go_on_beside_a_diagnosis_that_takes_long(target, inbox):
     receiver = target.receiver
     accounts.add(inbox, "siti", PASSWORD, role="operator", actor="test")

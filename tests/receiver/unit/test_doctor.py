@@ -155,6 +155,7 @@ def test_a_randomly_composed_scheme_is_found(seed):
         judge(captured, captured.body.replace(b"POL-7", b"POL-8"), scheme, key)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("seed", some_of(range(0, 300, 10)))
 def test_for_a_wrong_secret_nothing_is_claimed(seed):
     captured, _ = compose(seed)

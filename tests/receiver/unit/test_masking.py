@@ -91,6 +91,7 @@ def test_every_detector_finds_its_own_sample():
     assert masking_self_test() == []
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("detector", DETECTORS, ids=lambda detector: detector.samples[0])
 @settings(max_examples=25)
 @given(st.data())
