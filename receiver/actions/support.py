@@ -4,7 +4,6 @@ payload with everything sensitive masked. Also for a time in which deliveries we
 Nothing is sent: the page and `events support` show the text, and a person sends it.
 """
 
-import json
 from datetime import datetime, timedelta
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -12,6 +11,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from receiver.database.engine import reading
+from receiver.protocol.json_body import to_json
 from receiver.protocol.moments import moved, written
 from receiver.queries.audit_trail import audit_trail
 from receiver.store.inbox import Inbox
@@ -85,7 +85,7 @@ def _heading(inbox: Inbox) -> list[str]:
 
 def _payload(inbox: Inbox, row: StoredEvent) -> str:
     payload = visible_payload(inbox.settings, row)
-    return "erased by retention" if payload is None else json.dumps(payload, indent=2)
+    return "erased by retention" if payload is None else to_json(payload, indent=2)
 
 
 def _line(entry: Shown) -> str:

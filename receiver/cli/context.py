@@ -1,6 +1,5 @@
 """What commands share: the inbox of the app, one way to print for people or for programs, one way to fail."""
 
-import json
 from typing import Any
 
 import click
@@ -11,6 +10,7 @@ from receiver.config import EXIT_CONFIGURATION
 from receiver.database.causes import cause_of
 from receiver.present import present_inbox
 from receiver.privacy.escaping import one_line
+from receiver.protocol.json_body import to_json
 from receiver.queries.filters import BadFilter
 from receiver.store.environment import REFUSAL
 from receiver.store.inbox import Inbox
@@ -62,7 +62,7 @@ def say(text: str, *, err: bool = False) -> None:
 def show(document: dict[str, Any], *, as_json: bool) -> None:
     """Print one thing: JSON, or a line per field."""
     if as_json:
-        click.echo(json.dumps(document, default=str))
+        click.echo(to_json(document))
         return
     for name, value in document.items():
-        say(f"{name}: {one_line(str(value))}")
+        say(f"{name}: {to_json(value) if isinstance(value, dict) else one_line(str(value))}")

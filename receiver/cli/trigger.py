@@ -22,7 +22,7 @@ from receiver.cli.context import Amount, as_json
 from receiver.cli.interrupt import CtrlC
 from receiver.present import present_inbox
 from receiver.protocol.errors import UnusablePayload
-from receiver.protocol.json_body import parse_value
+from receiver.protocol.json_body import parse_value, to_json
 from receiver.protocol.schemes import SCHEMES
 from receiver.sandbox.answers import Delivered, delivered, summed_up
 from receiver.sandbox.curl import curl_command
@@ -139,7 +139,7 @@ def _body(inbox: Inbox, event_type: str, own: Samples, assigned: Sequence[Assign
             put(payload, path, value)
         except ValueError as error:
             raise click.ClickException(f"--set {path}: {error}.") from None
-    return json.dumps(payload).encode()
+    return to_json(payload).encode()
 
 
 def _sender(inbox: Inbox, url: str, preset: str | None, *, fail_signature: bool) -> Sender:

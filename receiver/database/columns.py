@@ -1,10 +1,11 @@
 """Column types, and the bases of all tables: one for the receiver's, one for the partner's.
 
-Moments are UTC going in and coming out. One value that somebody has spoilt takes no page and no batch with it.
-To add a type of column, add it here; a migration writes it as what the database knows.
+Moments are UTC going in and coming out. Money is exact. One value that somebody has spoilt takes no page and no batch
+with it. To add a type of column, add it here; a migration writes it as what the database knows.
 """
 
 from datetime import UTC, datetime
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any, cast
 from uuid import UUID
 
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.sql import operators
 
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """A 64-bit key. SQLite only counts up a column that is declared INTEGER."""
@@ -75,6 +77,62 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+_DECIMALS, _DIGITS = 4, 18
+_SMALLEST, _SEN = Decimal(10) ** -_DECIMALS, Decimal("0.01")
+_FITS = Context(prec=_DIGITS, traps=[Inexact, InvalidOperation])
+_WIDE = Context(prec=100)
+"""For sums, which may have more digits than any amount."""
+
+
+class Money(sa.types.TypeDecorator[Decimal]):
+    """An amount of money, exact: up to 14 digits before the point and 4 behind it. A float is refused.
+
+    PostgreSQL keeps a number. SQLite knows no exact fractions, so it keeps ten-thousandths as an integer. You may
+    compare, add, subtract and sum in SQL. Multiply and divide in Python: in SQL that raises TypeError.
+    """
+
+    impl = sa.Numeric(_DIGITS, _DECIMALS).with_variant(sa.BigInteger(), "sqlite")
+    cache_ok = True
+
+    class Comparator(sa.types.TypeDecorator.Comparator[Decimal]):
+        """Refuses what would be another number on each database."""
+
+        def operate(self, op: Any, *other: Any, **options: Any) -> Any:
+            """The expression. Raises TypeError for a product or a quotient."""
+            if op in _PRODUCTS:
+                raise TypeError("multiply and divide money in Python, not in SQL")
+            return super().operate(op, *other, **options)
+
+        reverse_operate = operate
+
+    comparator_factory = Comparator
+
+    def process_bind_param(self, value: Decimal | int | None, dialect: Dialect) -> Decimal | int | None:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, Decimal | int):
+            raise TypeError(f"money is a Decimal, not {type(value).__name__}")
+        try:
+            exact = Decimal(value).quantize(_SMALLEST, context=_FITS)
+        except (Inexact, InvalidOperation):
+            raise ValueError("money has up to 14 digits before the point and 4 behind it") from None
+        return int(exact.scaleb(_DECIMALS, _WIDE)) if dialect.name == "sqlite" else exact
+
+    def process_result_value(self, value: Decimal | int | None, dialect: Dialect) -> Decimal | None:
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            value = Decimal(value).scaleb(-_DECIMALS, _WIDE) if isinstance(value, int) else Decimal("NaN")
+        exact = Decimal(value)
+        if not exact.is_finite():
+            return exact
+        in_sen = exact.quantize(_SEN, context=_WIDE)
+        return in_sen if in_sen == exact else exact.normalize(_WIDE)
+
+
+_PRODUCTS = {operators.mul, operators.truediv, operators.floordiv, operators.mod}
 
 
 class _SqliteUuid(sa.Uuid[UUID]):

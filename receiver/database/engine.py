@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from receiver.database.causes import UnsuitableServer, is_lock_conflict
 from receiver.private_files import private_database
+from receiver.protocol.json_body import parse_value, to_json
 
 LOCK_TIMEOUT_SECONDS = 2.0
 LOCK_RETRY_SECONDS = 0.005
@@ -58,7 +59,7 @@ def through_pooler(url: str, direct_url: str) -> str:
 
 def make_engine(url: str) -> Engine:
     """An engine that keeps our promises. Only this engine is changed: a partner's own engines stay as they are."""
-    engine = sa.create_engine(**_options(url))
+    engine = sa.create_engine(**_options(url), json_serializer=to_json, json_deserializer=parse_value)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "do_connect", _keep_private)
         sa.event.listen(engine, "connect", _set_up_file)

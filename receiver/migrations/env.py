@@ -36,10 +36,15 @@ def render_item(kind: str, item: Any, _autogen_context: Any) -> Any:
     stands as such: what one database calls it is no boolean to the other.
     """
     if kind == "type" and isinstance(item, sa.types.TypeDecorator) and type(item.impl_instance) in COMMON_TYPES:
-        return f"sa.{item.impl_instance!r}"
+        return _written(item.impl_instance)
     if kind == "server_default" and isinstance(item.arg, sa.False_ | sa.True_):
         return "sa.false()" if isinstance(item.arg, sa.False_) else "sa.true()"
     return False
+
+
+def _written(common: sa.types.TypeEngine[Any]) -> str:
+    variants = (f'.with_variant(sa.{kept!r}, "{name}")' for name, kept in common._variant_mapping.items())
+    return f"sa.{common!r}{''.join(variants)}"
 
 
 def include_name(name: str | None, kind: str, _parents: Any) -> bool:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
+from decimal import Decimal
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -165,7 +166,7 @@ def _is_odd(name: str, value: Any) -> bool:
 
 def _odd_text(name: str, value: Any, body: bytes, mapping: Mapping[str, str]) -> str | None:
     """The text that an odd value counts as. None means that it counts as absent."""
-    if name == "data" or not isinstance(value, bool | float):
+    if name == "data" or not isinstance(value, bool | Decimal):
         return None
     if isinstance(value, bool):
         return "true" if value else "false"

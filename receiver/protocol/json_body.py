@@ -1,12 +1,14 @@
 """Reads a body as one JSON object, strictly. A body that another reader could read in another way is refused.
 
 Two readers that disagree about a duplicate key or a NaN would see two different events behind one signature. A byte
-order mark changes no value, so it is accepted.
+order mark changes no value, so it is accepted. A number with a fraction is money, so it is a `Decimal`, never a float.
 """
 
 import json
 import math
 from collections.abc import Collection, Iterator
+from decimal import Decimal
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from receiver.protocol.errors import UnusablePayload
@@ -71,14 +73,14 @@ def _not_json(_constant: str) -> Any:
     raise _Refused("not_a_finite_number")
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
+def _exact(text: str) -> Decimal:
+    """Other readers make a float of it: what is infinite for them is refused."""
+    if not math.isfinite(float(text)):
         raise _Refused("not_a_finite_number")
-    return number
+    return Decimal(text)
 
 
-_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_not_json, parse_float=_finite)
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_not_json, parse_float=_exact)
 _LITERAL = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_not_json, parse_int=Number, parse_float=Number)
 
 
@@ -145,15 +147,34 @@ def _without_below(value: Any, paths: Collection[str]) -> Any:
     return without_paths(value, paths) if isinstance(value, dict) else value
 
 
-def to_json(value: Any) -> str:
-    """JSON of what `parse_object()` read with `literal_numbers`: each number as it was written."""
-    if isinstance(value, Number):
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """JSON of what `parse_object()` read, with each number to its last digit. Anything else is written as its text.
+
+    With `indent`, each level has lines of its own, so many spaces further in.
+    """
+    return _written(value, "" if indent is None else "\n", " " * (indent or 0))
+
+
+def _written(value: Any, line: str, step: str) -> str:
+    if isinstance(value, Number | Decimal):
         return str(value)
+    if isinstance(value, str):
+        return encode_basestring_ascii(value)
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{json.dumps(key)}: {to_json(item)}' for key, item in value.items())}}}"
-    if isinstance(value, list):
-        return f"[{', '.join(to_json(item) for item in value)}]"
-    return json.dumps(value)
+        inner = line and line + step
+        items = [f"{encode_basestring_ascii(str(key))}: {_written(item, inner, step)}" for key, item in value.items()]
+        return _enclosed("{", items, "}", line, inner)
+    if isinstance(value, list | tuple):
+        inner = line and line + step
+        return _enclosed("[", [_written(item, inner, step) for item in value], "]", line, inner)
+    return json.dumps(value, default=str)
+
+
+def _enclosed(begin: str, items: list[str], end: str, line: str, inner: str) -> str:
+    if not items:
+        return begin + end
+    separator = f",{inner}" if inner else ", "
+    return f"{begin}{inner}{separator.join(items)}{line}{end}"
 
 
 def _is_same_number(first: str, second: str) -> bool:

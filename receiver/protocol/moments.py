@@ -79,7 +79,9 @@ def read_moment(value: object, zone: tzinfo | None = None) -> datetime:
         return _from_text(" ".join(value.split()), zone)
     if isinstance(value, list):
         return _from_list(value, zone)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # NaN is not even itself
+    if (
+        isinstance(value, bool) or not isinstance(value, int | float | Decimal) or value != value
+    ):  # NaN is not even itself
         raise NoMoment("not_a_timestamp")
     return _from_number(value, zone)
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from receiver.clock import Clock
+from receiver.protocol.json_body import to_json
 from receiver.protocol.schemes import SignatureScheme
 from receiver.protocol.signatures import Signed, sign
 from receiver.sandbox.loopback import opener_for
@@ -101,7 +102,7 @@ class Sender:
 
     def deliver(self, payload: object) -> Answer:
         """Sign the payload and send it once. Bytes are sent unchanged."""
-        signed = self.signed(payload if isinstance(payload, bytes) else json.dumps(payload).encode())
+        signed = self.signed(payload if isinstance(payload, bytes) else to_json(payload).encode())
         return self.post(self.url, signed.body, signed.headers)
 
     def signed(self, body: bytes) -> Signed:

@@ -14,6 +14,7 @@ from receiver.privacy.escaping import escaped_json
 from receiver.privacy.masking import mask_payload
 from receiver.privacy.sealing import CannotUnseal, unseal
 from receiver.protocol.errors import UnusablePayload
+from receiver.protocol.json_body import parse_value, to_json
 from receiver.store.models import StoredEvent
 
 _REFERENCES = ("event_id", "transaction_id", "policy_id", "claim_id")
@@ -24,7 +25,7 @@ def masked_text(settings: Settings, payload: Mapping[str, Any] | None, body: byt
     if payload is None:
         return json.dumps(f"[unparsed body, {len(body)} bytes]")
     references = {settings.payload_fields[name] for name in _REFERENCES}
-    return json.dumps(mask_payload(dict(payload), references=references))
+    return to_json(mask_payload(dict(payload), references=references))
 
 
 def masked_body(settings: Settings, body: bytes) -> str:
@@ -42,4 +43,4 @@ def visible_payload(settings: Settings, row: StoredEvent) -> object | None:
         with suppress(CannotUnseal):
             body = unseal(row.sealed_payload, row=row.seal_id, keys=settings.payload_keys)
             text = masked_body(settings, body)
-    return None if text is None else escaped_json(json.loads(text))  # an old masked payload may not be escaped
+    return None if text is None else escaped_json(parse_value(text))  # an old masked payload may not be escaped

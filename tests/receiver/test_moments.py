@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from receiver.protocol.moments import FIRST, LAST, NoMoment, moved, read_moment, written
 from receiver.store.models import StoredEvent
 from receiver.testing import both_databases
+from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
 from tests.receiver.partner.models import ProbePayment
 
 KUALA_LUMPUR = ZoneInfo("Asia/Kuala_Lumpur")
@@ -32,7 +33,7 @@ EXTREMES = {
 }  # as senders write "no time" and "for ever"
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_moments_at_both_ends_of_the_calendar_break_no_page_no_export_and_no_command(
     app, deliver, work, stored, signed_in
 ):
