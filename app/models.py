@@ -4,7 +4,13 @@ After a change here, run `flask --app wsgi db migrate -m "what changed"`. Read t
 `flask --app wsgi db upgrade`.
 """
 
-from receiver import Base, Session, Tracked, describes
+from datetime import date, datetime
+from decimal import Decimal
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from receiver import Base, Money, Session, Tracked, UtcDateTime, describes
 
 
 class Payment(Tracked, Base):
@@ -12,23 +18,54 @@ class Payment(Tracked, Base):
 
     __tablename__ = "payments"
 
+    amount: Mapped[Decimal | None] = mapped_column(Money)
+    currency: Mapped[str | None] = mapped_column(sa.String(3))
+    method: Mapped[str | None] = mapped_column(sa.String(50))
+    paid_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Refund(Tracked, Base):
+    """One refund of a payment. A payment may have several: what was returned is the sum of them, `refunded()`."""
+
+    __tablename__ = "refunds"
+
+    transaction_id: Mapped[str | None] = mapped_column(sa.String(200), index=True)
+    amount: Mapped[Decimal | None] = mapped_column(Money)
+    currency: Mapped[str | None] = mapped_column(sa.String(3))
+
 
 class Policy(Tracked, Base):
-    """A cover, by its policy ID."""
+    """Whether a cover is in force, by its policy ID."""
 
     __tablename__ = "policies"
 
 
-class Refund(Tracked, Base):
-    """A refund, by the ID of the transaction that it returns."""
+class PolicyTerms(Tracked, Base):
+    """What a cover holds, by its policy ID. Only `policy.issued` says it, so it has a row of its own."""
 
-    __tablename__ = "refunds"
+    __tablename__ = "policy_terms"
+
+    product: Mapped[str | None] = mapped_column(sa.String(50))
+    starts_on: Mapped[date | None] = mapped_column()
+    ends_on: Mapped[date | None] = mapped_column()
+    premium: Mapped[Decimal | None] = mapped_column(Money)
+    currency: Mapped[str | None] = mapped_column(sa.String(3))
 
 
 class InsuranceClaim(Tracked, Base):
-    """A claim on a policy, by its claim ID."""
+    """How far a claim is, by its claim ID."""
 
     __tablename__ = "insurance_claims"
+
+
+class ClaimedAmount(Tracked, Base):
+    """What a claim asks for, by its claim ID. Only `claim.submitted` says it."""
+
+    __tablename__ = "claimed_amounts"
+
+    policy_id: Mapped[str | None] = mapped_column(sa.String(200))
+    amount: Mapped[Decimal | None] = mapped_column(Money)
+    currency: Mapped[str | None] = mapped_column(sa.String(3))
 
 
 class Account(Tracked, Base):
@@ -37,29 +74,39 @@ class Account(Tracked, Base):
     __tablename__ = "accounts"
 
 
+def refunded(session: Session, transaction_id: str) -> Decimal:
+    """What was returned of a payment. A sum over rows is right however often and in whatever order they were set."""
+    total = sa.select(sa.func.sum(Refund.amount)).where(Refund.transaction_id == transaction_id)
+    return session.scalar(total) or Decimal(0)
+
+
 @describes("policy", "Policy")
 def describe_policy(session: Session, reference: str) -> dict[str, object] | None:
     """The cover, for the page of its policy."""
-    return _state(session.get(Policy, reference))
+    terms = session.get(PolicyTerms, reference)
+    more = {"product": terms.product, "from": terms.starts_on, "to": terms.ends_on} if terms else {}
+    return _described(session.get(Policy, reference), **more)
 
 
 @describes("transaction", "Payment")
 def describe_payment(session: Session, reference: str) -> dict[str, object] | None:
     """The payment, for the page of its transaction."""
-    return _state(session.get(Payment, reference))
-
-
-@describes("transaction", "Refund")
-def describe_refund(session: Session, reference: str) -> dict[str, object] | None:
-    """The refund, for the page of the transaction that it returns."""
-    return _state(session.get(Refund, reference))
+    payment = session.get(Payment, reference)
+    returned = refunded(session, reference)
+    amounts = {"amount": payment.amount, "currency": payment.currency} if payment else {}
+    return _described(payment, **amounts, **({"refunded": returned} if returned else {}))
 
 
 @describes("claim", "Claim")
 def describe_claim(session: Session, reference: str) -> dict[str, object] | None:
     """The claim, for its page."""
-    return _state(session.get(InsuranceClaim, reference))
+    claimed = session.get(ClaimedAmount, reference)
+    more = {"amount": claimed.amount, "currency": claimed.currency} if claimed else {}
+    return _described(session.get(InsuranceClaim, reference), **more)
 
 
-def _state(row: Tracked | None) -> dict[str, object] | None:
-    return None if row is None else {"status": row.status, "since": row.occurred_at, "by event": row.event_id}
+def _described(row: Tracked | None, **more: object) -> dict[str, object] | None:
+    if row is None:
+        return None
+    known = {name: value for name, value in more.items() if value is not None}
+    return {"status": row.status, **known, "since": row.occurred_at, "by event": row.event_id}

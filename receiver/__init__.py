@@ -2,8 +2,8 @@
 
     from receiver import Event, Session, advance, handles
 
-Handlers: `handles`, `Event`, `Session`, `PermanentFailure`, `RetryLater`, `shows_message`.
-Tables: `Base`, `UtcDateTime`, `Tracked` with `advance`, and `describes` for what the pages say of a row.
+Handlers: `handles`, `Event`, `Session`, `DataSchema`, `PermanentFailure`, `RetryLater`, `shows_message`.
+Tables: `Base`, `Money`, `UtcDateTime`, `Tracked` with `advance`, and `describes` for what the pages say of a row.
 The app: `create_app`, `ConfigurationError`. Pages: `viewer_required`, `operator_required`, `csrf_exempt`.
 
 `help(receiver.advance)` explains one. Everything below this module is the engine. It may change from release to
@@ -18,10 +18,11 @@ if TYPE_CHECKING:  # a process that needs only the settings, such as gunicorn's 
 
     from receiver.assembly import create_app
     from receiver.config import ConfigurationError
-    from receiver.database.columns import Base, UtcDateTime
+    from receiver.database.columns import Base, Money, UtcDateTime
     from receiver.protocol.envelope import Event
     from receiver.registry import PermanentFailure, RetryLater, describes, handles, shows_message
     from receiver.tracked import Tracked, advance
+    from receiver.typed_data import DataSchema
     from receiver.web.auth import operator_required, viewer_required
     from receiver.web.forms import csrf_exempt
 
@@ -30,7 +31,9 @@ __version__ = "1.0.0"
 __all__ = [
     "Base",
     "ConfigurationError",
+    "DataSchema",
     "Event",
+    "Money",
     "PermanentFailure",
     "RetryLater",
     "Session",
@@ -49,10 +52,11 @@ __all__ = [
 _HOMES = {
     "receiver.assembly": ("create_app",),
     "receiver.config": ("ConfigurationError",),
-    "receiver.database.columns": ("Base", "UtcDateTime"),
+    "receiver.database.columns": ("Base", "Money", "UtcDateTime"),
     "receiver.protocol.envelope": ("Event",),
     "receiver.registry": ("PermanentFailure", "RetryLater", "describes", "handles", "shows_message"),
     "receiver.tracked": ("Tracked", "advance"),
+    "receiver.typed_data": ("DataSchema",),
     "receiver.web.auth": ("operator_required", "viewer_required"),
     "receiver.web.forms": ("csrf_exempt",),
     "sqlalchemy.orm": ("Session",),

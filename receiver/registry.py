@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import NamedTuple, TypeVar
 
+from marshmallow import Schema
 from sqlalchemy.orm import Session
 
 from receiver.protocol.envelope import Event
@@ -21,7 +22,15 @@ Describer = Callable[[Session, str], object]
 H = TypeVar("H", bound=Handler)
 D = TypeVar("D", bound=Describer)
 
-_handlers: dict[str, Handler] = {}
+
+class Handling(NamedTuple):
+    """A handler, and the schema of the data that it takes."""
+
+    run: Handler
+    data: type[Schema] | None = None
+
+
+_handlers: dict[str, Handling] = {}
 _describers: dict[str, list[tuple[str, Describer]]] = {}
 _ever_registered: list[tuple[str, Callable[[], None]]] = []
 """In which module something was registered, and how to do it again: Python runs a decorator only once."""
@@ -78,25 +87,29 @@ def spoken_errors() -> tuple[type[BaseException], ...]:
     return tuple(_spoken)
 
 
-def handles(*patterns: str) -> Callable[[H], H]:
-    """Make the function the handler of these event types; `*` matches any run of characters."""
+def handles(*patterns: str, data: type[Schema] | None = None) -> Callable[[H], H]:
+    """Make the function the handler of these event types; `*` matches any run of characters.
+
+    `data` is the schema of what `event.data` must hold, a `DataSchema` or another schema of marshmallow. The handler
+    gets what the schema has read. An event whose data does not fit is dead at once, with the reason code of each field.
+    """
 
     def register(handler: H) -> H:
         for pattern in patterns:
-            _add_handler(pattern, handler)
-            _ever_registered.append((handler.__module__, partial(_add_handler, pattern, handler)))
+            _add_handler(pattern, Handling(handler, data))
+            _ever_registered.append((handler.__module__, partial(_add_handler, pattern, Handling(handler, data))))
         return handler
 
     return register
 
 
-def _add_handler(pattern: str, handler: Handler) -> None:
-    known = _handlers.setdefault(pattern, handler)
-    if known is not handler:
-        raise DuplicateHandler(f"{pattern}: {name_of(known)} and {name_of(handler)}")
+def _add_handler(pattern: str, handling: Handling) -> None:
+    known = _handlers.setdefault(pattern, handling)
+    if known.run is not handling.run:
+        raise DuplicateHandler(f"{pattern}: {name_of(known.run)} and {name_of(handling.run)}")
 
 
-def handler_for(event_type: str) -> Handler | None:
+def handler_for(event_type: str) -> Handling | None:
     """The handler of this type, or None when none is registered (§5.2: such an event waits)."""
     if event_type in _handlers:
         return _handlers[event_type]
@@ -104,7 +117,7 @@ def handler_for(event_type: str) -> Handler | None:
     return _handlers[max(matching, key=len)] if matching else None
 
 
-def registered() -> Iterator[tuple[str, Handler]]:
+def registered() -> Iterator[tuple[str, Handling]]:
     """Every pattern with its handler, in alphabetical order."""
     yield from sorted(_handlers.items())
 
@@ -147,7 +160,7 @@ def describers_of(kind: str) -> list[tuple[str, Describer]]:
 class Registered(NamedTuple):
     """What is registered at one moment."""
 
-    handlers: Mapping[str, Handler]
+    handlers: Mapping[str, Handling]
     describers: Mapping[str, Sequence[tuple[str, Describer]]]
 
 

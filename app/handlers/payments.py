@@ -1,16 +1,27 @@
 """Payments (§1.3, §5.1)."""
 
+from typing import Any
+
 from app.models import Payment
+from app.schemas import PaymentData
 from receiver import Event, Session, advance, handles
 
 
-@handles("payment.success")
+@handles("payment.success", data=PaymentData)
 def payment_success(event: Event, session: Session) -> None:
     """Note that the money arrived. For the same moment, this wins over a failure: the rank is higher."""
-    advance(session, Payment, event.transaction_id, status="paid", rank=2, event=event)
+    money = _money(event)
+    advance(
+        session, Payment, event.transaction_id, event=event, rank=2, status="paid", paid_at=event.occurred_at, **money
+    )
 
 
-@handles("payment.failed")
+@handles("payment.failed", data=PaymentData)
 def payment_failed(event: Event, session: Session) -> None:
     """Note that the money did not arrive. A success may still come later."""
-    advance(session, Payment, event.transaction_id, status="failed", rank=1, event=event)
+    advance(session, Payment, event.transaction_id, event=event, rank=1, status="failed", paid_at=None, **_money(event))
+
+
+def _money(event: Event) -> dict[str, Any]:
+    data = event.data
+    return {"amount": data.get("amount"), "currency": data.get("currency"), "method": data.get("payment_method")}

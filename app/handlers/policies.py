@@ -1,16 +1,23 @@
 """Policies (§1.3, §5.1): a cover begins and ends."""
 
-from app.models import Policy
+from app.models import Policy, PolicyTerms
+from app.schemas import PolicyData
 from receiver import Event, Session, advance, handles
 
 
-@handles("policy.issued")
+@handles("policy.issued", data=PolicyData)
 def policy_issued(event: Event, session: Session) -> None:
-    """Note that the cover has begun. Set a state, never add to one: the event may come again, and in any order."""
-    advance(session, Policy, event.policy_id, status="issued", rank=1, event=event)
+    """Note that the cover has begun, and its terms. Set a state, never add to one: the event may come again."""
+    data = event.data
+    advance(session, Policy, event.policy_id, event=event, rank=1, status="issued")
+    advance(
+        session, PolicyTerms, event.policy_id, event=event, status="issued", product=data.get("product_code"),
+        starts_on=data.get("starts_on"), ends_on=data.get("ends_on"), premium=data.get("amount"),
+        currency=data.get("currency"),
+    )  # fmt: skip
 
 
-@handles("policy.cancelled")
+@handles("policy.cancelled", data=PolicyData)
 def policy_cancelled(event: Event, session: Session) -> None:
     """Note that the cover has ended. Among events of the same moment, cancelled wins."""
-    advance(session, Policy, event.policy_id, status="cancelled", rank=2, event=event)
+    advance(session, Policy, event.policy_id, event=event, rank=2, status="cancelled")

@@ -7,6 +7,7 @@
 The handler works in a transaction that the batch began. lifecycle.py has the states.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from receiver.config import Settings
@@ -21,13 +22,14 @@ from receiver.registry import PermanentFailure, RetryLater, handler_for, spoken_
 from receiver.store.lifecycle import NOT_YET, State, backoff
 from receiver.store.masked import masked_text
 from receiver.store.tally import Key
+from receiver.typed_data import DataDoesNotFit, load_data
 from receiver.worker.leases import Lease
 from receiver.worker.session import HandlerMisuse, HandlerSession, SwallowedError
 from receiver.worker.time_limit import HandlerTimeout
 from receiver.worker.workbench import Workbench
 
-HOPELESS = (PermanentFailure, CannotUnseal, UnusablePayload)
-OURS = (HandlerMisuse, SwallowedError, HandlerTimeout, CannotUnseal, UnusablePayload)
+HOPELESS = (PermanentFailure, CannotUnseal, UnusablePayload, DataDoesNotFit)
+OURS = (HandlerMisuse, SwallowedError, HandlerTimeout, CannotUnseal, UnusablePayload, DataDoesNotFit)
 """Errors with our own messages, which quote nothing."""
 RETRY_LATER = "retry later"
 """The result of an attempt whose handler raised RetryLater."""
@@ -88,11 +90,11 @@ def run(bench: Workbench, session: HandlerSession, opened: Opened, *, since: flo
     `since` is when the attempt began, by the stopwatch. Raises whatever the handler raises, HandlerTimeout and
     HandBack: then the transaction is to be rolled back.
     """
-    handler = handler_for(opened.event.type)
-    if handler is None:
+    event, handling = opened.event, handler_for(opened.event.type)
+    if handling is None:
         return Outcome(opened.lease, opened, "unhandled", State.UNHANDLED, _milliseconds(bench, since))
     with session.guarded(), bench.limit.of(bench.inbox.settings.handler_timeout, session.interrupt):
-        handler(opened.event, session)
+        handling.run(replace(event, data=load_data(handling.data, event.data)) if handling.data else event, session)
         session.flush()
     return Outcome(opened.lease, opened, "processed", State.PROCESSED, _milliseconds(bench, since))
 

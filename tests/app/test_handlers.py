@@ -1,10 +1,11 @@
 """The handlers: each keeps the state of its subject. `perform` runs each of them twice, as happens in production."""
 
-from datetime import timedelta
+from datetime import date, timedelta
+from decimal import Decimal
 
 import pytest
 
-from app.models import Account, InsuranceClaim, Payment, Policy, Refund
+from app.models import Account, ClaimedAmount, InsuranceClaim, Payment, Policy, PolicyTerms, Refund, refunded
 from receiver.testing import both_databases
 
 SET_STATES = [
@@ -12,7 +13,6 @@ SET_STATES = [
     ("payment.failed", Payment, {"transaction_id": "R-2"}, "failed"),
     ("policy.issued", Policy, {"policy_id": "R-1"}, "issued"),
     ("policy.cancelled", Policy, {"policy_id": "R-2"}, "cancelled"),
-    ("refund.processed", Refund, {"transaction_id": "R-1"}, "refunded"),
     ("claim.submitted", InsuranceClaim, {"claim_id": "R-1"}, "submitted"),
 ]
 
@@ -24,6 +24,47 @@ def test_each_event_type_sets_the_state_of_its_subject(perform, session):
 
     for event_type, model, reference, status in SET_STATES:
         assert session.get(model, *reference.values()).status == status, event_type
+
+
+def test_a_payment_is_kept_to_the_sen(perform, session):
+    perform("payment.success", transaction_id="TXN-7", data={"amount": "99.50", "currency": "MYR"})
+
+    payment = session.get(Payment, "TXN-7")
+    assert (payment.amount, payment.currency) == (Decimal("99.50"), "MYR")
+
+
+@both_databases
+def test_what_was_returned_is_the_sum_of_the_refunds_however_often_each_is_reported(perform, session):
+    for refund, amount in (("R-1", "0.10"), ("R-2", "0.20"), ("R-1", "0.10")):
+        perform("refund.processed", transaction_id="TXN-7", data={"refund_id": refund, "amount": amount})
+
+    assert refunded(session, "TXN-7") == Decimal("0.30")
+    assert session.get(Refund, "R-2").status == "refunded"
+
+
+def test_a_policy_keeps_its_terms_when_its_cancellation_comes_first(deliver, work, session, clock):
+    deliver("policy.cancelled", policy_id="POL-1", timestamp=clock.now().isoformat(), data={})
+    terms = {"product_code": "MOTOR", "starts_on": "2026-12-01", "amount": "840.20", "currency": "MYR"}
+    deliver("policy.issued", policy_id="POL-1", timestamp=(clock.now() - timedelta(minutes=1)).isoformat(), data=terms)
+    work()
+
+    kept = session.get(PolicyTerms, "POL-1")
+    assert session.get(Policy, "POL-1").status == "cancelled"
+    assert (kept.product, kept.starts_on, kept.premium) == ("MOTOR", date(2026, 12, 1), Decimal("840.20"))
+
+
+def test_a_claim_keeps_the_amount_that_it_asked_for(perform, session):
+    perform("claim.submitted", claim_id="CLM-1", data={"amount": 1200.5, "currency": "MYR"})
+    perform("claim.updated", claim_id="CLM-1", status="approved", data={})
+
+    assert session.get(ClaimedAmount, "CLM-1").amount == Decimal("1200.50")
+
+
+def test_an_amount_that_is_none_leaves_its_event_dead_with_a_reason(deliver, work, stored):
+    deliver("payment.success", event_id="evt_1", data={"amount": "much"})
+    work()
+
+    assert (stored("evt_1").state, "amount not_valid" in stored("evt_1").last_error) == ("dead", True)
 
 
 def test_claim_updated_takes_the_status_that_is_reported(perform, session):

@@ -226,7 +226,7 @@ def test_a_handler_in_a_folder_of_handlers_is_found_whatever_was_imported_before
     deliver("acme.opened", event_id="evt_1")
     work()
 
-    assert handler_for("acme.opened").__module__ == "acme_receiver.handlers.offices.penang"
+    assert handler_for("acme.opened").run.__module__ == "acme_receiver.handlers.offices.penang"
     assert stored("evt_1").state == "processed"
 
 
@@ -266,6 +266,7 @@ def test_a_sample_with_a_field_that_no_event_has_is_refused_by_its_name(tmp_path
         own_samples("wrong_receiver")
 
 
+@pytest.mark.soak
 def test_the_scenarios_play_their_samples_to_their_handlers(environment, folder):
     fork = Receiver(environment, PYTHONPATH=str(folder), BANK_URL="https://bank.example")
 

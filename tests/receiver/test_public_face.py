@@ -13,7 +13,9 @@ from tests.receiver.processes import ROOT
 PROMISED = {
     "Base",
     "ConfigurationError",
+    "DataSchema",
     "Event",
+    "Money",
     "PermanentFailure",
     "RetryLater",
     "Session",

@@ -26,7 +26,7 @@ LEAVES = {
 }
 """Small modules that every room may use, but for the two pure ones."""
 STORING = LEAVES | {"protocol", "privacy", "database"}
-WORKING = STORING | {"store", "lines", "present", "metrics", "problem", "transport"}
+WORKING = STORING | {"store", "lines", "present", "metrics", "problem", "transport", "typed_data"}
 ACTING = WORKING | {"ingest", "worker", "maintenance", "queries"}
 MAY_IMPORT = {
     # Leaves.
@@ -64,9 +64,10 @@ MAY_IMPORT = {
     # What puts them together, and what a partner sees.
     "migrations": {"database", "store"},
     "tracked": {"protocol", "database", "registry"},
+    "typed_data": {"privacy"},
     "partner": {"discovery"},
     "assembly": ACTING | {"partner", "extensions", "web", "cli", "server"},
-    "the face": {"assembly", "config", "database", "protocol", "registry", "tracked", "web"},
+    "the face": {"assembly", "config", "database", "protocol", "registry", "tracked", "typed_data", "web"},
     "testing": ACTING | {"actions", "sandbox", "assembly"},
 }
 PURE = ("protocol", "privacy")
