@@ -3,6 +3,7 @@
     from receiver import Event, Session, advance, handles
 
 Handlers: `handles`, `Event`, `Session`, `DataSchema`, `PermanentFailure`, `RetryLater`, `shows_message`.
+Work outside the database: `follow_up` and `follows_up`.
 Tables: `Base`, `Money`, `UtcDateTime`, `Tracked` with `advance`, and `describes` for what the pages say of a row.
 The app: `create_app`, `ConfigurationError`. Pages: `viewer_required`, `operator_required`, `csrf_exempt`.
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:  # a process that needs only the settings, such as gunicorn's 
     from receiver.assembly import create_app
     from receiver.config import ConfigurationError
     from receiver.database.columns import Base, Money, UtcDateTime
+    from receiver.follow_ups import follow_up
     from receiver.protocol.envelope import Event
-    from receiver.registry import PermanentFailure, RetryLater, describes, handles, shows_message
+    from receiver.registry import PermanentFailure, RetryLater, describes, follows_up, handles, shows_message
     from receiver.tracked import Tracked, advance
     from receiver.typed_data import DataSchema
     from receiver.web.auth import operator_required, viewer_required
@@ -43,6 +45,8 @@ __all__ = [
     "create_app",
     "csrf_exempt",
     "describes",
+    "follow_up",
+    "follows_up",
     "handles",
     "operator_required",
     "shows_message",
@@ -53,8 +57,9 @@ _HOMES = {
     "receiver.assembly": ("create_app",),
     "receiver.config": ("ConfigurationError",),
     "receiver.database.columns": ("Base", "Money", "UtcDateTime"),
+    "receiver.follow_ups": ("follow_up",),
     "receiver.protocol.envelope": ("Event",),
-    "receiver.registry": ("PermanentFailure", "RetryLater", "describes", "handles", "shows_message"),
+    "receiver.registry": ("PermanentFailure", "RetryLater", "describes", "follows_up", "handles", "shows_message"),
     "receiver.tracked": ("Tracked", "advance"),
     "receiver.typed_data": ("DataSchema",),
     "receiver.web.auth": ("operator_required", "viewer_required"),

@@ -72,6 +72,7 @@ class Settings:
     worker_processes: int  # WORKER_PROCESSES: processes of `flask worker`
     worker_batch: int  # WORKER_BATCH: the most events that a worker leases at once
     handler_timeout: float  # HANDLER_TIMEOUT: seconds that one attempt may take
+    follow_ups: bool  # FOLLOW_UPS: workers do what handlers ask for; 0 leaves it, in a rehearsal or a copy
     max_attempts: int  # MAX_ATTEMPTS: attempts before an event is dead; 16 reach over at least a day
     fast_lane: str  # FAST_LANE: auto lets plain deliveries past Flask while nobody else listens to requests; 0 never
     keep_alive_seconds: int  # KEEP_ALIVE_SECONDS: a connection may be idle for so long; longer than routers keep it
@@ -103,9 +104,13 @@ class Settings:
         """How texts that a sender chose are shown to people."""
         return Showing(self.secret_key)
 
-    def read_event(self, body: bytes, received_at: datetime | None = None) -> Event:
-        """The event that the bytes describe, read as these settings say. Raises UnusablePayload."""
-        return parse_event(body, self.payload_fields, self.timestamp_zone, received_at)
+    def read_event(self, body: bytes, received_at: datetime | None = None, *, is_ours: bool = False) -> Event:
+        """The event that the bytes describe, read as these settings say. A follow-up `is_ours`: it has our own fields.
+
+        Raises UnusablePayload.
+        """
+        fields = DEFAULT_FIELDS if is_ours else self.payload_fields
+        return parse_event(body, fields, self.timestamp_zone, received_at)
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -161,6 +166,7 @@ def _read(env: Source, *, on_platform: bool) -> dict[str, Any]:
         "script_name": env.parsed("SCRIPT_NAME", path_prefix, ""),
         "require_https": env.bool("REQUIRE_HTTPS", on_platform or environment == "live"),
         "embedded_worker": env.bool("EMBEDDED_WORKER", True),
+        "follow_ups": env.bool("FOLLOW_UPS", True),
         "worker_processes": env.whole("WORKER_PROCESSES", 1, 1, 64),
         "worker_batch": env.whole("WORKER_BATCH", 256, 1, 1000),
         "handler_timeout": env.float("HANDLER_TIMEOUT", 30.0, validate=Range(0.1, 3600)) or 30.0,

@@ -1,4 +1,4 @@
-"""Which handler runs an event type, and what the partner's tables say about a subject. A leaf.
+"""Which handler runs an event type, which function a follow-up, and what the partner's tables say. A leaf.
 
 A handler is registered by decorating it; receiver/discovery.py imports the partner's package so that the decorators
 run. Exact types win over patterns, and a longer pattern wins over a shorter one; two handlers for one type
@@ -18,8 +18,10 @@ from sqlalchemy.orm import Session
 from receiver.protocol.envelope import Event
 
 Handler = Callable[[Event, Session], None]
+Follower = Callable[[Event], None]
 Describer = Callable[[Session, str], object]
 H = TypeVar("H", bound=Handler)
+F = TypeVar("F", bound=Follower)
 D = TypeVar("D", bound=Describer)
 
 
@@ -31,6 +33,7 @@ class Handling(NamedTuple):
 
 
 _handlers: dict[str, Handling] = {}
+_followers: dict[str, Follower] = {}
 _describers: dict[str, list[tuple[str, Describer]]] = {}
 _ever_registered: list[tuple[str, Callable[[], None]]] = []
 """In which module something was registered, and how to do it again: Python runs a decorator only once."""
@@ -65,7 +68,7 @@ class RetryLater(Exception):
 
 
 class DuplicateHandler(Exception):
-    """Two handlers claim the same event type."""
+    """Two handlers have the same event type, or two functions the same follow-up."""
 
 
 E = TypeVar("E", bound=type[BaseException])
@@ -117,12 +120,39 @@ def handler_for(event_type: str) -> Handling | None:
     return _handlers[max(matching, key=len)] if matching else None
 
 
+def follows_up(name: str) -> Callable[[F], F]:
+    """Make the function do the follow-ups of this name, which handlers ask for by `follow_up()`.
+
+    It runs after the handler's commit, with attempts of its own, and no transaction is open meanwhile: here is the
+    place to send an e-mail or to call another system. Like a handler it may run again, so give the other side
+    `event.id` as idempotency key. It may raise `RetryLater` and `PermanentFailure`.
+    """
+
+    def register(follower: F) -> F:
+        _add_follower(name, follower)
+        _ever_registered.append((follower.__module__, partial(_add_follower, name, follower)))
+        return follower
+
+    return register
+
+
+def _add_follower(name: str, follower: Follower) -> None:
+    known = _followers.setdefault(name, follower)
+    if known is not follower:
+        raise DuplicateHandler(f"{name}: {name_of(known)} and {name_of(follower)}")
+
+
+def follower_for(name: str) -> Follower | None:
+    """The function that does the follow-ups of this name, or None: then they wait."""
+    return _followers.get(name)
+
+
 def registered() -> Iterator[tuple[str, Handling]]:
     """Every pattern with its handler, in alphabetical order."""
     yield from sorted(_handlers.items())
 
 
-def name_of(handler: Handler) -> str:
+def name_of(handler: Handler | Follower) -> str:
     """`module.function`, as a person looks it up."""
     return f"{handler.__module__}.{handler.__qualname__}"
 
@@ -161,18 +191,21 @@ class Registered(NamedTuple):
     """What is registered at one moment."""
 
     handlers: Mapping[str, Handling]
+    followers: Mapping[str, Follower]
     describers: Mapping[str, Sequence[tuple[str, Describer]]]
 
 
 def present() -> Registered:
     """What is registered now."""
-    return Registered(dict(_handlers), {kind: tuple(known) for kind, known in _describers.items()})
+    return Registered(dict(_handlers), dict(_followers), {kind: tuple(known) for kind, known in _describers.items()})
 
 
 def restore(registered: Registered) -> None:
     """Go back to what was registered at an earlier moment."""
     _handlers.clear()
     _handlers.update(registered.handlers)
+    _followers.clear()
+    _followers.update(registered.followers)
     _describers.clear()
     _describers.update({kind: list(known) for kind, known in registered.describers.items()})
 
@@ -182,7 +215,7 @@ def keep_only(package: str) -> None:
 
     For tests: one process runs those of several packages.
     """
-    restore(Registered({}, {}))
+    restore(Registered({}, {}, {}))
     for module, register in _ever_registered:
         if module.startswith(f"{package}."):
             register()

@@ -91,4 +91,4 @@ def take_body(inbox: Inbox, event: Waiting, receiver: str) -> bytes:
 def _is_relayed() -> sa.ColumnElement[bool]:
     """Only sandbox rows: a database may hold live ones from before its receiver was called a sandbox."""
     sandbox = StoredEvent.environment == sa.literal_column("'sandbox'")
-    return StoredEvent.event_id.is_not(None) & sandbox
+    return StoredEvent.event_id.is_not(None) & StoredEvent.caused_by.is_(None) & sandbox

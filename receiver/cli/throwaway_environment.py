@@ -43,6 +43,7 @@ def throwaway_environment(partners: Settings) -> dict[str, str]:
         "SECRET_KEY": secrets.token_hex(32),
         "REQUIRE_HTTPS": "0",
         "EMBEDDED_WORKER": "0",
+        "FOLLOW_UPS": "0",
         "WORKER_PROCESSES": "1",
         "WORKER_BATCH": "1",
         "HANDLER_TIMEOUT": str(max(partners.handler_timeout, LEAST_HANDLER_SECONDS)),

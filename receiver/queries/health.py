@@ -40,7 +40,12 @@ def health(inbox: Inbox, limits: Limits = DEFAULT_LIMITS, *, count_to: int = COU
     with reading(inbox.engine) as session:
         oldest_due, worker_seen = _oldest_due(session, inbox), _worker_seen(session)
         until = session.scalars(sa.select(SummedUntil)).one()
-        newest_received = session.scalar(sa.select(sa.func.max(StoredEvent.received_at)))
+        newest_received = session.scalar(
+            sa.select(StoredEvent.received_at)
+            .where(StoredEvent.caused_by.is_(None))
+            .order_by(StoredEvent.received_at.desc())
+            .limit(1)
+        )
         newest = list(session.scalars(branch({}, None, None).with_only_columns(StoredEvent.state).limit(NEWEST)))
         failing, waiting = _failing(session, cap_for(limits.failing, count_to))
         wrong_paths, wrong_path = _wrong_paths(session, now - HOUR)

@@ -22,6 +22,7 @@ from receiver.store.lifecycle import State
 from receiver.store.models import StoredEvent
 
 PAGE = 50
+MOST_FOLLOW_UPS = 50
 BATCH = 1000
 
 
@@ -48,6 +49,7 @@ class Row(NamedTuple):
     id_reused: bool
     last_error: str | None  # masked
     failing_since: datetime | None
+    caused_by: int | None  # a follow-up: the row whose handler asked for it
 
     @property
     def is_failing(self) -> bool:
@@ -58,7 +60,7 @@ class Row(NamedTuple):
 TOLD = (
     "event_id", "event_type", "state", "received_at", "occurred_at", "transaction_id", "policy_id", "claim_id",
     "reported_status", "attempts", "deliveries", "id_reused", "quarantine_reason", "stated_event_id",
-    "due_at", "failing_since", "last_error", "id",
+    "due_at", "failing_since", "last_error", "id", "caused_by",
 )  # fmt: skip
 """What exports and commands tell of an event, in this order."""
 COLUMNS = tuple(getattr(StoredEvent, name) for name in Row._fields)
@@ -166,3 +168,9 @@ def _rows(session: Session, wanted: Filter, before: Position | None, after: Posi
 
 def _position(row: Row | StoredEvent) -> Position:
     return row.received_at, row.id
+
+
+def follow_ups_of(session: Session, inbox_id: int) -> list[Row]:
+    """What the handler of this event asked for, the first ones first."""
+    asked = sa.select(*COLUMNS).where(StoredEvent.caused_by == inbox_id).order_by(StoredEvent.id)
+    return [Row(*found) for found in session.execute(asked.limit(MOST_FOLLOW_UPS))]

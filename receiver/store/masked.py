@@ -13,6 +13,7 @@ from receiver.config import Settings
 from receiver.privacy.escaping import escaped_json
 from receiver.privacy.masking import mask_payload
 from receiver.privacy.sealing import CannotUnseal, unseal
+from receiver.protocol.envelope import DEFAULT_FIELDS
 from receiver.protocol.errors import UnusablePayload
 from receiver.protocol.json_body import parse_value, to_json
 from receiver.store.models import StoredEvent
@@ -20,18 +21,22 @@ from receiver.store.models import StoredEvent
 _REFERENCES = ("event_id", "transaction_id", "policy_id", "claim_id")
 
 
-def masked_text(settings: Settings, payload: Mapping[str, Any] | None, body: bytes) -> str:
-    """The masked payload as JSON. A reference number may pass wherever the partner's mapping finds one."""
+def masked_text(settings: Settings, payload: Mapping[str, Any] | None, body: bytes, *, is_ours: bool = False) -> str:
+    """The masked payload as JSON. A reference number may pass wherever the partner's mapping finds one.
+
+    A follow-up `is_ours`: it has our own fields.
+    """
     if payload is None:
         return json.dumps(f"[unparsed body, {len(body)} bytes]")
-    references = {settings.payload_fields[name] for name in _REFERENCES}
+    fields = DEFAULT_FIELDS if is_ours else settings.payload_fields
+    references = {fields[name] for name in _REFERENCES}
     return to_json(mask_payload(dict(payload), references=references))
 
 
-def masked_body(settings: Settings, body: bytes) -> str:
+def masked_body(settings: Settings, body: bytes, *, is_ours: bool) -> str:
     """The masked payload of bytes that are not parsed yet."""
     try:
-        return masked_text(settings, settings.read_event(body).payload, body)
+        return masked_text(settings, settings.read_event(body, is_ours=is_ours).payload, body, is_ours=is_ours)
     except UnusablePayload as error:
         return masked_text(settings, error.payload, body)
 
@@ -42,5 +47,5 @@ def visible_payload(settings: Settings, row: StoredEvent) -> object | None:
     if text is None and row.sealed_payload is not None:
         with suppress(CannotUnseal):
             body = unseal(row.sealed_payload, row=row.seal_id, keys=settings.payload_keys)
-            text = masked_body(settings, body)
+            text = masked_body(settings, body, is_ours=row.caused_by is not None)
     return None if text is None else escaped_json(parse_value(text))  # an old masked payload may not be escaped

@@ -23,6 +23,7 @@ _REJECTED = sa.text("substr(result, 1, 9) = 'rejected:'")
 _SANDBOX = sa.text("environment = 'sandbox'")
 _RUNNING = sa.text("state = 'running'")
 _ACTS = sa.text("action NOT IN ('delivery', 'attempt')")
+_CAUSED = sa.text("caused_by IS NOT NULL")
 _SUMMED = sa.text("inbox_id IS NULL AND event_id IS NOT NULL")
 _BYTEWISE = "text_pattern_ops"
 """On PostgreSQL an index in the database's own order can't serve prefixes. This one serves them, and equality."""
@@ -77,6 +78,7 @@ class StoredEvent(ReceiverBase):
         sa.Index("ix_events_masked", "received_at", "id", sqlite_where=_MASKED, postgresql_where=_MASKED),
         sa.Index("ix_events_unparsed", "received_at", "id", sqlite_where=_UNPARSED, postgresql_where=_UNPARSED),
         sa.Index("ix_events_failing", "received_at", "id", sqlite_where=_FAILING, postgresql_where=_FAILING),
+        sa.Index("ix_events_caused", "caused_by", "id", sqlite_where=_CAUSED, postgresql_where=_CAUSED),
         sa.Index("ix_events_sandbox", "id", sqlite_where=_SANDBOX, postgresql_where=_SANDBOX),
         {"sqlite_autoincrement": True},
     )
@@ -93,6 +95,7 @@ class StoredEvent(ReceiverBase):
     claim_id: Mapped[str | None] = mapped_column(sa.String(200))
     reported_status: Mapped[str | None] = mapped_column(sa.String(200))
     environment: Mapped[str] = mapped_column(sa.String(10))
+    caused_by: Mapped[int | None] = mapped_column(sa.BigInteger)  # a follow-up: the row whose handler asked for it
 
     state: Mapped[str] = mapped_column(sa.String(20))
     quarantine_reason: Mapped[str | None] = mapped_column(sa.String(40))  # unusable, id_reused or stale

@@ -29,7 +29,7 @@ from receiver.queries.filters import (
     to_cursor,
 )
 from receiver.queries.health import seen_types
-from receiver.queries.search import TOLD, count_failing, counts, neighbours, page, stream
+from receiver.queries.search import TOLD, count_failing, counts, follow_ups_of, neighbours, page, stream
 from receiver.queries.unusable import look_at
 from receiver.store.audit import record
 from receiver.store.lifecycle import REPLAYABLE, State
@@ -115,12 +115,14 @@ def _page_of(inbox_id: int, revealed: Mapping[str, str]) -> str:
         row = session.get(StoredEvent, inbox_id) or abort(404)
         trail = audit_trail(session, row)
         beside = neighbours(session, row, chosen)
+        asked = follow_ups_of(session, row.id)
         seen = session.scalar(sa.select(inbox.now()))  # by the same clock as a replay
     return render_template(
         "event.html",
         row=shown(row, inbox.settings.showing),
         trail=trail.shown(inbox.settings.showing),
         beside=beside,
+        follow_ups=[shown(one, inbox.settings.showing) for one in asked],
         revealed=revealed,
         parameters=address_of(chosen),
         masked_payload=lambda: visible_payload(inbox.settings, row),

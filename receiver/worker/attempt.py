@@ -2,9 +2,10 @@
 
     open_event()   Lease → Opened     the event in clear text
     run()          Opened → Outcome   its handler ran to its end
+    follow()       Opened → Outcome   its follow-up ran to its end
     failed()       error → Outcome    what the error means for the event: try again, later, or dead
 
-The handler works in a transaction that the batch began. lifecycle.py has the states.
+The handler works in a transaction that the batch began. A follow-up has none. lifecycle.py has the states.
 """
 
 from dataclasses import replace
@@ -12,13 +13,14 @@ from typing import NamedTuple
 
 from receiver.config import Settings
 from receiver.database.causes import cause_of, is_databases
+from receiver.follow_ups import Cause, attach
 from receiver.logs import log_attempt
 from receiver.privacy.errors import message, summary, trace
 from receiver.privacy.masking import hidden_values
 from receiver.privacy.sealing import CannotUnseal, unseal
 from receiver.protocol.envelope import Event
 from receiver.protocol.errors import UnusablePayload
-from receiver.registry import PermanentFailure, RetryLater, handler_for, spoken_errors
+from receiver.registry import PermanentFailure, RetryLater, follower_for, handler_for, spoken_errors
 from receiver.store.lifecycle import NOT_YET, State, backoff
 from receiver.store.masked import masked_text
 from receiver.store.tally import Key
@@ -80,8 +82,10 @@ def open_event(settings: Settings, lease: Lease) -> Opened:
     if lease.sealed_payload is None:
         raise CannotUnseal("erased")
     body = unseal(lease.sealed_payload, row=lease.seal_id, keys=settings.payload_keys)
-    event = settings.read_event(body, lease.received_at)
-    return Opened(lease, event, None if lease.masked else masked_text(settings, event.payload, body))
+    event = settings.read_event(body, lease.received_at, is_ours=lease.is_follow_up)
+    if lease.masked:
+        return Opened(lease, event, None)
+    return Opened(lease, event, masked_text(settings, event.payload, body, is_ours=lease.is_follow_up))
 
 
 def run(bench: Workbench, session: HandlerSession, opened: Opened, *, since: float) -> Outcome:
@@ -93,9 +97,21 @@ def run(bench: Workbench, session: HandlerSession, opened: Opened, *, since: flo
     event, handling = opened.event, handler_for(opened.event.type)
     if handling is None:
         return Outcome(opened.lease, opened, "unhandled", State.UNHANDLED, _milliseconds(bench, since))
+    attach(session, Cause(bench.inbox, opened.lease.inbox_id, opened.lease.seal_id))
     with session.guarded(), bench.limit.of(bench.inbox.settings.handler_timeout, session.interrupt):
         handling.run(replace(event, data=load_data(handling.data, event.data)) if handling.data else event, session)
         session.flush()
+    return Outcome(opened.lease, opened, "processed", State.PROCESSED, _milliseconds(bench, since))
+
+
+def follow(bench: Workbench, opened: Opened, *, since: float) -> Outcome:
+    """Do the follow-up once, with no transaction open. Raises what its function raises, HandlerTimeout and HandBack."""
+    settings = bench.inbox.settings
+    follower = follower_for(opened.event.type) if settings.follow_ups else None
+    if follower is None:
+        return Outcome(opened.lease, opened, "unhandled", State.UNHANDLED, _milliseconds(bench, since))
+    with bench.limit.of(settings.handler_timeout):
+        follower(opened.event)
     return Outcome(opened.lease, opened, "processed", State.PROCESSED, _milliseconds(bench, since))
 
 

@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from receiver.database.causes import cause_of, is_lock_conflict, is_out_of_order
 from receiver.store.lifecycle import State
-from receiver.worker.attempt import Opened, Outcome, failed, open_event, run
+from receiver.worker.attempt import Opened, Outcome, failed, follow, open_event, run
 from receiver.worker.leases import Lease, hand_back, lease_due, renew
 from receiver.worker.session import HandlerSession
 from receiver.worker.settlement import LeaseLost, settle
@@ -110,7 +110,8 @@ class Batch:
 
     def attempt(self, lease: Lease) -> None:
         """Open the event and run its handler: in a shared transaction when that is safe, or alone."""
-        may_share = lease.attempt == 1 and self._bench.paces.is_quick(lease.event_type)
+        is_quick = self._bench.paces.is_quick(lease.event_type)
+        may_share = lease.attempt == 1 and is_quick and not lease.is_follow_up
         if not may_share or self._leases_are_old():
             self.commit()
         self._begin_attempt(lease)
@@ -120,7 +121,9 @@ class Batch:
             self.commit()
             self._fail(lease, None, error)
             return
-        if may_share:
+        if lease.is_follow_up:
+            self._attempt_outside(opened)
+        elif may_share:
             self._attempt_shared(opened)
         else:
             self._attempt_alone(opened)
@@ -184,6 +187,18 @@ class Batch:
                 return
         self._fail(opened.lease, opened, TimeoutError("no end of lock conflicts"))
 
+    def _attempt_outside(self, opened: Opened) -> None:
+        """Do a follow-up: no transaction is open while it talks to others. What came of it is committed afterwards."""
+        self._renew()
+        self._begin_attempt(opened.lease)
+        try:
+            outcome = follow(self._bench, opened, since=self._begun_at)
+        except HandBack:
+            raise
+        except BaseException as error:  # sys.exit() is a failure, too
+            outcome = failed(self._bench, opened.lease, opened, error, since=self._begun_at)
+        self._record(outcome)
+
     def _run_again(self, undone: Sequence[Outcome]) -> None:
         """Run each of these alone: the transaction that they shared was lost."""
         for outcome in undone:
@@ -243,7 +258,10 @@ class Batch:
 
     def _fail(self, lease: Lease, opened: Opened | None, error: Exception) -> None:
         """Record the failure of an attempt that is undone as a whole, in a transaction of its own."""
-        outcome = failed(self._bench, lease, opened, error.__cause__ or error, since=self._begun_at)
+        self._record(failed(self._bench, lease, opened, error.__cause__ or error, since=self._begun_at))
+
+    def _record(self, outcome: Outcome) -> None:
+        """Commit this outcome in a transaction of its own."""
         for _ in range(CONFLICTS_BEFORE_LOCKING):
             self.roll_back()
             try:
@@ -252,7 +270,7 @@ class Batch:
             except _LockConflict:
                 continue
             except _Refused as refused:
-                log.error("outcome_not_recorded", event_id=lease.event_id, error=cause_of(refused))
+                log.error("outcome_not_recorded", event_id=outcome.lease.event_id, error=cause_of(refused))
                 break
         self.roll_back()
         self._give_up(outcome, "not recorded")
@@ -280,7 +298,11 @@ class Batch:
         for outcome in outcomes:
             self._settled.add(outcome.lease.inbox_id)
             outcome.log()
-        events = [outcome.opened.event for outcome in outcomes if outcome.opened and not outcome.failure]
+        events = [
+            outcome.opened.event
+            for outcome in outcomes
+            if outcome.opened and not outcome.failure and not outcome.lease.is_follow_up
+        ]
         self._bench.noted.note(self._inbox, events)
 
     def _give_up(self, outcome: Outcome, result: str) -> None:

@@ -25,6 +25,8 @@ PROMISED = {
     "create_app",
     "csrf_exempt",
     "describes",
+    "follow_up",
+    "follows_up",
     "handles",
     "operator_required",
     "shows_message",

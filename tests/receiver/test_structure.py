@@ -26,7 +26,7 @@ LEAVES = {
 }
 """Small modules that every room may use, but for the two pure ones."""
 STORING = LEAVES | {"protocol", "privacy", "database"}
-WORKING = STORING | {"store", "lines", "present", "metrics", "problem", "transport", "typed_data"}
+WORKING = STORING | {"store", "lines", "present", "metrics", "problem", "transport", "typed_data", "follow_ups"}
 ACTING = WORKING | {"ingest", "worker", "maintenance", "queries"}
 MAY_IMPORT = {
     # Leaves.
@@ -65,9 +65,20 @@ MAY_IMPORT = {
     "migrations": {"database", "store"},
     "tracked": {"protocol", "database", "registry"},
     "typed_data": {"privacy"},
+    "follow_ups": {"database", "privacy", "protocol", "store"},
     "partner": {"discovery"},
     "assembly": ACTING | {"partner", "extensions", "web", "cli", "server"},
-    "the face": {"assembly", "config", "database", "protocol", "registry", "tracked", "typed_data", "web"},
+    "the face": {
+        "assembly",
+        "config",
+        "database",
+        "follow_ups",
+        "protocol",
+        "registry",
+        "tracked",
+        "typed_data",
+        "web",
+    },
     "testing": ACTING | {"actions", "sandbox", "assembly"},
 }
 PURE = ("protocol", "privacy")

@@ -121,6 +121,7 @@ def create_events() -> None:
         sa.Column("claim_id", sa.String(length=200), nullable=True),
         sa.Column("reported_status", sa.String(length=200), nullable=True),
         sa.Column("environment", sa.String(length=10), nullable=False),
+        sa.Column("caused_by", sa.BigInteger(), nullable=True),
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("quarantine_reason", sa.String(length=40), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
@@ -176,6 +177,7 @@ def create_events() -> None:
         "ix_events_failing": "state = 'pending' AND last_error IS NOT NULL",
     }.items():
         create_partial_index(name, "events", ["received_at", "id"], rows)
+    create_partial_index("ix_events_caused", "events", ["caused_by", "id"], "caused_by IS NOT NULL")
     create_partial_index("ix_events_sandbox", "events", ["id"], "environment = 'sandbox'")
 
 

@@ -1,0 +1,120 @@
+"""Work outside the database that a handler asks for: `follow_up()`. A follow-up is a row of `events`, but our own.
+
+It commits with what the handler wrote, or not at all. A worker runs it afterwards like any event: its own attempts,
+backoff, dead, replay, masking, sealing, audit and pages. Its ID is made of the row that caused it, its name and its
+key. So when the handler runs again, there is no second one. Nobody outside can guess the ID or trigger a follow-up:
+what a sender sends never has a cause.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy.orm import Session
+
+from receiver.database.insert import insert_into
+from receiver.privacy.sealing import body_digest, seal
+from receiver.protocol.envelope import Event
+from receiver.protocol.json_body import to_json
+from receiver.store.audit import record
+from receiver.store.envelope_columns import envelope_columns
+from receiver.store.inbox import Inbox
+from receiver.store.lifecycle import State
+from receiver.store.models import StoredEvent
+
+ASKED = "follow-up"
+"""The action of the audit row."""
+LONGEST_NAME = 200
+
+
+@dataclass(frozen=True)
+class Cause:
+    """The event whose handler runs in a session."""
+
+    inbox: Inbox
+    inbox_id: int
+    seal_id: UUID
+
+
+def attach(session: Session, cause: Cause) -> None:
+    """Say for which event the session works at the moment."""
+    session.info[Cause] = cause
+
+
+def follow_up(
+    session: Session,
+    event: Event,
+    name: str,
+    data: Mapping[str, Any] | None = None,
+    *,
+    delay: timedelta | None = None,
+    not_before: datetime | None = None,
+    key: str = "",
+) -> str:
+    """Ask for the follow-up of this name, in the transaction of your handler. Returns its ID, an idempotency key.
+
+    `data` is what its function gets as `event.data`. Its transaction, policy and claim are those of your event. It
+    runs at once after the commit, or after a `delay`, or `not_before` a moment. Asking again for the same name, even in
+    a replay, changes nothing: give another `key` to ask for another one. Works in a handler only.
+    """
+    cause = session.info.get(Cause)
+    if cause is None:
+        raise RuntimeError("follow_up() works in a handler, with the handler's own session")
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or name.isspace():
+        raise ValueError(f"the name of a follow-up is printable text of up to {LONGEST_NAME} characters")
+    if not_before is not None and not_before.tzinfo is None:
+        raise ValueError("not_before needs a time zone")
+    now = cause.inbox.clock.now()
+    asked = replace(
+        event, id=_id_of(cause, name, key), type=name, occurred_at=now, status=None, data=dict(data or {}), payload={}
+    )
+    session.flush()
+    _ask(session, cause, asked, _wait(now, delay, not_before))
+    return asked.id
+
+
+def _wait(now: datetime, delay: timedelta | None, not_before: datetime | None) -> float:
+    """Seconds from now."""
+    until = (not_before - now).total_seconds() if not_before else 0.0
+    return max(0.0, until, delay.total_seconds() if delay else 0.0)
+
+
+def _ask(session: Session, cause: Cause, asked: Event, wait: float) -> None:
+    inbox, body = cause.inbox, _body(asked)
+    row = _row(cause, asked, body) | {"received_at": inbox.now(), "due_at": inbox.now(plus=wait)}
+    insert = insert_into(StoredEvent, session.get_bind().dialect.name).values(row)
+    inbox_id = session.scalar(insert.on_conflict_do_nothing().returning(StoredEvent.id))
+    if inbox_id is not None:
+        about = {"event_id": asked.id, "event_type": asked.type, "inbox_id": inbox_id}
+        record(session, inbox, ASKED, "asked for", actor=f"handler of #{cause.inbox_id}", **about)
+
+
+def _body(asked: Event) -> bytes:
+    """As a sender would write it, with our own field names."""
+    references = {"transaction_id": asked.transaction_id, "policy_id": asked.policy_id, "claim_id": asked.claim_id}
+    envelope = {"event_id": asked.id, "event_type": asked.type, "timestamp": asked.occurred_at.isoformat()}
+    return to_json(envelope | references | {"data": asked.data}).encode()
+
+
+def _row(cause: Cause, asked: Event, body: bytes) -> dict[str, Any]:
+    settings, seal_id = cause.inbox.settings, uuid4()
+    return {
+        "seal_id": seal_id,
+        "event_id": asked.id,
+        **envelope_columns(asked),
+        "environment": settings.environment,
+        "caused_by": cause.inbox_id,
+        "deliveries": 0,
+        "state": State.PENDING,
+        "body_digest": body_digest(body, settings.payload_keys),
+        "sealed_payload": seal(body, row=seal_id, keys=settings.payload_keys),
+        "sealing_key": settings.payload_keys[0].id,
+    }
+
+
+def _id_of(cause: Cause, name: str, key: str) -> str:
+    asked = f"{cause.seal_id}\n{name}\n{key}".encode()
+    return f"fup_{hashlib.sha256(asked).hexdigest()[:32]}"
