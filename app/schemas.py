@@ -20,9 +20,16 @@ def _text(longest: int) -> fields.String:
     return fields.String(validate=Length(max=longest, error="too_long"))
 
 
+class Payer(DataSchema):
+    """Who paid."""
+
+    email = _text(254)
+
+
 class PaymentData(DataSchema):
     """Of `payment.success` and `payment.failed`."""
 
+    customer = fields.Nested(Payer)
     amount = _amount()
     currency = _text(3)
     payment_method = _text(50)

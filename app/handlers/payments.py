@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from app.handlers import core_system, receipts
 from app.models import Payment
 from app.schemas import PaymentData
-from receiver import Event, Session, advance, handles
+from receiver import Event, Session, advance, follow_up, handles
 
 
 @handles("payment.success", data=PaymentData)
@@ -14,6 +15,12 @@ def payment_success(event: Event, session: Session) -> None:
     advance(
         session, Payment, event.transaction_id, event=event, rank=2, status="paid", paid_at=event.occurred_at, **money
     )
+    paid = {"amount": money["amount"], "currency": money["currency"]}
+    email = (event.data.get("customer") or {}).get("email")
+    if receipts.are_on() and email:
+        follow_up(session, event, "receipt.send", {"to": email, **paid})
+    if core_system.is_on():
+        follow_up(session, event, "core.payment", paid)
 
 
 @handles("payment.failed", data=PaymentData)

@@ -10,6 +10,8 @@ network and no second process. What you need most:
 
 - `perform(type, **changes)` delivers an event and runs its handler twice, as in production. It returns the event's row.
 - `deliver(type, **changes)` only delivers; `work()` runs the handlers of what is due; `stored(event_id)` is the row.
+- `work()` also does the follow-ups that are due. `follow_ups(event_id)` are the rows of those that a handler asked for.
+  `mail_server` and `other_system` are the other side: they keep what they hear (receiver/testing/others.py).
 - `session` reads the database. `clock.advance(hours=1)` moves the receiver's clock.
 - `app` is the Flask app: `app.test_client()`, `app.test_cli_runner()`. `signed_in("viewer")` is such a client after a
   sign-in, `signed_in()` that of an operator.
@@ -50,6 +52,7 @@ from receiver.sandbox.samples import own_samples, sample
 from receiver.sandbox.sender import Answer, Sender
 from receiver.store.inbox import Inbox
 from receiver.store.models import StoredEvent, User
+from receiver.testing.others import MailServer, OtherSystem, listening
 from receiver.testing.postgresql import WHEEL, Postgres
 from receiver.worker.batch import process_next
 from receiver.worker.workbench import Workbench
@@ -232,6 +235,32 @@ def stored(inbox: Inbox) -> Callable[[str], StoredEvent]:
             return session.scalars(sa.select(StoredEvent).where(StoredEvent.event_id == event_id)).one()
 
     return find
+
+
+@pytest.fixture
+def follow_ups(inbox: Inbox, stored: Callable[[str], StoredEvent]) -> Callable[[str], list[StoredEvent]]:
+    """What the handler of an event asked for, as it is now, the first one first."""
+
+    def find(event_id: str) -> list[StoredEvent]:
+        asked = sa.select(StoredEvent).where(StoredEvent.caused_by == stored(event_id).id).order_by(StoredEvent.id)
+        with reading(inbox.engine) as session:
+            return list(session.scalars(asked))
+
+    return find
+
+
+@pytest.fixture
+def mail_server() -> Iterator[MailServer]:
+    """A mail server on loopback: `mail_server.url`, and the `messages` that came."""
+    with listening(MailServer()) as server:
+        yield server
+
+
+@pytest.fixture
+def other_system() -> Iterator[OtherSystem]:
+    """Another system over HTTP on loopback: `other_system.url`, and the `calls` that came."""
+    with listening(OtherSystem()) as server:
+        yield server
 
 
 @pytest.fixture

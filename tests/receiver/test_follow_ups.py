@@ -129,11 +129,8 @@ def test_it_may_say_not_yet_and_give_up(receipts, deliver, work, says, asked, cl
     clock.advance(minutes=2)
     work()
 
-    assert (put_off, asked()[0].state, asked()[0].last_error) == (
-        ("pending", 0),
-        "dead",
-        "PermanentFailure: no address",
-    )
+    assert (put_off, asked()[0].state) == (("pending", 0), "dead")
+    assert asked()[0].last_error.startswith("PermanentFailure: no address (at tests/receiver/")
 
 
 @both_databases
