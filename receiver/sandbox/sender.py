@@ -124,6 +124,6 @@ class Sender:
         for retry in range(1, attempts):
             if answer.accepted:
                 break
-            wait(0.1 * 2**retry)
+            wait(0.1 * 2 ** min(retry, 10))
             answer = self.deliver(payload)
         return answer

@@ -1,0 +1,110 @@
+"""Crashes amid handlers and follow-ups: each event has its effect once, and each follow-up arrives at the other side.
+
+It may arrive twice, since nobody can commit and send a letter at once. Its idempotency key is then the same.
+"""
+
+import os
+import random
+import signal
+from collections import Counter
+from contextlib import suppress
+
+import pytest
+import sqlalchemy as sa
+
+from receiver.store.models import StoredEvent
+from receiver.testing import both_databases
+from receiver.testing.waiting import eventually
+from tests.receiver.databases import on_own_postgresql
+from tests.receiver.faults.outcomes import all_processed, until_accepted
+from tests.receiver.partner.models import ProbePayment
+from tests.receiver.processes import running, workers_of
+
+AT_ONCE = 4
+"""Events for each kill."""
+
+
+@pytest.fixture
+def settings(environment, database, mail_server, other_system):
+    """Of a receiver whose follow-ups write letters and make calls."""
+    own = {"DATABASE_URL": database, "PROBE_MAIL": mail_server.url, "PROBE_SYSTEM": other_system.url}
+    return environment | own | {"EMBEDDED_WORKER": "0", "LOG_LEVEL": "ERROR", "MAX_ATTEMPTS": "50"}
+
+
+def kill_a_worker(worker):
+    """One of the processes that run events. Its parent starts another one."""
+    found = eventually_some(lambda: workers_of(worker.pid))
+    with suppress(ProcessLookupError):
+        os.kill(random.choice(found), signal.SIGKILL)
+
+
+def eventually_some(find):
+    found = []
+    eventually(lambda: found.extend(find()) or found)
+    return found
+
+
+def deliver_and_kill(receiver, inbox, payload, *, kills, between=lambda _number: None):
+    """Deliver events all the time, and kill a worker after every few of them. Returns the IDs."""
+    sender, worker, sent = receiver.sender(inbox), receiver.worker(), []
+    receiver.web()
+    for number in range(kills):
+        for _ in range(AT_ONCE):
+            sent.append(payload("probe.told", transaction_id=f"TXN-{len(sent)}"))
+            until_accepted(sender, sent[-1])
+        kill_a_worker(worker)
+        between(number)
+    return [each["event_id"] for each in sent]
+
+
+def make_due(inbox):
+    """What a killed worker had under way is put off: nobody has to wait for that here."""
+    with inbox.engine.begin() as connection:
+        connection.execute(
+            sa.update(StoredEvent)
+            .where(StoredEvent.state == "pending", StoredEvent.lease_token.is_not(None))
+            .values(lease_until=inbox.now(plus=-1), due_at=inbox.now(plus=-1))
+        )
+
+
+def assert_nothing_is_lost(inbox, ids, mail_server, other_system):
+    eventually(lambda: make_due(inbox) or all_processed(inbox))
+    with inbox.engine.connect() as connection:
+        effects = Counter(connection.scalars(sa.select(ProbePayment.event_id)))
+        columns = (StoredEvent.id, StoredEvent.event_id, StoredEvent.event_type, StoredEvent.caused_by)
+        rows = connection.execute(sa.select(*columns)).all()
+    asked = {kind: {row.event_id for row in rows if row.event_type == kind} for kind in ("probe.write", "probe.call")}
+    causes = Counter(row.caused_by for row in rows if row.caused_by)
+    assert effects == Counter(ids)
+    assert causes == {row.id: 2 for row in rows if row.event_type == "probe.told"}
+    assert {message["Message-ID"][1:].partition("@")[0] for message in mail_server.messages} == asked["probe.write"]
+    assert {call.headers["idempotency-key"] for call in other_system.calls} == asked["probe.call"]
+    assert {message["Subject"] for message in mail_server.messages} == set(ids)
+
+
+@both_databases
+@pytest.mark.parametrize("kills", [3, pytest.param(300, marks=pytest.mark.soak)])
+def test_workers_that_are_killed_amid_handlers_and_follow_ups_lose_none(
+    settings, inbox, payload, mail_server, other_system, kills
+):
+    with running(settings) as receiver:
+        ids = deliver_and_kill(receiver, inbox, payload, kills=kills)
+
+        assert_nothing_is_lost(inbox, ids, mail_server, other_system)
+
+
+@pytest.mark.soak
+@on_own_postgresql
+def test_neither_does_a_database_that_crashes_between(
+    settings, inbox, payload, mail_server, other_system, own_postgres
+):
+    def crash(number):
+        if number % 10 == 9:
+            own_postgres.kill()
+            own_postgres.start()
+
+    with running(settings) as receiver:
+        ids = deliver_and_kill(receiver, inbox, payload, kills=50, between=crash)
+        inbox.engine.dispose()
+
+        assert_nothing_is_lost(inbox, ids, mail_server, other_system)
