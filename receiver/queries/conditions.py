@@ -63,6 +63,7 @@ class Health:
     newest_quarantined: int  # how many of these are quarantined
     failing: Failing  # the handler raised, hung, or took its worker with it
     waiting: Failing  # the handler raised RetryLater
+    misfits: dict[str, int]  # dead events whose data does not fit the schema of their handler, by type
     oldest_due: datetime | None
     worker_seen: datetime | None
     due_without_worker: bool

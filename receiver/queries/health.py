@@ -1,5 +1,7 @@
 """What the page, the commands, /metrics and /readyz ask about the inbox. Nothing here writes."""
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -20,11 +22,14 @@ from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import NOT_YET, State
 from receiver.store.models import AuditEntry, Heartbeat, Observation, StoredEvent, SummedUntil
 from receiver.store.schema import takes_writes
+from receiver.typed_data import DataDoesNotFit
 
 WORKER_SILENCE = timedelta(minutes=1)
 TEN_MINUTES, HOUR = timedelta(minutes=10), timedelta(hours=1)
 NEWEST = 20
 LONGEST_ERROR = 200
+MOST_TYPES = 50
+_USUAL_TYPE = re.compile(r"[a-z][a-z0-9_.-]{0,60}")
 DEFAULT_LIMITS = Limits()
 
 
@@ -58,6 +63,7 @@ def health(inbox: Inbox, limits: Limits = DEFAULT_LIMITS, *, count_to: int = COU
             newest_quarantined=newest.count(State.QUARANTINED),
             failing=failing,
             waiting=waiting,
+            misfits=_misfits(session),
             oldest_due=oldest_due,
             worker_seen=worker_seen,
             due_without_worker=bool(oldest_due and _is_silent(worker_seen, now)),
@@ -109,6 +115,18 @@ def _quarantined(session: Session, since: datetime, cap: int) -> dict[str, Count
     found: dict[str | None, int] = dict(iter(session.execute(by_reason)))
     is_capped = sum(found.values()) > cap
     return {reason or "unusable": Count(min(number, cap), is_capped) for reason, number in found.items()}
+
+
+def _misfits(session: Session) -> dict[str, int]:
+    """How many of the latest dead events have data that does not fit, by their type. Odd types are counted together."""
+    dead = branch({"state": State.DEAD}, None, None).limit(COUNT_CAP)
+    rows = dead.with_only_columns(StoredEvent.event_type, StoredEvent.last_error).subquery()
+    misfit = rows.c.last_error.startswith(DataDoesNotFit.__name__)
+    by_type = sa.select(rows.c.event_type, sa.func.count()).where(misfit).group_by(rows.c.event_type)
+    found = Counter[str]()
+    for event_type, number in session.execute(by_type):
+        found[event_type if _USUAL_TYPE.fullmatch(event_type or "") else "other"] += number
+    return dict(found.most_common(MOST_TYPES))
 
 
 def _failing(session: Session, cap: int) -> tuple[Failing, Failing]:

@@ -18,6 +18,9 @@ def gauges(health: Health) -> Iterator[Gauge]:
     yield Gauge("events_capped", "1 where there are more events than senang_events says", capped, "state")
     yield Gauge("failing_events", "Pending events whose last attempt failed", health.failing.count.number)
     yield Gauge("waiting_events", "Pending events that their handler put off", health.waiting.count.number)
+    yield Gauge(
+        "data_misfits", "Dead events whose data does not fit the schema of their handler", health.misfits, "event_type"
+    )
     quarantined = sum(count.number for count in health.quarantined.values())
     yield Gauge("quarantined_recently", "Deliveries of the last 72 hours that are quarantined", quarantined)
     waits = (health.now - health.oldest_due).total_seconds() if health.oldest_due else 0.0
