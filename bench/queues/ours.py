@@ -61,8 +61,11 @@ class Ours:
         unset = dict.fromkeys((*dotenv_values(ROOT / ".env"), "LOG_LEVEL", "WORKER_BATCH"), "")
         defaults = unset | {"PYTHON_DOTENV_DISABLED": "1", "FLASK_SKIP_DOTENV": "1"}
         settings = {name: value for name, value in SETTINGS.items() if name != "LOG_LEVEL"}
+        settings |= {"SMTP_URL": "smtp://127.0.0.1:1", "FOLLOW_UPS": "0"}  # receipts are asked for, and never sent
         return [Command(arguments, defaults | settings | {"DATABASE_URL": url})]
 
     def unfinished(self, url: str) -> int:
         with psycopg.connect(url) as connection:
-            return int(number(connection, "SELECT count(*) FROM events WHERE state <> 'processed'"))
+            return int(
+                number(connection, "SELECT count(*) FROM events WHERE state <> 'processed' AND caused_by IS NULL")
+            )

@@ -10,7 +10,7 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import BaseServer, StreamRequestHandler, ThreadingTCPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, NamedTuple, TypeVar
 
 S = TypeVar("S", bound=BaseServer)
@@ -68,12 +68,16 @@ class Call(NamedTuple):
 
 
 class OtherSystem(ThreadingHTTPServer):
-    """Answers 200, or first what `answers` says, one after the other. `calls` are those that came, in order."""
+    """Answers 200, or first what `answers` says, one after the other. `calls` are those that came, in order.
+
+    It thinks for `seconds` before each answer.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Http)
         self.calls: list[Call] = []
         self.answers: list[int] = []
+        self.seconds = 0.0
 
     @property
     def url(self) -> str:
@@ -88,6 +92,7 @@ class _Http(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.calls.append(Call(headers, json.loads(body)))
+        Event().wait(self.server.seconds)
         self.send_response(self.server.answers.pop(0) if self.server.answers else 200)
         self.send_header("Content-Length", "0")
         self.end_headers()

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from receiver.store.models import StoredEvent
 from receiver.testing import both_databases
 from receiver.testing.waiting import eventually
-from tests.receiver.databases import on_own_postgresql
+from tests.receiver.databases import on_own_postgresql, on_postgresql
 from tests.receiver.faults.outcomes import all_processed, until_accepted
 from tests.receiver.partner.models import ProbePayment
 from tests.receiver.processes import running, workers_of
@@ -29,6 +29,12 @@ def settings(environment, database, mail_server, other_system):
     """Of a receiver whose follow-ups write letters and make calls."""
     own = {"DATABASE_URL": database, "PROBE_MAIL": mail_server.url, "PROBE_SYSTEM": other_system.url}
     return environment | own | {"EMBEDDED_WORKER": "0", "LOG_LEVEL": "ERROR", "MAX_ATTEMPTS": "50"}
+
+
+@pytest.fixture
+def processed_by_now(inbox):
+    """Whether nothing is pending any more."""
+    return lambda: all_processed(inbox)
 
 
 def kill_a_worker(worker):
@@ -108,3 +114,30 @@ def test_neither_does_a_database_that_crashes_between(
         inbox.engine.dispose()
 
         assert_nothing_is_lost(inbox, ids, mail_server, other_system)
+
+
+@pytest.mark.soak
+@on_postgresql
+def test_while_two_hundred_calls_take_a_second_each_no_transaction_stays_open(
+    settings, inbox, payload, other_system, processed_by_now
+):
+    other_system.seconds = 1.0
+    longest = sa.text(
+        "SELECT max(extract(epoch FROM clock_timestamp() - state_change)) FROM pg_stat_activity"
+        " WHERE state LIKE 'idle in transaction%' AND datname = current_database()"
+    )
+    seen = [0.0]
+    with running(settings) as receiver:
+        receiver.web()
+        sender = receiver.sender(inbox)
+        for number in range(200):
+            until_accepted(sender, payload("probe.told", transaction_id=f"TXN-{number}"))
+        receiver.worker("--processes", "8")
+
+        with inbox.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            while not processed_by_now():
+                seen.append(float(connection.scalar(longest) or 0.0))
+
+    print(f"{len(seen):,} looks, the longest idle in transaction: {max(seen):.3f} s")
+    assert len(other_system.calls) == 200
+    assert max(seen) < other_system.seconds / 2
