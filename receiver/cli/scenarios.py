@@ -5,14 +5,12 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
 import click
-from rich.console import Console
-from rich.status import Status
-from rich.text import Text
 
 from receiver.cli.addressee import Address
 from receiver.cli.context import as_json
@@ -25,6 +23,7 @@ from receiver.sandbox.scenarios.target import Target
 from receiver.sandbox.sender import Sender
 from receiver.store.inbox import Inbox
 
+_WIPED = "\r\x1b[2K"
 MARKS = {Verdict.PASSED: ("✓", "green"), Verdict.FAILED: ("✗", "red"), Verdict.NOT_JUDGED: ("–", "yellow")}
 
 
@@ -43,8 +42,8 @@ def scenarios(url: str | None, postgres: str | None, clauses: tuple[str, ...], a
     """Rehearse Senang.io's whole page against a copy of this receiver, or against a running one.
 
     The copy has your settings and handlers, and its own secrets and database. It is deleted at the end. Your handlers
-    really run: if they do something outside the database, they do it here too. Every event is made up and
-    says "sandbox": true. Exits with 1 when a scenario failed.
+    really run: if they do something outside the database, they do it here too. Follow-ups are left undone. Every event
+    is made up and says "sandbox": true. Exits with 1 when a scenario failed.
     """
     inbox = present_inbox()
     if inbox.settings.environment == "live":
@@ -68,9 +67,7 @@ class Report:
     def __init__(self, *, as_json: bool) -> None:
         self.results: list[Result] = []
         self._as_json = as_json
-        self._console = Console(highlight=False, soft_wrap=True)
-        self._status = Status("", console=self._console)
-        self._live = self._console.is_terminal and not as_json and not os.environ.get("CI")
+        self._live = sys.stdout.isatty() and not as_json and not os.environ.get("CI")
 
     @contextmanager
     def shown(self) -> Iterator["Report"]:
@@ -78,14 +75,14 @@ class Report:
         try:
             yield self
         finally:
-            self._status.stop()
+            self._wipe()
         self._sum_up()
 
     def doing(self, what: str) -> None:
         """Say what is running now."""
         if self._live:
-            self._status.update(Text(what))
-            self._status.start()
+            self._wipe()
+            click.echo(f"… {what}", nl=False)
 
     def add(self, result: Result) -> None:
         """Show the line of a result."""
@@ -95,7 +92,8 @@ class Report:
         if result.reason:
             line += f"\n         {result.reason}"
         if not self._as_json:
-            self._console.print(Text(line, style=colour))
+            self._wipe()
+            click.secho(line, fg=colour)
 
     def count(self, verdict: Verdict) -> int:
         """How many scenarios ended with this verdict."""
@@ -110,7 +108,12 @@ class Report:
             return
         counted = ", ".join(f"{self.count(verdict)} {verdict.value}" for verdict in Verdict)
         seconds = sum(result.seconds for result in self.results)
-        self._console.print(Text(f"\n{counted}, in {seconds:.0f} s"))
+        click.echo(f"\n{counted}, in {seconds:.0f} s")
+
+    def _wipe(self) -> None:
+        """Take the live line away."""
+        if self._live:
+            click.echo(_WIPED, nl=False)
 
 
 @contextmanager

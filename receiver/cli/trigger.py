@@ -12,13 +12,9 @@ from typing import Any, BinaryIO
 
 import click
 from flask.cli import with_appcontext
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from receiver.cli.addressee import Address, key_for, scheme_option
-from receiver.cli.context import Amount, as_json
+from receiver.cli.context import Amount, as_json, say
 from receiver.cli.interrupt import CtrlC
 from receiver.present import present_inbox
 from receiver.protocol.errors import UnusablePayload
@@ -187,10 +183,7 @@ def _report(deliveries: Sequence[Delivered], *, ok: bool, as_json: bool) -> None
         document = {"ok": ok, "answers": [asdict(a) for a in answers], "deliveries": [asdict(d) for d in deliveries]}
         click.echo(json.dumps(document))
         return
-    table = Table("status", "outcome", box=box.SIMPLE_HEAD)
-    for name in ("deliveries", "p50", "p99", "max"):
-        table.add_column(name, justify="right")
+    click.echo(f"\n{'status':<8}{'outcome':<28}{'deliveries':>12}{'p50':>10}{'p99':>10}{'max':>10}", err=True)
     for row in answers:
-        latencies = (f"{milliseconds:.0f} ms" for milliseconds in (row.p50, row.p99, row.max))
-        table.add_row(str(row.status or "-"), Text(row.outcome), str(row.count), *latencies)
-    Console(stderr=True).print(table)
+        latencies = "".join(f"{f'{milliseconds:.0f} ms':>10}" for milliseconds in (row.p50, row.p99, row.max))
+        say(f"{row.status or '-':<8}{row.outcome:<28}{row.count:>12}{latencies}", err=True)
