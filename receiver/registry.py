@@ -26,10 +26,11 @@ D = TypeVar("D", bound=Describer)
 
 
 class Handling(NamedTuple):
-    """A handler, and the schema of the data that it takes."""
+    """A handler, and how it wants to be run."""
 
     run: Handler
     data: type[Schema] | None = None
+    one_at_a_time_by: str | None = None
 
 
 _handlers: dict[str, Handling] = {}
@@ -90,17 +91,28 @@ def spoken_errors() -> tuple[type[BaseException], ...]:
     return tuple(_spoken)
 
 
-def handles(*patterns: str, data: type[Schema] | None = None) -> Callable[[H], H]:
+TURNS_BY = ("transaction_id", "policy_id", "claim_id")
+
+
+def handles(*patterns: str, data: type[Schema] | None = None, one_at_a_time_by: str | None = None) -> Callable[[H], H]:
     """Make the function the handler of these event types; `*` matches any run of characters.
 
     `data` is the schema of what `event.data` must hold, a `DataSchema` or another schema of marshmallow. The handler
     gets what the schema has read. An event whose data does not fit is dead at once, with the reason code of each field.
+
+    `one_at_a_time_by` is for handlers that can't be written so that order does not matter. With `policy_id`, no two
+    events of one policy run at once, and of those that are here, the one that occurred first runs first. An event that
+    has to wait is tried again each second. An earlier event that fails holds the later ones up until it is dead. Each
+    of these events has a transaction of its own.
     """
+    if one_at_a_time_by is not None and one_at_a_time_by not in TURNS_BY:
+        raise ValueError(f"one_at_a_time_by is one of {', '.join(TURNS_BY)}")
 
     def register(handler: H) -> H:
         for pattern in patterns:
-            _add_handler(pattern, Handling(handler, data))
-            _ever_registered.append((handler.__module__, partial(_add_handler, pattern, Handling(handler, data))))
+            handling = Handling(handler, data, one_at_a_time_by)
+            _add_handler(pattern, handling)
+            _ever_registered.append((handler.__module__, partial(_add_handler, pattern, handling)))
         return handler
 
     return register

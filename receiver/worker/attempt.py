@@ -28,6 +28,7 @@ from receiver.typed_data import DataDoesNotFit, load_data
 from receiver.worker.leases import Lease
 from receiver.worker.session import HandlerMisuse, HandlerSession, SwallowedError
 from receiver.worker.time_limit import HandlerTimeout
+from receiver.worker.turns import take_turn
 from receiver.worker.workbench import Workbench
 
 HOPELESS = (PermanentFailure, CannotUnseal, UnusablePayload, DataDoesNotFit)
@@ -98,6 +99,8 @@ def run(bench: Workbench, session: HandlerSession, opened: Opened, *, since: flo
     if handling is None:
         return Outcome(opened.lease, opened, "unhandled", State.UNHANDLED, _milliseconds(bench, since))
     attach(session, Cause(bench.inbox, opened.lease.inbox_id, opened.lease.seal_id))
+    if handling.one_at_a_time_by:
+        take_turn(session, event, opened.lease.inbox_id, handling.one_at_a_time_by)
     with session.guarded(), bench.limit.of(bench.inbox.settings.handler_timeout, session.interrupt):
         handling.run(replace(event, data=load_data(handling.data, event.data)) if handling.data else event, session)
         session.flush()

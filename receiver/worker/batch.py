@@ -25,6 +25,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from receiver.database.causes import cause_of, is_lock_conflict, is_out_of_order
+from receiver.registry import handler_for
 from receiver.store.lifecycle import State
 from receiver.worker.attempt import Opened, Outcome, failed, follow, open_event, run
 from receiver.worker.leases import Lease, hand_back, lease_due, renew
@@ -110,8 +111,8 @@ class Batch:
 
     def attempt(self, lease: Lease) -> None:
         """Open the event and run its handler: in a shared transaction when that is safe, or alone."""
-        is_quick = self._bench.paces.is_quick(lease.event_type)
-        may_share = lease.attempt == 1 and is_quick and not lease.is_follow_up
+        is_alone = lease.is_follow_up or lease.attempt > 1 or _needs_turn(lease.event_type)
+        may_share = not is_alone and self._bench.paces.is_quick(lease.event_type)
         if not may_share or self._leases_are_old():
             self.commit()
         self._begin_attempt(lease)
@@ -174,11 +175,12 @@ class Batch:
 
     def _attempt_alone(self, opened: Opened) -> None:
         """Run it in a transaction of its own, and again after a lock conflict. Too many conflicts are a failure."""
+        locks_after = 0 if _needs_turn(opened.event.type) else CONFLICTS_BEFORE_LOCKING
         for conflicts in range(2 * CONFLICTS_BEFORE_LOCKING):
             self._renew()
             self._begin_attempt(opened.lease)
             try:
-                self._settle(self._run(opened, "DEFERRED" if conflicts < CONFLICTS_BEFORE_LOCKING else "IMMEDIATE"))
+                self._settle(self._run(opened, "DEFERRED" if conflicts < locks_after else "IMMEDIATE"))
                 return
             except _LockConflict:
                 self.roll_back()
@@ -309,3 +311,8 @@ class Batch:
         """Leave the event to the next holder of its lease: nothing was changed."""
         self._settled.add(outcome.lease.inbox_id)
         outcome._replace(result=result, state=State.PENDING, failure=None).log()
+
+
+def _needs_turn(event_type: str) -> bool:
+    handling = handler_for(event_type)
+    return handling is not None and handling.one_at_a_time_by is not None
