@@ -12,6 +12,7 @@ from contextlib import suppress
 import pytest
 import sqlalchemy as sa
 
+from receiver.database.engine import writing
 from receiver.store.models import StoredEvent
 from receiver.testing import both_databases
 from receiver.testing.waiting import eventually
@@ -65,8 +66,8 @@ def deliver_and_kill(receiver, inbox, payload, *, kills, between=lambda _number:
 
 def make_due(inbox):
     """What a killed worker had under way is put off: nobody has to wait for that here."""
-    with inbox.engine.begin() as connection:
-        connection.execute(
+    with writing(inbox.engine) as session:
+        session.execute(
             sa.update(StoredEvent)
             .where(StoredEvent.state == "pending", StoredEvent.lease_token.is_not(None))
             .values(lease_until=inbox.now(plus=-1), due_at=inbox.now(plus=-1))
