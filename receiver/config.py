@@ -70,6 +70,7 @@ class Settings:
     require_https: bool  # REQUIRE_HTTPS: refuse plain HTTP
     embedded_worker: bool  # EMBEDDED_WORKER: gunicorn keeps a worker process beside its web workers
     worker_processes: int  # WORKER_PROCESSES: processes of `flask worker`
+    slow_processes: int  # SLOW_PROCESSES: worker processes beside these, for follow-ups and slow handlers alone
     worker_batch: int  # WORKER_BATCH: the most events that a worker leases at once
     handler_timeout: float  # HANDLER_TIMEOUT: seconds that one attempt may take
     follow_ups: bool  # FOLLOW_UPS: workers do what handlers ask for; 0 leaves it, in a rehearsal or a copy
@@ -168,6 +169,7 @@ def _read(env: Source, *, on_platform: bool) -> dict[str, Any]:
         "embedded_worker": env.bool("EMBEDDED_WORKER", True),
         "follow_ups": env.bool("FOLLOW_UPS", True),
         "worker_processes": env.whole("WORKER_PROCESSES", 1, 1, 64),
+        "slow_processes": env.whole("SLOW_PROCESSES", 0, 0, 64),
         "worker_batch": env.whole("WORKER_BATCH", 256, 1, 1000),
         "handler_timeout": env.float("HANDLER_TIMEOUT", 30.0, validate=Range(0.1, 3600)) or 30.0,
         "max_attempts": env.whole("MAX_ATTEMPTS", 16, 1, 100),

@@ -31,6 +31,7 @@ class Handling(NamedTuple):
     run: Handler
     data: type[Schema] | None = None
     one_at_a_time_by: str | None = None
+    slow: bool = False
 
 
 _handlers: dict[str, Handling] = {}
@@ -94,7 +95,9 @@ def spoken_errors() -> tuple[type[BaseException], ...]:
 TURNS_BY = ("transaction_id", "policy_id", "claim_id")
 
 
-def handles(*patterns: str, data: type[Schema] | None = None, one_at_a_time_by: str | None = None) -> Callable[[H], H]:
+def handles(
+    *patterns: str, data: type[Schema] | None = None, one_at_a_time_by: str | None = None, slow: bool = False
+) -> Callable[[H], H]:
     """Make the function the handler of these event types; `*` matches any run of characters.
 
     `data` is the schema of what `event.data` must hold, a `DataSchema` or another schema of marshmallow. The handler
@@ -104,13 +107,15 @@ def handles(*patterns: str, data: type[Schema] | None = None, one_at_a_time_by: 
     events of one policy run at once, and of those that are here, the one that occurred first runs first. An event that
     has to wait is tried again each second. An earlier event that fails holds the later ones up until it is dead. Each
     of these events has a transaction of its own.
+
+    `slow` is for handlers that take long. With SLOW_PROCESSES they run in processes of their own.
     """
     if one_at_a_time_by is not None and one_at_a_time_by not in TURNS_BY:
         raise ValueError(f"one_at_a_time_by is one of {', '.join(TURNS_BY)}")
 
     def register(handler: H) -> H:
         for pattern in patterns:
-            handling = Handling(handler, data, one_at_a_time_by)
+            handling = Handling(handler, data, one_at_a_time_by, slow)
             _add_handler(pattern, handling)
             _ever_registered.append((handler.__module__, partial(_add_handler, pattern, handling)))
         return handler

@@ -45,6 +45,7 @@ def throwaway_environment(partners: Settings) -> dict[str, str]:
         "EMBEDDED_WORKER": "0",
         "FOLLOW_UPS": "0",
         "WORKER_PROCESSES": "1",
+        "SLOW_PROCESSES": "0",
         "WORKER_BATCH": "1",
         "HANDLER_TIMEOUT": str(max(partners.handler_timeout, LEAST_HANDLER_SECONDS)),
         "LOG_LEVEL": "WARNING",

@@ -18,6 +18,7 @@ from receiver.present import present_inbox
 from receiver.server.start import say_doubts
 from receiver.store.audit import write_finished_sums
 from receiver.store.inbox import Inbox
+from receiver.worker.lanes import lanes
 from receiver.worker.processes import Supervisor
 from receiver.worker.upkeep import Part
 
@@ -48,7 +49,7 @@ def worker(processes: int | None, drain: bool, patience: float, parent: int | No
         refuse_environment(inbox)
     supervisor = Supervisor(
         inbox,
-        processes or inbox.settings.worker_processes,
+        lanes(inbox.settings, processes or inbox.settings.worker_processes),
         parent or os.getppid(),
         upkeep=UPKEEP,
         drain_patience=patience if drain else None,

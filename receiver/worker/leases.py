@@ -6,6 +6,7 @@ other. Only the holder of the token may settle (settlement.py), or hand its leas
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from operator import attrgetter
 from random import Random
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import State, backoff
 from receiver.store.models import StoredEvent
 from receiver.store.transitions import moving
+from receiver.worker.lanes import Lane, in_lane, slow_patterns
 from receiver.worker.workbench import Workbench
 
 LEASE_MARGIN_SECONDS = 15.0
@@ -61,16 +63,17 @@ def lease_due(bench: Workbench) -> list[Lease]:
     An event whose lease ended without an outcome may have killed its worker. It is taken alone, so that it can't harm
     other events, and it is dead when its attempts are used up. Such events are looked for once a second.
     """
-    inbox, token, leases = bench.inbox, uuid4(), list[Lease]()
+    inbox, token, leases, slow = bench.inbox, uuid4(), list[Lease](), slow_patterns()
     with writing(inbox.engine) as session:
         if bench.lost_leases.is_due(inbox.clock.now()):
             # Beyond its last attempt by one: in that one it may have been a neighbour that never ran.
             _bury(session, inbox, _lost(inbox) & (StoredEvent.attempts > inbox.settings.max_attempts))
-            leases = _take(session, bench, token, _leasing(_lost(inbox)), most=1)
+            leases = _take(session, bench, token, _leasing(_lost(inbox) & in_lane(bench.lane, slow)), most=1)
         for lease in leases:
             _note_lost(session, inbox, lease)
             bench.lost_leases.again()
-        return leases or _take(session, bench, token, _FREE, most=bench.paces.at_once(inbox.settings.worker_batch))
+        free, most = _free(bench.lane, slow), bench.paces.at_once(inbox.settings.worker_batch)
+        return leases or _take(session, bench, token, free, most=most)
 
 
 def renew(inbox: Inbox, leases: Sequence[Lease]) -> None:
@@ -187,8 +190,10 @@ def _leasing(which: sa.ColumnElement[bool]) -> sa.Executable:
     )
 
 
-_FREE = _leasing(_PENDING & StoredEvent.lease_token.is_(None))
-"""Built once: a worker asks for it all the time."""
+@cache
+def _free(lane: Lane, slow: Sequence[str]) -> sa.Executable:
+    """Built once: a worker asks for it all the time."""
+    return _leasing(_PENDING & StoredEvent.lease_token.is_(None) & in_lane(lane, slow))
 
 
 def _take(session: Session, bench: Workbench, token: UUID, leasing: sa.Executable, most: int) -> list[Lease]:

@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from multiprocessing.connection import wait
@@ -28,6 +29,7 @@ from receiver.database.engine import writing
 from receiver.endless import endless
 from receiver.store.inbox import Inbox
 from receiver.store.models import Heartbeat
+from receiver.worker.lanes import Lane
 from receiver.worker.leases import recover
 from receiver.worker.loop import DATABASE_AWAY, DRAINED, RESTART_SECONDS, Worker
 from receiver.worker.time_limit import HandlerTimeout, TimeLimit
@@ -47,8 +49,9 @@ _fork = multiprocessing.get_context("fork")
 class Watched:
     """A worker process as its parent sees it: its name, and what it reported last, in memory that both share."""
 
-    def __init__(self, inbox: Inbox, upkeep: Mapping[str, Part], *, drain_patience: float | None) -> None:
+    def __init__(self, inbox: Inbox, lane: Lane, upkeep: Mapping[str, Part], *, drain_patience: float | None) -> None:
         self.name = f"{socket.gethostname()[:40]}:{os.getpid()}:{uuid4().hex[:8]}"
+        self.lane = lane
         self._reported = _fork.Array("d", 2, lock=False)
         self.process = _fork.Process(target=self._work, args=(inbox, os.getpid(), upkeep, drain_patience))
         self.process.start()
@@ -65,7 +68,7 @@ class Watched:
         return bool(ends_at) and time.monotonic() > ends_at + KILL_GRACE_SECONDS
 
     def _work(self, inbox: Inbox, parent: int, upkeep: Mapping[str, Part], drain_patience: float | None) -> None:
-        bench = Workbench(inbox, self.name, TimeLimit(self._report))
+        bench = Workbench(inbox, self.name, TimeLimit(self._report), lane=self.lane)
         if Worker(bench, parent, upkeep).run(drain_patience=drain_patience):
             raise SystemExit(DRAINED)
 
@@ -79,13 +82,13 @@ class Supervisor:
     def __init__(
         self,
         inbox: Inbox,
-        processes: int,
+        lanes: Sequence[Lane],
         parent: int,
         *,
         upkeep: Mapping[str, Part],
         drain_patience: float | None = None,
     ) -> None:
-        self.inbox, self.processes, self._parent = inbox, processes, parent
+        self.inbox, self._lanes, self._parent = inbox, list(lanes), parent
         self._upkeep, self._drain_patience = upkeep, drain_patience
         self._workers: list[Watched] = []
         self._stopping = self.gave_up = False
@@ -104,21 +107,22 @@ class Supervisor:
 
     def _look_after(self) -> bool:
         """Whether to go on."""
-        if not self.processes or self._stopping or os.getppid() != self._parent:
+        if not self._lanes or self._stopping or os.getppid() != self._parent:
             return False
-        while len(self._workers) < self.processes:
-            self._start()
+        missing = Counter(self._lanes) - Counter(worker.lane for worker in self._workers)
+        for lane in missing.elements():
+            self._start(lane)
         self._beat()
         wait([worker.process.sentinel for worker in self._workers], timeout=0.5)
         self._kill_stuck()
         self._bury_dead()
         return True
 
-    def _start(self) -> None:
+    def _start(self, lane: Lane) -> None:
         self.inbox.engine.dispose()
-        worker = Watched(self.inbox, self._upkeep, drain_patience=self._drain_patience)
+        worker = Watched(self.inbox, lane, self._upkeep, drain_patience=self._drain_patience)
         self._workers.append(worker)
-        log.info("worker_started", worker=worker.name)
+        log.info("worker_started", worker=worker.name, runs=lane.value)
 
     def _kill_stuck(self) -> None:
         for worker in self._workers:
@@ -132,7 +136,7 @@ class Supervisor:
             self._workers.remove(worker)
             if self._drain_patience is not None and worker.process.exitcode in (DRAINED, DATABASE_AWAY):
                 self.gave_up |= worker.process.exitcode == DATABASE_AWAY
-                self.processes -= 1
+                self._lanes.remove(worker.lane)
                 continue
             log.error("worker_died", worker=worker.name, exit_code=worker.process.exitcode)
             self._let_go(worker)

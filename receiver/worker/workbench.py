@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from receiver.store.inbox import Inbox
+from receiver.worker.lanes import Lane
 from receiver.worker.novelty import Noted
 from receiver.worker.pace import OnceASecond, Paces
 from receiver.worker.session import guard
@@ -26,6 +27,7 @@ class Workbench:
     noted: Noted = field(default_factory=Noted)
     lost_leases: OnceASecond = field(default_factory=OnceASecond)
     random: Random = field(default_factory=Random)
+    lane: Lane = Lane.ALL
     stopwatch: Callable[[], float] = time.monotonic  # seconds; what a worker measures its own pace with
 
     def __post_init__(self) -> None:

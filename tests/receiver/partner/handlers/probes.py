@@ -3,6 +3,7 @@
 import json
 import os
 import smtplib
+import time
 from email.message import EmailMessage
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -75,3 +76,10 @@ def call(event: Event) -> None:
     """To the system of PROBE_SYSTEM."""
     headers = {"Content-Type": "application/json", "Idempotency-Key": event.id}
     urlopen(Request(os.environ["PROBE_SYSTEM"], json.dumps(event.data).encode(), headers), timeout=10).close()
+
+
+@handles("probe.slow.*", slow=True)
+def slow(event: Event, session: Session) -> None:
+    """It takes as long as it is told."""
+    time.sleep(event.data["seconds"])
+    advance(session, ProbePayment, event.transaction_id, status="slow", event=event)
