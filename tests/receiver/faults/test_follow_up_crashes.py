@@ -90,7 +90,7 @@ def assert_nothing_is_lost(inbox, ids, mail_server, other_system):
 
 
 @both_databases
-@pytest.mark.parametrize("kills", [3, pytest.param(300, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("kills", [3, pytest.param(150, marks=pytest.mark.soak)])
 def test_workers_that_are_killed_amid_handlers_and_follow_ups_lose_none(
     settings, inbox, payload, mail_server, other_system, kills
 ):
