@@ -4,7 +4,8 @@
 
 Handlers: `handles`, `Event`, `Session`, `DataSchema`, `PermanentFailure`, `RetryLater`, `shows_message`.
 Work outside the database: `follow_up` and `follows_up`.
-Tables: `Base`, `Money`, `UtcDateTime`, `Tracked` with `advance`, and `describes` for what the pages say of a row.
+Tables: `Base`, `Money`, `SealedText`, `UtcDateTime`, `Tracked` with `advance`, and `describes` for what the pages say
+of a row.
 The app: `create_app`, `ConfigurationError`. Pages: `viewer_required`, `operator_required`, `csrf_exempt`.
 
 `help(receiver.advance)` explains one. Everything below this module is the engine. It may change from release to
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # a process that needs only the settings, such as gunicorn's 
     from receiver.assembly import create_app
     from receiver.config import ConfigurationError
     from receiver.database.columns import Base, Money, UtcDateTime
+    from receiver.database.sealed_text import SealedText
     from receiver.follow_ups import follow_up
     from receiver.protocol.envelope import Event
     from receiver.registry import PermanentFailure, RetryLater, describes, follows_up, handles, shows_message
@@ -38,6 +40,7 @@ __all__ = [
     "Money",
     "PermanentFailure",
     "RetryLater",
+    "SealedText",
     "Session",
     "Tracked",
     "UtcDateTime",
@@ -57,6 +60,7 @@ _HOMES = {
     "receiver.assembly": ("create_app",),
     "receiver.config": ("ConfigurationError",),
     "receiver.database.columns": ("Base", "Money", "UtcDateTime"),
+    "receiver.database.sealed_text": ("SealedText",),
     "receiver.follow_ups": ("follow_up",),
     "receiver.protocol.envelope": ("Event",),
     "receiver.registry": ("PermanentFailure", "RetryLater", "describes", "follows_up", "handles", "shows_message"),

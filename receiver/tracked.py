@@ -6,7 +6,7 @@ the one that occurred later. For the same moment, it is the one with the higher 
 
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -14,6 +14,7 @@ from sqlalchemy.orm.util import identity_key
 
 from receiver.database.columns import Base, UtcDateTime
 from receiver.database.insert import insert_into
+from receiver.database.sealed_text import sealed_values
 from receiver.protocol.envelope import Event
 from receiver.registry import PermanentFailure
 
@@ -49,6 +50,7 @@ def advance(
     session.flush()
     connection = session.connection()
     row = columns | {"reference": reference, "rank": rank, "occurred_at": counted_at(event), "event_id": event.id}
+    row = sealed_values(connection, cast(sa.Table, model.__table__), row)
     won = connection.execute(upsert(model, connection.dialect.name, tuple(columns)), row).rowcount == 1
     known = session.identity_map.get(identity_key(model, reference))
     if known is not None:

@@ -156,9 +156,11 @@ def purge(as_json: bool) -> None:
 @events.command("reseal")
 @as_json
 def reseal(as_json: bool) -> None:
-    """Seal every payload with the newest of PAYLOAD_KEYS. Run it after a rotation."""
+    """Seal every payload and every SealedText of yours with the newest of PAYLOAD_KEYS. Run it after a rotation."""
     result = rewrite.reseal(acting_inbox())
     show({"resealed": result.done, "unreadable": result.unreadable}, as_json=as_json)
+    for place, count in result.unreadable_in.items():
+        say(f"No key opens {count} in {place}.", err=True)
     if result.unreadable:
         raise SystemExit(1)
 

@@ -1,7 +1,8 @@
 """Column types, and the bases of all tables: one for the receiver's, one for the partner's.
 
 Moments are UTC going in and coming out. Money is exact. One value that somebody has spoilt takes no page and no batch
-with it. To add a type of column, add it here; a migration writes it as what the database knows.
+with it. To add a type of column, add it here; a migration writes it as what the database knows. `SealedText`, which has
+to know its row, is in sealed_text.py.
 """
 
 from datetime import UTC, datetime

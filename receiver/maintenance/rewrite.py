@@ -1,16 +1,18 @@
-"""Writes stored payloads again: sealed with the newest key, or masked by the present rules.
+"""Writes again what is stored: payloads and a partner's SealedText with the newest key, payloads by the present masks.
 
 It works in bounded batches, each a transaction of its own, so it can be stopped and started again. To add another
-rewriting, write a function that changes one row, given its clear text.
+rewriting of payloads, write a function that changes one row, given its clear text.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from receiver.database.engine import writing
+from receiver.database.sealed_text import SealedRows, sealed_tables
 from receiver.privacy.sealing import CannotUnseal, seal, unseal
 from receiver.store.inbox import Inbox
 from receiver.store.masked import masked_body
@@ -21,20 +23,30 @@ BATCH = 500
 
 @dataclass
 class Rewritten:
-    """How many rows were written again, and how many can't be opened with any of PAYLOAD_KEYS."""
+    """How much was written again, and how much can't be opened with any of PAYLOAD_KEYS, by where it is."""
 
     done: int = 0
-    unreadable: int = 0
+    unreadable_in: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def unreadable(self) -> int:
+        """How much in all."""
+        return self.unreadable_in.total()
 
 
 def reseal(inbox: Inbox) -> Rewritten:
-    """Seal every payload with the newest of PAYLOAD_KEYS, after a rotation."""
+    """Seal every payload and every SealedText with the newest of PAYLOAD_KEYS, after a rotation."""
     keys = inbox.settings.payload_keys
 
     def seal_again(row: StoredEvent, body: bytes) -> None:
         row.sealed_payload, row.sealing_key = seal(body, row=row.seal_id, keys=keys), keys[0].id
 
-    return _rewrite(inbox, StoredEvent.sealing_key != keys[0].id, seal_again)
+    total = _rewrite(inbox, StoredEvent.sealing_key != keys[0].id, seal_again)
+    there = sa.inspect(inbox.engine)
+    for rows in sealed_tables():
+        if there.has_table(rows.table.name, rows.table.schema):  # before its migration it holds nothing
+            _reseal_texts(inbox, rows, total)
+    return total
 
 
 def remask(inbox: Inbox) -> Rewritten:
@@ -57,7 +69,7 @@ def _rewrite(inbox: Inbox, which: sa.ColumnElement[bool], change: Callable[[Stor
                     change(row, unseal(row.sealed_payload or b"", row=row.seal_id, keys=inbox.settings.payload_keys))
                     total.done += 1
                 except CannotUnseal:
-                    total.unreadable += 1
+                    total.unreadable_in[StoredEvent.__tablename__] += 1
         if not rows:
             return total
 
@@ -66,3 +78,22 @@ def _next_rows(session: Session, which: sa.ColumnElement[bool], after: int) -> l
     """The next rows, locked: a redelivery that seals a row anew at this moment must not be overwritten."""
     statement = sa.select(StoredEvent).where(which, StoredEvent.id > after).order_by(StoredEvent.id)
     return list(session.scalars(statement.limit(BATCH).with_for_update()))
+
+
+def _reseal_texts(inbox: Inbox, texts: SealedRows, total: Rewritten) -> None:
+    after: Sequence[object] | None = None
+    while True:
+        with writing(inbox.engine) as session:
+            rows = session.execute(texts.page(after, BATCH)).all()
+            for row in rows:
+                after = texts.key_of(row)
+                for column, kept in texts.ciphertexts(row):
+                    try:
+                        change = texts.resealed(column, after, kept, inbox.settings.payload_keys)
+                    except CannotUnseal:
+                        total.unreadable_in[str(column)] += 1
+                        continue
+                    if change is not None:
+                        total.done += session.connection().execute(change).rowcount
+        if len(rows) < BATCH:
+            return

@@ -79,16 +79,21 @@ def seal(plaintext: bytes, *, row: UUID, keys: Sequence[SealingKey]) -> bytes:
 
 def unseal(sealed: bytes, *, row: UUID, keys: Sequence[SealingKey]) -> bytes:
     """Decrypt with the key that the payload names. Raises CannotUnseal."""
-    if len(sealed) < _HEADER_LENGTH or sealed[:1] != _VERSION:
-        raise CannotUnseal("malformed")
+    key = _find(keys, sealing_key_id(sealed))
     prefix, nonce = sealed[: 1 + _KEY_ID_LENGTH], sealed[1 + _KEY_ID_LENGTH : _HEADER_LENGTH]
-    key = _find(keys, prefix[1:].decode("latin-1"))
     if key is None:
         raise CannotUnseal("unknown_key")
     try:
         return key.cipher.decrypt(nonce, sealed[_HEADER_LENGTH:], prefix + row.bytes)
     except InvalidTag:
         raise CannotUnseal("tampered") from None
+
+
+def sealing_key_id(sealed: bytes) -> str:
+    """The ID of the key that it names. Raises CannotUnseal."""
+    if len(sealed) < _HEADER_LENGTH or sealed[:1] != _VERSION:
+        raise CannotUnseal("malformed")
+    return sealed[1 : 1 + _KEY_ID_LENGTH].decode("latin-1")
 
 
 def body_digest(body: bytes, keys: Sequence[SealingKey]) -> str:

@@ -11,18 +11,22 @@ from sqlalchemy.engine import Engine
 from receiver.clock import Clock
 from receiver.config import Settings
 from receiver.database.now import database_now
+from receiver.database.sealed_text import give_keys
 from receiver.store.environment import Guard
 from receiver.store.tally import OVERFLOW, Key, Tally
 
 
 @dataclass(frozen=True)
 class Inbox:
-    """The inbox of one process."""
+    """The inbox of one process. Its engine has the keys for a partner's SealedText."""
 
     engine: Engine
     settings: Settings
     clock: Clock
     tally: Tally[Key] = field(default_factory=partial(Tally, OVERFLOW))
+
+    def __post_init__(self) -> None:
+        give_keys(self.engine, self.settings.payload_keys)
 
     @cached_property
     def guard(self) -> Guard:

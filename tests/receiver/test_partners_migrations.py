@@ -28,6 +28,7 @@ class Voucher(Base):
     used: Mapped[bool] = mapped_column(server_default=sa.false())
     issued_at: Mapped[datetime] = mapped_column(UtcDateTime)
     payment: Mapped[str] = mapped_column(sa.ForeignKey("probe_payments.reference"))
+    holder: Mapped[str | None] = mapped_column(SealedText)
 '''
 IMPORTS = """
 from datetime import datetime
@@ -98,6 +99,7 @@ def test_a_new_table_becomes_one_migration_of_the_partners_branch(fork):
 
     assert 'down_revision = "probe_0001"' in written.read_text()
     assert "campaigns" not in written.read_text()
+    assert 'sa.Column("holder", sa.LargeBinary(), nullable=True)' in written.read_text()
     assert {path.name for path in (fork.folder / "receiver/migrations/versions").glob("*.py")} == ours
 
 

@@ -18,6 +18,7 @@ PROMISED = {
     "Money",
     "PermanentFailure",
     "RetryLater",
+    "SealedText",
     "Session",
     "Tracked",
     "UtcDateTime",

@@ -1,6 +1,9 @@
 """Tables that the engine's tests look into, and what the pages say of a subject."""
 
-from receiver import Base, Session, Tracked, describes
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from receiver import Base, SealedText, Session, Tracked, describes
 
 
 class ProbePayment(Tracked, Base):
@@ -31,6 +34,36 @@ class ProbeTopic(Tracked, Base):
     """The state of what has no subject, by topic."""
 
     __tablename__ = "probe_topics"
+
+
+class ProbePerson(Tracked, Base):
+    """A person, by the policy ID, whose name nobody may read in the database."""
+
+    __tablename__ = "probe_people"
+
+    name: Mapped[str | None] = mapped_column(SealedText)
+    address: Mapped[str | None] = mapped_column(SealedText)
+
+
+class ProbeNote(Base):
+    """A note, by the number that the database gives it."""
+
+    __tablename__ = "probe_notes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    words: Mapped[str] = mapped_column(SealedText)
+    about: Mapped[str | None] = mapped_column(sa.String(50))
+
+
+class ProbeShare(Base):
+    """Who gets a part of a payout, by policy and number. `heir` is a column that was once called `holder`."""
+
+    __tablename__ = "probe_shares"
+
+    policy_id: Mapped[str] = mapped_column(sa.String(50), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    holder: Mapped[str | None] = mapped_column(SealedText)
+    heir: Mapped[str | None] = mapped_column(SealedText(bound_to="probe_shares.holder"))
 
 
 @describes("policy", "Policy")
