@@ -10,7 +10,7 @@ from decimal import Decimal
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from receiver import Base, Money, Session, Tracked, UtcDateTime, describes
+from receiver import Base, Money, SealedText, Session, Tracked, UtcDateTime, describes
 
 
 class Payment(Tracked, Base):
@@ -50,6 +50,7 @@ class PolicyTerms(Tracked, Base):
     ends_on: Mapped[date | None] = mapped_column()
     premium: Mapped[Decimal | None] = mapped_column(Money)
     currency: Mapped[str | None] = mapped_column(sa.String(3))
+    insured: Mapped[str | None] = mapped_column(SealedText)  # a name: encrypted, and on no page
 
 
 class InsuranceClaim(Tracked, Base):

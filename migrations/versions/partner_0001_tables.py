@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("ends_on", sa.Date()),
         money("premium"),
         text("currency", 3),
+        sa.Column("insured", sa.LargeBinary()),
     )
     create("refunds", text("transaction_id", 200), money("amount"), text("currency", 3))
     op.create_index("ix_refunds_transaction_id", "refunds", ["transaction_id"])

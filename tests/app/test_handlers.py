@@ -53,6 +53,16 @@ def test_a_policy_keeps_its_terms_when_its_cancellation_comes_first(deliver, wor
     assert (kept.product, kept.starts_on, kept.premium) == ("MOTOR", date(2026, 12, 1), Decimal("840.20"))
 
 
+@both_databases
+def test_the_name_of_the_insured_is_kept_sealed_and_on_no_page(perform, session, signed_in):
+    perform("policy.issued", policy_id="POL-1", data={"product_code": "MOTOR", "customer": {"name": "Siti Zulaikha"}})
+
+    page = signed_in().get("/subjects/policy/POL-1").text
+    assert session.get(PolicyTerms, "POL-1").insured == "Siti Zulaikha"
+    assert b"Zulaikha" not in session.connection().exec_driver_sql("SELECT insured FROM policy_terms").scalar_one()
+    assert ("MOTOR" in page, "Zulaikha" in page) == (True, False)
+
+
 def test_a_claim_keeps_the_amount_that_it_asked_for(perform, session):
     perform("claim.submitted", claim_id="CLM-1", data={"amount": 1200.5, "currency": "MYR"})
     perform("claim.updated", claim_id="CLM-1", status="approved", data={})
