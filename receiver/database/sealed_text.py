@@ -19,7 +19,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect, Engine
 from sqlalchemy.orm import InstanceState, Mapper
 from sqlalchemy.orm.attributes import InstrumentedAttribute, flag_modified
-from sqlalchemy.sql import operators
 
 from receiver.database.columns import Base
 from receiver.privacy.sealing import CannotUnseal, SealingKey, seal, sealing_key_id, unseal
@@ -93,9 +92,9 @@ class SealedText(sa.types.TypeDecorator[str]):
 
         insured: Mapped[str | None] = mapped_column(SealedText)
 
-    Set it on a row of your model or by `advance()`. Load the row to read it. SQL can't compare, sort or change what it
-    holds, but `is_(None)`. Its key must be text, a whole number or a UUID. Reading raises CannotUnseal with a reason:
-    `unknown_key`, or `tampered` when the ciphertext is of another row.
+    Set it on a row of your model or by `advance()`. Load the row to read it. SQL can't compare or sort what it holds,
+    but `is_(None)` works. The table's key must be text, a whole number or a UUID. Reading raises CannotUnseal with a
+    reason: `unknown_key`, or `tampered` when the ciphertext is of another row.
 
     Do you rename the column or its table? Then say what it was: `SealedText(bound_to="policy_terms.insured")`.
     """
@@ -107,19 +106,6 @@ class SealedText(sa.types.TypeDecorator[str]):
         super().__init__()
         self.bound_to = bound_to
 
-    class Comparator(sa.types.TypeDecorator.Comparator[str]):
-        """Refuses what a ciphertext can't answer."""
-
-        def operate(self, op: Any, *other: Any, **options: Any) -> Any:
-            """The expression. Raises TypeError for all but a comparison with NULL."""
-            if op not in _COMPARISONS or not (other[0] is None or isinstance(other[0], sa.Null)):
-                raise TypeError("SQL can't compare or sort SealedText: load the rows and do it in Python")
-            return super().operate(op, *other, **options)
-
-        reverse_operate = operate
-
-    comparator_factory = Comparator
-
     def load_dialect_impl(self, dialect: Dialect) -> sa.types.TypeEngine[Any]:
         """What keeps it."""
         return _SqliteBytes() if dialect.name == "sqlite" else super().load_dialect_impl(dialect)
@@ -128,14 +114,11 @@ class SealedText(sa.types.TypeDecorator[str]):
         if value is None:
             return None
         if not isinstance(value, _Bound):
-            raise TypeError("SealedText is set on a row of its model or by advance(): a statement doesn't know the row")
+            raise TypeError("SealedText is set on a row of its model or by advance(), and SQL can't compare it")
         return value.sealed
 
     def process_result_value(self, value: bytes | None, dialect: Dialect) -> Any:
         return None if value is None else _Kept(value)
-
-
-_COMPARISONS = {operators.eq, operators.ne, operators.is_, operators.is_not}
 
 
 def is_sealed(column: "sa.Column[Any]") -> bool:
