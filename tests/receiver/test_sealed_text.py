@@ -24,6 +24,10 @@ NAME, OTHER = "Siti Zulaikha", "Devi Ramasamy"
 AWKWARD = ["", " ", "Siti", "Nguyễn Thị 🦋 陳", "a\x00b", "half \ud83d", "'; DROP TABLE x --", "ñ" * 100_000]
 
 
+OF_1_0 = "01623230623230646558a53415919fda7d28013ca9e4df9ad328fdc95f34cf5e1bed6acadca4a7ab3891496b18a6380e41da"
+"""NAME, as 1.0 seals it for the holder of the share 7 of POL-ñ."""
+
+
 @pytest.fixture
 def cli(app):
     return lambda *arguments: app.test_cli_runner().invoke(args=list(arguments))
@@ -285,6 +289,16 @@ def test_a_renamed_column_reads_what_was_sealed_under_its_old_name(inbox, change
     change("UPDATE probe_shares SET heir = holder")
 
     assert session.get(ProbeShare, ("R1", 1)).heir == NAME
+
+
+def test_what_an_earlier_release_has_sealed_opens(inbox, change, session):
+    """What a text is bound to is a format of storage: it may not change."""
+    with writing(inbox.engine) as writer:
+        writer.add(ProbeShare(policy_id="POL-ñ", number=7))
+
+    change("UPDATE probe_shares SET holder = :value", bytes.fromhex(OF_1_0))
+
+    assert session.get(ProbeShare, ("POL-ñ", 7)).holder == NAME
 
 
 def test_what_does_not_know_its_row_is_refused_with_words_that_quote_nothing(inbox):
