@@ -8,6 +8,7 @@ COMMANDS = {
     "scenarios": command_of("receiver.cli.scenarios", "scenarios"),
     "doctor": command_of("receiver.cli.doctor", "doctor"),
     "capture": command_of("receiver.cli.doctor", "capture"),
+    "contract": command_of("receiver.cli.contract", "contract"),
     "relay": command_of("receiver.cli.relay", "relay"),
 }
 

@@ -57,10 +57,11 @@ MAY_IMPORT = {
     "maintenance": WORKING,
     "queries": WORKING,
     "actions": ACTING,
+    "contract": ACTING,
     "sandbox": {"protocol", "clock", "discovery", "percentile", "registry"},
     "server": ACTING | {"actions"},
     "web": ACTING | {"actions", "sandbox", "extensions"},
-    "cli": ACTING | {"actions", "sandbox", "server"},
+    "cli": ACTING | {"actions", "contract", "sandbox", "server"},
     # What puts them together, and what a partner sees.
     "migrations": {"database", "store"},
     "tracked": {"protocol", "database", "registry"},
