@@ -220,6 +220,14 @@ def test_the_contract_allows_what_is_processed_and_nothing_that_is_quarantined_o
     assert wrong == []
 
 
+@pytest.mark.parametrize("settings", [IN_THE_BODY])
+def test_where_fields_are_signed_a_text_may_come_as_any_single_value(contract, knock, work, stored):
+    _, body = knock("terms.new", event_id=Decimal("1.50"), data={"customer": {"name": True}, "amount": Decimal("0.10")})
+    work()
+
+    assert (stored("1.50").state, fits(contract(), "terms.*", body)) == ("processed", True)
+
+
 @pytest.mark.parametrize(("settings", "is_taken"), [(DEFAULT, False), (NESTED, True)], ids=["none", "a zone"])
 def test_a_moment_that_is_a_list_of_numbers_is_allowed_where_the_settings_name_a_zone(contract, knock, is_taken):
     answer, body = knock("terms.new", timestamp=[2026, 11, 24, 8])
