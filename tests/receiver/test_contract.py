@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from marshmallow import fields
 from marshmallow.validate import Length, OneOf, Range
 
-from receiver import DataSchema, handles
+from receiver import DataSchema, follow_up, follows_up, handles
 from receiver.privacy.sealing import unseal
 from receiver.protocol.json_body import parse_object, to_json
 from receiver.sandbox.samples import TYPES, put
@@ -381,6 +381,21 @@ def test_an_observed_type_has_the_schema_of_the_handler_that_runs_it(contract, k
     assert document["webhooks"]["terms.extra"]["post"]["x-source"] == "observed"
     assert not fits(document, "terms.extra", knock("terms.extra", data={"currency": "USD"})[1])
     assert not fits(document, "terms.extra", knock("terms.new")[1])
+
+
+def test_a_follow_up_is_no_webhook_since_nobody_outside_may_send_it(contract, knock, work, session):
+    @handles("own.begun")
+    def begun(event, session):
+        follow_up(session, event, "own.work", {"to_whom": "x"})
+
+    follows_up("own.work")(lambda event: None)
+    knock("own.begun")
+    work()
+
+    assert (
+        "processed" in session.scalars(sa.select(StoredEvent.state).where(StoredEvent.event_type == "own.work")).all()
+    )
+    assert not [word for word in ("own.work", "to_whom") if word in to_json(contract())]
 
 
 def test_names_that_are_personal_data_are_not_in_the_contract(contract, knock, work):
