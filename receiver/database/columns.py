@@ -90,8 +90,10 @@ _WIDE = Context(prec=100)
 class Money(sa.types.TypeDecorator[Decimal]):
     """An amount of money, exact: up to 14 digits before the point and 4 behind it. A float is refused.
 
-    PostgreSQL keeps a number. SQLite knows no exact fractions, so it keeps ten-thousandths as an integer. You may
-    compare, add, subtract and sum in SQL. Multiply and divide in Python: in SQL that raises TypeError.
+    PostgreSQL keeps a number. SQLite knows no exact fractions, so it keeps ten-thousandths as an integer. In SQL you may
+    compare, add, subtract and sum, and take the least and the greatest. Multiply and divide in Python: in SQL that
+    raises TypeError. Other functions, such as avg, abs and round, would see ten-thousandths on SQLite: use Python there
+    too. A number beside an amount needs this type: `coalesce(amount, sa.literal(Decimal(5), Money))`.
     """
 
     impl = sa.Numeric(_DIGITS, _DECIMALS).with_variant(sa.BigInteger(), "sqlite")
@@ -115,6 +117,8 @@ class Money(sa.types.TypeDecorator[Decimal]):
             return None
         if isinstance(value, bool) or not isinstance(value, Decimal | int):
             raise TypeError(f"money is a Decimal, not {type(value).__name__}")
+        if not Decimal(value).is_finite():
+            raise ValueError("money is a finite number")
         try:
             exact = Decimal(value).quantize(_SMALLEST, context=_FITS)
         except (Inexact, InvalidOperation):

@@ -7,13 +7,15 @@ order mark changes no value, so it is accepted. A number with a fraction is mone
 import json
 import math
 from collections.abc import Collection, Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from receiver.protocol.errors import UnusablePayload
 
 MOST_DEPTH = 64
+MOST_EXPONENT = 400
+"""Beyond the exponents that a float has, so that each float can be sent."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",
@@ -74,10 +76,18 @@ def _not_json(_constant: str) -> Any:
 
 
 def _exact(text: str) -> Decimal:
-    """Other readers make a float of it: what is infinite for them is refused."""
+    """Other readers make a float of it: what is infinite for them is refused. So is an exponent that no amount has:
+    such a number takes a gigabyte when somebody writes it out, and a Decimal can't hold every exponent.
+    """
     if not math.isfinite(float(text)):
         raise _Refused("not_a_finite_number")
-    return Decimal(text)
+    try:
+        exact = Decimal(text)
+    except InvalidOperation:
+        raise _Refused("number_too_long") from None
+    if abs(exact.adjusted()) > MOST_EXPONENT:
+        raise _Refused("number_too_long")
+    return exact
 
 
 _STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_not_json, parse_float=_exact)
