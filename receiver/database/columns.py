@@ -90,8 +90,8 @@ _WIDE = Context(prec=100)
 class Money(sa.types.TypeDecorator[Decimal]):
     """An amount of money, exact: up to 14 digits before the point and 4 behind it. A float is refused.
 
-    PostgreSQL keeps a number. SQLite knows no exact fractions, so it keeps ten-thousandths as an integer. In SQL you may
-    compare, add, subtract and sum, and take the least and the greatest. Multiply and divide in Python: in SQL that
+    PostgreSQL keeps a number. SQLite knows no exact fractions, so it keeps ten-thousandths as an integer. In SQL you
+    may compare, add, subtract and sum, and take the least and the greatest. Multiply and divide in Python: in SQL that
     raises TypeError. Other functions, such as avg, abs and round, would see ten-thousandths on SQLite: use Python there
     too. A number beside an amount needs this type: `coalesce(amount, sa.literal(Decimal(5), Money))`.
     """
