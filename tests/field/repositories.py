@@ -198,11 +198,6 @@ def build_fork(upstream: Repository, folder: Path, flask: Callable[..., object])
     upstream.git("clone", "--quiet", "--origin", "upstream", str(upstream.folder), str(folder))
     fork = Repository(folder)
     fork.write(FIRST_OWN)
-    fork.edit(
-        "app/models.py",
-        "from receiver import Base,",
-        "from sqlalchemy.orm import Mapped, mapped_column\n\nfrom receiver import Base,",
-    )
     fork.edit("pyproject.toml", "app = []", 'app = ["points>=1"]')
     fork.edit("app.json", '"Senang.io webhook receiver"', '"The club\'s receiver"')
     fork.edit("Procfile", "worker: ", "points: flask --app wsgi run\nworker: ")
@@ -214,7 +209,6 @@ def build_fork(upstream: Repository, folder: Path, flask: Callable[..., object])
 def extend_fork(fork: Repository, flask: Callable[..., object]) -> None:
     """The partner's second own commit."""
     fork.write(SECOND_OWN)
-    fork.edit("app/models.py", "from sqlalchemy.orm import", "import sqlalchemy as sa\nfrom sqlalchemy.orm import")
     migrate(fork, "tiers", flask)
     fork.commit("Give our members tiers", tag="own-2")
 
