@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from jsonschema import Draft202012Validator
-from marshmallow import fields
+from marshmallow import Schema, fields
 from marshmallow.validate import Length, OneOf, Range
 
 from receiver import DataSchema, follow_up, follows_up, handles
@@ -309,6 +309,36 @@ def test_the_contract_allows_whatever_a_schema_takes_of_each_kind_of_field(contr
 
     assert forbidden == []
     assert taken > 150
+
+
+class Tree(DataSchema):
+    name = fields.String(required=True)
+    branches = fields.List(fields.Nested(lambda: Tree()))
+
+
+def other_tree():
+    """A schema of the same name, strict as marshmallow's own are."""
+
+    class Tree(Schema):
+        height = fields.Integer(required=True)
+
+    return Tree
+
+
+def test_schemas_that_hold_themselves_or_share_a_name_keep_apart(contract, knock):
+    for event_type, schema in (("tree.one", Tree), ("tree.other", other_tree())):
+        handles(event_type, data=schema)(lambda _event, _session: None)
+    document = contract()
+
+    deep = {"name": "a", "branches": [{"name": "b", "branches": [{"name": "c", "more": 1}]}]}
+    for event_type, data, is_taken in (
+        ("tree.one", deep, True),
+        ("tree.one", {"name": "a", "branches": [{"branches": []}]}, False),
+        ("tree.one", {"height": 2}, False),
+        ("tree.other", {"height": 2}, True),
+        ("tree.other", {"height": 2, "more": 1}, False),
+    ):
+        assert fits(document, event_type, knock(event_type, data=data)[1]) is is_taken, data
 
 
 @EACH_SETTING

@@ -3,6 +3,8 @@
 A number that may be an account's is hidden as a whole (privacy/grammar.py). It is never shown rounded.
 """
 
+import csv
+import io
 import json
 import re
 from decimal import Decimal
@@ -157,6 +159,19 @@ def test_people_see_each_amount_to_the_last_digit_or_not_at_all(deliver_all, see
 
     assert wrong == []
     assert shown > 50
+
+
+@both_databases
+def test_a_number_as_a_status_is_exported_as_it_was_written(sender, payload, signed_in):
+    sent = {f"evt_{number}": amount for number, amount in enumerate(["0.10", "99.50", "1.10e1", "100.00", "7"])}
+    for event_id, amount in sent.items():
+        body = json.dumps(payload(event_id=event_id, status="HERE"))
+        sender.deliver(body.replace('"HERE"', amount).encode())
+
+    as_csv = csv.DictReader(io.StringIO(signed_in().get("/events/export.csv").text))
+    as_json = signed_in().get("/events/export.json").json
+    for rows in (as_csv, as_json):
+        assert {row["event_id"]: row["reported_status"] for row in rows} == sent
 
 
 def _number(text):
