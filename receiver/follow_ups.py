@@ -9,7 +9,8 @@ what a sender sends never has a cause.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,6 +19,7 @@ from sqlalchemy.orm import Session
 from receiver.database.insert import insert_into
 from receiver.privacy.sealing import body_digest, seal
 from receiver.protocol.envelope import Event
+from receiver.protocol.errors import UnusablePayload
 from receiver.protocol.json_body import to_json
 from receiver.store.audit import record
 from receiver.store.envelope_columns import envelope_columns
@@ -28,6 +30,9 @@ from receiver.store.models import StoredEvent
 ASKED = "follow-up"
 """The action of the audit row."""
 LONGEST_NAME = 200
+LONGEST_WAIT = timedelta(days=3660)
+_TEXTS = str | bool | int | float | Decimal | date | UUID | None
+"""What `data` may hold, beside dictionaries and lists."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ def follow_up(
         raise ValueError(f"the name of a follow-up is printable text of up to {LONGEST_NAME} characters")
     if not_before is not None and not_before.tzinfo is None:
         raise ValueError("not_before needs a time zone")
+    _refuse_odd(data or {})
     now = cause.inbox.clock.now()
     asked = replace(
         event, id=_id_of(cause, name, key), type=name, occurred_at=now, status=None, data=dict(data or {}), payload={}
@@ -79,11 +85,15 @@ def follow_up(
 def _wait(now: datetime, delay: timedelta | None, not_before: datetime | None) -> float:
     """Seconds from now."""
     until = (not_before - now).total_seconds() if not_before else 0.0
-    return max(0.0, until, delay.total_seconds() if delay else 0.0)
+    wait = max(0.0, until, delay.total_seconds() if delay else 0.0)
+    if wait > LONGEST_WAIT.total_seconds():
+        raise ValueError(f"a follow-up waits for at most {LONGEST_WAIT.days} days")
+    return wait
 
 
 def _ask(session: Session, cause: Cause, asked: Event, wait: float) -> None:
     inbox, body = cause.inbox, _body(asked)
+    _read_back(inbox, body)
     row = _row(cause, asked, body) | {"received_at": inbox.now(), "due_at": inbox.now(plus=wait)}
     insert = insert_into(StoredEvent, session.get_bind().dialect.name).values(row)
     inbox_id = session.scalar(insert.on_conflict_do_nothing().returning(StoredEvent.id))
@@ -97,6 +107,28 @@ def _body(asked: Event) -> bytes:
     references = {"transaction_id": asked.transaction_id, "policy_id": asked.policy_id, "claim_id": asked.claim_id}
     envelope = {"event_id": asked.id, "event_type": asked.type, "timestamp": asked.occurred_at.isoformat()}
     return to_json(envelope | references | {"data": asked.data}).encode()
+
+
+def _read_back(inbox: Inbox, body: bytes) -> None:
+    """What can't be read again would be lost. Raises ValueError, which quotes no value."""
+    try:
+        inbox.settings.read_event(body, is_ours=True)
+    except UnusablePayload as error:
+        raise ValueError(f"the data of a follow-up can't be read back: {error}") from None
+
+
+def _refuse_odd(value: object) -> None:
+    """Raises TypeError for what JSON would make another thing of."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise TypeError("the keys of a follow-up's data are texts")
+            _refuse_odd(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse_odd(item)
+    elif not isinstance(value, _TEXTS):
+        raise TypeError(f"the data of a follow-up holds no {type(value).__name__}")
 
 
 def _row(cause: Cause, asked: Event, body: bytes) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from marshmallow import INCLUDE, Schema, ValidationError, fields
 
 from receiver.privacy.grammar import is_identifier_key
+from receiver.protocol.json_body import leaves
 
 MOST_NAMED = 20
 _CODE = re.compile(r"[a-z][a-z_]{0,39}")
@@ -48,8 +49,9 @@ def load_data(schema: type[Schema], data: Mapping[str, Any]) -> dict[str, Any]:
         loaded: dict[str, Any] = schema().load(data)
     except ValidationError as error:
         reasons: dict[str, list[str]] = {}
+        values = {str(value).lower() for _path, value in leaves(data)}
         for path, code in _reasons(error.messages, ""):
-            reasons.setdefault(path, []).append(code)
+            reasons.setdefault(path, []).append(OTHER if code in values else code)
         raise DataDoesNotFit(schema.__name__, reasons) from None
     return loaded
 

@@ -31,8 +31,8 @@ from receiver.queries.filters import Filter, described, from_address, in_address
 from receiver.queries.search import Row, count_failing, counts, page
 from receiver.store.audit import record
 from receiver.store.inbox import Inbox
-from receiver.store.lifecycle import REPLAYABLE
-from receiver.store.models import BulkReplay
+from receiver.store.lifecycle import REPLAYABLE, State
+from receiver.store.models import BulkReplay, StoredEvent
 
 log = structlog.get_logger()
 
@@ -40,6 +40,7 @@ STEP = 100
 SAMPLE = 10
 LEFT_ALONE = {
     "pending": "pending already",
+    "done": "a follow-up that was done: filter by its type to do it again",
     "replayed": "replayed since this was planned",
     "duplicate": "another delivery of the same event is kept",
     "not_found": "gone since",
@@ -50,6 +51,12 @@ LEFT_ALONE = {
     "refused": "the database refused it",
 }
 """Reason codes, and what a person reads."""
+
+
+def is_left_alone(row: Row | StoredEvent, chosen: Filter) -> bool:
+    """Whether it is a follow-up that was done. Who replays many events does not mean to send every letter again."""
+    is_done = row.caused_by is not None and row.state == State.PROCESSED
+    return is_done and chosen.event_type != row.event_type
 
 
 class Progress(StrEnum):
@@ -128,7 +135,7 @@ def step(inbox: Inbox) -> bool:
         chosen = _filter(inbox, job.filter)
         rows = page(session, chosen, before=before, limit=STEP).rows
         meant = [row for row in rows if row.state in REPLAYABLE or (chosen.failing and row.is_failing)]
-        left_alone = Counter(reason for row in meant if (reason := _replay_one(session, inbox, job, row)))
+        left_alone = Counter(reason for row in meant if (reason := _replay_one(session, inbox, job, chosen, row)))
         left_alone["pending"] += len(rows) - len(meant)
         job.replayed += len(rows) - left_alone.total()
         job.skipped += left_alone.total()
@@ -141,8 +148,10 @@ def step(inbox: Inbox) -> bool:
     return True
 
 
-def _replay_one(session: Session, inbox: Inbox, job: BulkReplay, row: Row) -> str | None:
+def _replay_one(session: Session, inbox: Inbox, job: BulkReplay, chosen: Filter, row: Row) -> str | None:
     """None when it is due again, or the reason code of what is left alone."""
+    if is_left_alone(row, chosen):
+        return "done"
     reason = f"bulk replay {job.id}" + (f": {job.reason}" if job.reason else "")
     try:
         with session.begin_nested():

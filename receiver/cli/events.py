@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from receiver.actions.bulk_replay import LEFT_ALONE
+from receiver.actions.bulk_replay import LEFT_ALONE, is_left_alone
 from receiver.actions.replay import CannotReplay, Replayed
 from receiver.actions.replay import replay as replay_event
 from receiver.actions.reveal import reveal as reveal_column
@@ -96,7 +96,11 @@ def replay(reference: str | None, state: str | None, failing: bool, event_type: 
         raise click.UsageError("Give either an event, or a --state, or --failing.")
     inbox = acting_inbox()
     replayed, refused = 0, Counter[str]()
-    for row in _chosen(inbox, reference, _filter(state, event_type, failing=failing)):
+    wanted = _filter(state, event_type, failing=failing)
+    for row in _chosen(inbox, reference, wanted):
+        if reference is None and is_left_alone(row, wanted):
+            refused["done"] += 1
+            continue
         try:
             result: str = replay_event(inbox, row.id, actor=ACTOR, reason=reason)
             replayed += result == Replayed.DUE
@@ -107,7 +111,7 @@ def replay(reference: str | None, state: str | None, failing: bool, event_type: 
     if reference is None:
         why = "".join(f"; {LEFT_ALONE[code]}: {number:,}" for code, number in refused.most_common())
         click.echo(f"{replayed:,} replayed, {refused.total():,} refused{why}")
-    if refused:
+    if refused.keys() - {"done"}:
         raise SystemExit(1)
 
 

@@ -104,11 +104,13 @@ class Money(sa.types.TypeDecorator[Decimal]):
 
         def operate(self, op: Any, *other: Any, **options: Any) -> Any:
             """The expression. Raises TypeError for a product or a quotient."""
-            if op in _PRODUCTS:
-                raise TypeError("multiply and divide money in Python, not in SQL")
+            _refuse_product(op)
             return super().operate(op, *other, **options)
 
-        reverse_operate = operate
+        def reverse_operate(self, op: Any, other: Any, **options: Any) -> Any:
+            """The expression with the other side first. Raises TypeError for a product or a quotient."""
+            _refuse_product(op)
+            return super().reverse_operate(op, other, **options)
 
     comparator_factory = Comparator
 
@@ -135,6 +137,11 @@ class Money(sa.types.TypeDecorator[Decimal]):
             return exact
         in_sen = exact.quantize(_SEN, context=_WIDE)
         return in_sen if in_sen == exact else exact.normalize(_WIDE)
+
+
+def _refuse_product(op: Any) -> None:
+    if op in _PRODUCTS:
+        raise TypeError("multiply and divide money in Python, not in SQL")
 
 
 _PRODUCTS = {operators.mul, operators.truediv, operators.floordiv, operators.mod}

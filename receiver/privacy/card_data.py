@@ -36,7 +36,7 @@ _NAME_KEYS = frozenset(
 _VALUE_KEYS = frozenset(
     {"answer", "content", "data", "input", "raw", "text", "v", "val", "value", "values"}
 )  # fmt: skip
-_HINT = re.compile(r"c(?:v|sc|id|av2|ard)|p(?:in|vv)|track|ipe|secur|verificat|[\^=%\\&]", re.I)
+_HINT = re.compile(r"c(?:v|sc|id|av2|ard)|p(?:in|vv)|track|ipe|secur|verificat|valid|[\^=%\\&]", re.I)
 _STRUCTURE = re.compile(r"[ \t\r\n=:>#%&\\^D]|[^\x00-\x7f]")
 """Every text with a name and a value, a track or a disguise has at least one of these."""
 _SEAM = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])")
@@ -56,10 +56,12 @@ _HINTS = (
 _DISGUISES = ("%", "&", "\\", "(", "<", "=", "^", "[at", "[dot", "{at", "{dot")
 """What `plain()` or a track needs."""
 _LOWER = bytes.maketrans(ascii_uppercase.encode(), ascii_lowercase.encode())
-_SPACE = whitespace.encode()
+_SPACE = whitespace.encode() + b"\x7f"
 _BETWEEN_WORDS = bytes(set(range(256)) - set((ascii_lowercase + ascii_uppercase + digits).encode()))
 _TRACK_IN_WORDS = re.compile(r"d(?<=[0-9]d)[0-9]{7}")
-_FILLERS = frozenset({"is", "was", "no", "number"})
+_FILLERS = ("is", "was", "no", "number")
+_HINTED = re.compile("|".join(f"(?:{'|'.join(_FILLERS)})*".join(hint) for hint in _HINTS))
+"""A filler may stand between the parts of a name in a sentence."""
 
 
 _FORBIDDEN, _NAME, _VALUE, _OTHER = range(4)
@@ -81,7 +83,7 @@ def may_hold_authentication_data(body: bytes) -> bool:
     if not body.isascii() or any(map(_lower(body, _SPACE).__contains__, _DISGUISES)):
         return True
     words = _lower(body, _BETWEEN_WORDS)
-    return any(map(words.__contains__, _HINTS)) or _TRACK_IN_WORDS.search(words) is not None
+    return _HINTED.search(words) is not None or _TRACK_IN_WORDS.search(words) is not None
 
 
 def _lower(body: bytes, without: bytes) -> str:

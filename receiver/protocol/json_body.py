@@ -55,9 +55,9 @@ def parse_object(body: bytes, *, literal_numbers: bool = False) -> dict[str, Any
     return value
 
 
-def parse_value(text: str) -> Any:
+def parse_value(text: str | bytes) -> Any:
     """Any JSON value, read as strictly as a body. Raises ValueError, or RecursionError where it is too deep."""
-    return _STRICT.decode(text)
+    return _STRICT.decode(text if isinstance(text, str) else text.decode())
 
 
 class _Refused(ValueError):

@@ -37,6 +37,8 @@ from receiver.worker.workbench import Workbench
 log = structlog.get_logger()
 
 CONFLICTS_BEFORE_LOCKING = 3
+MOST_SECONDS = 5.0
+"""A batch that takes longer hands the rest of its leases back: its handlers became slow, and others may be free."""
 SHARED_SECONDS = 0.1
 """A shared transaction that is older is committed: others wait for its locks."""
 
@@ -71,8 +73,12 @@ def process_next(bench: Workbench) -> int:
     with Batch(bench, leases) as batch:
         try:
             for lease in leases:
+                if bench.stopwatch() - began_at > MOST_SECONDS:
+                    break
                 batch.attempt(lease)
             batch.commit()
+            if rest := batch.unsettled():
+                hand_back(bench.inbox, rest, is_audited=False)
         except HandBack:
             batch.finish()
             hand_back(bench.inbox, batch.unsettled())
@@ -218,6 +224,7 @@ class Batch:
         try:
             outcome = run(self._bench, self._begin(mode), opened, since=self._begun_at)
         except HandBack:
+            self.roll_back()  # half of its work is in the transaction that it shares
             raise
         except BaseException as error:  # sys.exit() in a handler is a failure, too
             if isinstance(error, DBAPIError) and is_lock_conflict(error):

@@ -85,10 +85,10 @@ def renew(inbox: Inbox, leases: Sequence[Lease]) -> None:
         )
 
 
-def hand_back(inbox: Inbox, leases: Sequence[Lease]) -> None:
+def hand_back(inbox: Inbox, leases: Sequence[Lease], *, is_audited: bool = True) -> None:
     """Return leases whose handlers did not run to their end: due at once, and the attempt is not charged."""
     with writing(inbox.engine) as session:
-        _return(session, inbox, _still_held(leases))
+        _return(session, inbox, _still_held(leases), is_audited=is_audited)
 
 
 def recover(inbox: Inbox, worker: str, *, begun: int, died: bool) -> None:
@@ -143,7 +143,7 @@ def _lease_seconds(inbox: Inbox) -> float:
     return 2 * inbox.settings.handler_timeout + LEASE_MARGIN_SECONDS
 
 
-def _return(session: Session, inbox: Inbox, which: sa.ColumnElement[bool]) -> None:
+def _return(session: Session, inbox: Inbox, which: sa.ColumnElement[bool], *, is_audited: bool = True) -> None:
     returned = session.execute(
         sa.update(StoredEvent)
         .where(which)
@@ -151,7 +151,7 @@ def _return(session: Session, inbox: Inbox, which: sa.ColumnElement[bool]) -> No
         .returning(StoredEvent.id, StoredEvent.event_id, StoredEvent.event_type),
         execution_options={"synchronize_session": False},
     ).all()
-    for inbox_id, event_id, event_type in returned:
+    for inbox_id, event_id, event_type in returned if is_audited else ():
         record(session, inbox, "attempt", "handed back", event_id=event_id, event_type=event_type, inbox_id=inbox_id)
 
 

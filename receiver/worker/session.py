@@ -3,6 +3,7 @@
 The handler's writes and "this event is processed" commit together or not at all, so only the worker may commit.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -10,10 +11,11 @@ from typing import Any, NoReturn
 import sqlalchemy as sa
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGconn
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection, Engine, RootTransaction
 from sqlalchemy.orm import Session
 
 _FORBIDDEN_SQL = ("COMMIT", "ROLLBACK", "END", "ABORT", "BEGIN", "START", "PREPARE")
+_COMMENTS = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)+", re.S)
 CANCEL_SECONDS = 2.0
 
 _guarded: dict[Any, "HandlerSession"] = {}
@@ -61,12 +63,13 @@ class HandlerSession(Session):
         Raises the misuse that the handler swallowed, if any, and SwallowedError.
         """
         self.misuse = None
+        transaction, was_open = self.worker_connection.get_transaction(), self._is_open()
         _guarded[self._driver] = self
         try:
             yield
         finally:
             del _guarded[self._driver]
-        self._check()
+        self._check(transaction, was_open=was_open)
 
     def end(self) -> None:
         """Roll back what is not committed, and give the connection up."""
@@ -102,11 +105,19 @@ class HandlerSession(Session):
         """As libpq knows it; on SQLite it is in none of these states."""
         return self._libpq is not None and self._libpq.transaction_status == status
 
-    def _check(self) -> None:
+    def _is_open(self) -> bool:
+        """Whether the database knows of a transaction. PostgreSQL does from its first statement on."""
+        return not self._transaction_is(TransactionStatus.IDLE) if self._libpq else bool(self._driver.in_transaction)
+
+    def _check(self, begun: RootTransaction | None, *, was_open: bool) -> None:
         if self.misuse is not None:
             raise self.misuse
         if self._transaction_is(TransactionStatus.INERROR):
             raise SwallowedError  # SQLite goes on after an error
+        present = self.worker_connection.get_transaction()
+        is_under_way = present is begun and present is not None and present.is_active
+        if not is_under_way or (was_open and not self._is_open()):
+            raise HandlerMisuse("end its transaction")
         while nested := self.get_nested_transaction():
             nested.commit()  # begun without `with`, and left open
         if len(self.identity_map):
@@ -139,7 +150,7 @@ def _before_statement(
     session = _guarded.get(cursor.connection)
     if session is None:
         return
-    words = [word.upper() for word in statement.split(maxsplit=2)[:2]]
+    words = [word.upper() for word in _COMMENTS.sub("", statement, count=1).split(maxsplit=2)[:2]]
     ends_transaction = bool(words) and words[0].rstrip(";") in _FORBIDDEN_SQL
     if ends_transaction and words != ["ROLLBACK", "TO"]:
         _refuse(session, f"execute {words[0].rstrip(';')}")

@@ -228,6 +228,17 @@ def test_what_is_no_amount_is_refused_by_the_column_in_a_sentence_without_the_va
         assert connection.scalar(sa.select(sa.func.count()).select_from(till)) == 0
 
 
+@both_databases
+def test_a_difference_keeps_its_sides(till, inbox):
+    amount = till.c.amount
+    with inbox.engine.begin() as connection:
+        connection.execute(till.insert().values(event_id="1", amount=Decimal("40.50")))
+        found = connection.execute(sa.select(100 - amount, amount - 10)).one()
+        of_sum = connection.scalar(sa.select(Decimal(100) - sa.func.sum(amount)))
+
+    assert (tuple(found), of_sum) == ((Decimal("59.50"), Decimal("30.50")), Decimal("59.50"))
+
+
 def test_products_and_quotients_in_sql_are_refused(till):
     amount, total = till.c.amount, sa.func.sum(till.c.amount)
 

@@ -1,6 +1,6 @@
 """Follow-ups: work outside the database that commits with the handler's writes and runs afterwards, as an event."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -267,3 +267,58 @@ def test_it_works_in_a_handler_only(session, deliver, receipts):
 def test_two_functions_of_one_name_stop_the_start(receipts):
     with pytest.raises(DuplicateHandler, match=r"receipt\.send"):
         follows_up("receipt.send")(lambda _event: None)
+
+
+def test_a_bulk_replay_sends_nothing_again_unless_it_names_the_follow_up(receipts, deliver, work, app, sent):
+    for number in range(3):
+        deliver("test.paid", transaction_id=f"TXN-{number}")
+    work()
+    replay = ["events", "replay", "--state", "processed"]
+
+    said = app.test_cli_runner().invoke(args=replay)
+    work()
+    without = len(sent)
+    app.test_cli_runner().invoke(args=[*replay, "--type", "receipt.send"])
+    work()
+
+    assert (said.exit_code, "3 replayed, 3 refused; a follow-up that was done" in said.output) == (0, True)
+    assert (without, len(sent)) == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ({"amount": float("nan")}, "not_a_finite_number"),
+        ({"amount": Decimal("1E+999")}, "number_too_long"),
+        ({"names": {"a"}}, "TypeError"),
+        ({1: "a"}, "TypeError"),
+        ({"bytes": b"a"}, "TypeError"),
+    ],
+)
+def test_data_that_could_not_be_read_again_is_the_failure_of_the_handler(deliver, work, stored, asked, data, says):
+    @handles("test.odd")
+    def ask(event, session):
+        follow_up(session, event, "receipt.send", data)
+
+    deliver("test.odd", event_id="evt_1")
+
+    work()
+
+    row = stored("evt_1")
+    assert (row.state, asked()) == ("pending", [])
+    assert "ValueError" in row.last_error or says in row.last_error
+
+
+@pytest.mark.parametrize(
+    "when", [{"not_before": datetime.max.replace(tzinfo=UTC)}, {"delay": timedelta(days=3_000_000)}]
+)
+def test_it_waits_for_ten_years_at_most(deliver, work, stored, asked, when):
+    @handles("test.far")
+    def ask(event, session):
+        follow_up(session, event, "receipt.send", **when)
+
+    deliver("test.far", event_id="evt_1")
+
+    work()
+
+    assert (stored("evt_1").state, asked()) == ("pending", [])

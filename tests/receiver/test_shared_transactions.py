@@ -15,7 +15,7 @@ from receiver.testing import both_databases
 from receiver.testing.waiting import eventually
 from receiver.worker.batch import Batch, BatchInterrupted, process_next
 from receiver.worker.leases import lease_due
-from receiver.worker.time_limit import HandlerTimeout, TimeLimit
+from receiver.worker.time_limit import HandBack, HandlerTimeout, TimeLimit
 from receiver.worker.workbench import Workbench
 from tests.receiver.databases import on_postgresql
 from tests.receiver.partner.models import ProbePayment, ProbeRefund
@@ -78,7 +78,7 @@ def paying(inbox, runs, transactions, stopwatch):
             raise PermanentFailure("hopeless")
         if event.status == "hangs":
             session.execute(sa.text("SELECT pg_sleep(60)"))
-        stopwatch.seconds += {"dawdles": 0.03}.get(event.status, 0.0)
+        stopwatch.seconds += {"dawdles": 0.03, "drags": 2.0}.get(event.status, 0.0)
         if event.status == "loses its connection" and runs.count(event.id) == 1:
             lose_connection(session, inbox.engine)
         if event.status == "leaves a savepoint":
@@ -86,9 +86,22 @@ def paying(inbox, runs, transactions, stopwatch):
             session.add(
                 ProbeRefund(reference=event.id, status="paid", rank=0, occurred_at=event.occurred_at, event_id=event.id)
             )
+        if event.status == "is stopped" and runs.count(event.id) == 1:
+            raise HandBack
+        if event.status in ENDS_IT:
+            ENDS_IT[event.status](session)
         if event.status == "swallows":
             with suppress(DBAPIError):
                 session.execute(sa.text("SELECT nothing FROM nowhere"))
+
+
+ENDS_IT = {
+    "rolls its connection back": lambda session: session.connection().rollback(),
+    "rolls its transaction back": lambda session: session.connection().get_transaction().rollback(),
+    "rolls the driver back": lambda session: session.connection().connection.driver_connection.rollback(),
+    "says ROLLBACK behind a comment": lambda session: session.execute(sa.text("/* so */ ROLLBACK")),
+    "says COMMIT behind a comment": lambda session: session.execute(sa.text("-- so\n COMMIT")),
+}
 
 
 def lose_connection(session, engine):
@@ -213,6 +226,44 @@ def test_what_was_done_behind_a_savepoint_that_was_left_open_is_kept(batch_of_fi
 
     assert session.scalars(sa.select(ProbeRefund.event_id)).all() == ["evt_3"]
     assert len(paid()) == 5
+
+
+@both_databases
+def test_one_that_is_stopped_half_way_leaves_nothing_of_its_work_and_all_run_again(
+    batch_of_five, workbench, paying, paid, runs, stored
+):
+    batch_of_five("is stopped")
+
+    with pytest.raises(HandBack):
+        process_next(workbench)
+    left = paid(), {stored(f"evt_{number}").attempts for number in range(1, 6)}
+    while process_next(replace(workbench, limit=TimeLimit())):
+        pass
+
+    assert left == ([], {0})
+    assert paid() == [f"evt_{number}" for number in range(1, 6)]
+
+
+@both_databases
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "rolls its connection back",
+        "rolls its transaction back",
+        "rolls the driver back",
+        "says ROLLBACK behind a comment",
+        "says COMMIT behind a comment",
+    ],
+)
+def test_one_that_ends_the_transaction_fails_and_takes_nothing_from_its_neighbours(
+    batch_of_five, work, paid, stored, wrong
+):
+    batch_of_five(wrong)
+
+    work()
+
+    assert (paid(), stored("evt_3").state) == (["evt_1", "evt_2", "evt_4", "evt_5"], "pending")
+    assert "HandlerMisuse" in stored("evt_3").last_error
 
 
 @pytest.fixture
@@ -416,6 +467,18 @@ def test_a_handler_that_failed_lately_has_a_transaction_to_itself(batch_of_five,
     work()
 
     assert [runs.count(f"evt_{number}") for number in range(1, 8)] == [2, 2, 1, 1, 1, 1, 1]
+
+
+@both_databases
+def test_a_batch_whose_handlers_became_slow_hands_the_rest_back(backlog, workbench, stopwatch, session):
+    backlog(20, "drags")
+
+    leased = process_next(workbench)
+
+    session.rollback()
+    left = session.scalars(sa.select(StoredEvent).where(StoredEvent.state == "pending")).all()
+    assert (leased, len(left)) == (20, 17)
+    assert {(row.lease_token, row.attempts) for row in left} == {(None, 0)}
 
 
 @pytest.fixture

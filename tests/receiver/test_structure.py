@@ -65,7 +65,7 @@ MAY_IMPORT = {
     # What puts them together, and what a partner sees.
     "migrations": {"database", "store"},
     "tracked": {"protocol", "database", "registry"},
-    "typed_data": {"privacy"},
+    "typed_data": {"privacy", "protocol"},
     "follow_ups": {"database", "privacy", "protocol", "store"},
     "partner": {"discovery"},
     "assembly": ACTING | {"partner", "extensions", "web", "cli", "server"},

@@ -135,3 +135,19 @@ def test_they_are_counted_by_type(refused, deliver, work, app, environment):
     checked = app.test_cli_runner().invoke(args=["events", "check", "--json"])
 
     assert '"misfits": {"test.paid": 2}' in checked.output
+
+
+def test_a_message_that_is_a_value_is_no_code(deliver, work, stored):
+    def echo(name):
+        raise ValidationError(name)
+
+    class Echo(DataSchema):
+        name = fields.String(validate=echo)
+
+    handles("test.echo", data=Echo)(lambda _event, _session: None)
+    deliver("test.echo", event_id="evt_1", data={"name": "siti"})
+
+    work()
+
+    assert "name not_valid" in stored("evt_1").last_error
+    assert "siti" not in stored("evt_1").last_error

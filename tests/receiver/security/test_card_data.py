@@ -32,6 +32,8 @@ SHAPES = [
     {"note": f"note: cvv: {CODE}"},
     {"note": f"his CVV is {CODE}, he said"},
     {"note": f"card verification code {CODE}"},
+    {"note": f"cc number validation code: {CODE}"},
+    {"NOTE": f"CC NUMBER VALIDATION CODE: {CODE}"},
     {"note": f"security code: {CODE}"},
     {"note": f"<cvv>{CODE}</cvv>"},
     {"note": f"card[cvv]={CODE}"},
@@ -65,6 +67,8 @@ def test_card_authentication_data_is_dropped_in_every_shape():
 
 def test_a_quick_look_at_the_body_passes_over_no_shape():
     bodies = [json.dumps(shape, ensure_ascii=ascii_only) for shape in SHAPES for ascii_only in (True, False)]
+
+    bodies.append('{"p[\x7fat]in": "739"}')  # a control character that JSON may hold as it is
 
     assert [body for body in bodies if not may_hold_authentication_data(body.encode())] == []
 
