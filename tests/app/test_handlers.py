@@ -4,6 +4,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
+import sqlalchemy as sa
 
 from app.models import Account, ClaimedAmount, InsuranceClaim, Payment, Policy, PolicyTerms, Refund, refunded
 from receiver.testing import both_databases
@@ -39,7 +40,21 @@ def test_what_was_returned_is_the_sum_of_the_refunds_however_often_each_is_repor
         perform("refund.processed", transaction_id="TXN-7", data={"refund_id": refund, "amount": amount})
 
     assert refunded(session, "TXN-7") == Decimal("0.30")
-    assert session.get(Refund, "R-2").status == "refunded"
+    assert {row.status for row in session.scalars(sa.select(Refund))} == {"refunded"}
+
+
+def test_refunds_of_the_same_id_and_of_two_payments_are_two(perform, session):
+    for transaction, refund in (("TXN-1", "1"), ("TXN-2", "1"), ("TXN-2", "1"), ("T" * 200, "R" * 200)):
+        perform("refund.processed", transaction_id=transaction, data={"refund_id": refund, "amount": "5.00"})
+
+    assert [refunded(session, name) for name in ("TXN-1", "TXN-2", "T" * 200)] == [Decimal("5.00")] * 3
+
+
+def test_a_refund_without_an_id_of_its_own_goes_by_its_event(perform, session):
+    for _ in range(2):
+        perform("refund.processed", transaction_id="TXN-1", data={"amount": "5.00"})
+
+    assert refunded(session, "TXN-1") == Decimal("10.00")
 
 
 def test_a_policy_keeps_its_terms_when_its_cancellation_comes_first(deliver, work, session, clock):
