@@ -1,7 +1,7 @@
 """Policies (§1.3, §5.1): a cover begins and ends."""
 
 from app.models import Policy, PolicyTerms
-from app.schemas import PolicyData
+from app.schemas import PolicyData, customer_text
 from receiver import Event, Session, advance, handles
 
 
@@ -9,12 +9,11 @@ from receiver import Event, Session, advance, handles
 def policy_issued(event: Event, session: Session) -> None:
     """Note that the cover has begun, and its terms. Set a state, never add to one: the event may come again."""
     data = event.data
-    insured = data.get("customer") or {}
     advance(session, Policy, event.policy_id, event=event, rank=1, status="issued")
     advance(
         session, PolicyTerms, event.policy_id, event=event, status="issued", product=data.get("product_code"),
         starts_on=data.get("starts_on"), ends_on=data.get("ends_on"), premium=data.get("amount"),
-        currency=data.get("currency"), insured=insured.get("name"),
+        currency=data.get("currency"), insured=customer_text(data, "name"),
     )  # fmt: skip
 
 

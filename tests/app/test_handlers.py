@@ -85,11 +85,35 @@ def test_a_claim_keeps_the_amount_that_it_asked_for(perform, session):
     assert session.get(ClaimedAmount, "CLM-1").amount == Decimal("1200.50")
 
 
-def test_an_amount_that_is_none_leaves_its_event_dead_with_a_reason(deliver, work, stored):
-    deliver("payment.success", event_id="evt_1", data={"amount": "much"})
+AMOUNTS = [
+    ("much", "not_valid"), ("-1", "negative"), ("-1e9999999", "negative"), ("0.00001", "too_exact"),
+    ("99999999999999.99999", "too_exact"), ("1.0000000000000000000000000000000000000001", "too_exact"),
+    ("1e-9999999", "too_exact"), ("100000000000000", "too_large"), ("1e9999999", "too_large"),
+]  # fmt: skip
+
+
+def test_an_amount_that_money_refuses_leaves_its_event_dead_with_a_reason(deliver, work, stored):
+    for amount, _ in AMOUNTS:
+        deliver("payment.success", event_id=f"evt_{amount}", data={"amount": amount})
     work()
 
-    assert (stored("evt_1").state, "amount not_valid" in stored("evt_1").last_error) == ("dead", True)
+    for amount, reason in AMOUNTS:
+        row = stored(f"evt_{amount}")
+        assert (row.state, row.attempts, f"amount {reason}" in row.last_error) == ("dead", 1, True), amount
+
+
+@pytest.mark.parametrize("amount", ["99999999999999.9999", "1.00000000", "1E+13", "0E-9999999", "0"])
+def test_every_amount_that_money_takes_is_taken(perform, session, amount):
+    perform("payment.success", transaction_id="TXN-7", data={"amount": amount})
+
+    assert session.get(Payment, "TXN-7").amount == Decimal(amount)
+
+
+def test_a_customer_who_is_odd_does_not_stop_the_policy(perform, session):
+    for number, customer in enumerate(([], "Siti", {"name": 7})):
+        perform("policy.issued", policy_id=f"POL-{number}", data={"customer": customer})
+
+    assert [terms.insured for terms in session.scalars(sa.select(PolicyTerms))] == [None] * 3
 
 
 def test_claim_updated_takes_the_status_that_is_reported(perform, session):
