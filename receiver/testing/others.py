@@ -4,6 +4,7 @@ To play another kind of other side, write its server here and a fixture in __ini
 """
 
 import json
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes, policy
@@ -17,7 +18,10 @@ S = TypeVar("S", bound=BaseServer)
 
 
 class MailServer(ThreadingTCPServer):
-    """Takes every message. `messages` are those that came, in order."""
+    """Takes every message, unless `answers` says otherwise: `{"RCPT": "550 nobody"}`.
+
+    `messages` are those that came, in order; `commands` are the verbs. With `tls`, it offers STARTTLS and a login.
+    """
 
     daemon_threads = True
     allow_reuse_address = True
@@ -25,6 +29,9 @@ class MailServer(ThreadingTCPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Smtp)
         self.messages: list[EmailMessage] = []
+        self.commands: list[str] = []
+        self.answers: dict[str, str] = {}
+        self.tls: ssl.SSLContext | None = None
 
     @property
     def url(self) -> str:
@@ -39,16 +46,38 @@ class _Smtp(StreamRequestHandler):
 
     def handle(self) -> None:
         self._say("220 ready")
-        for line in self.rfile:
-            match line[:4].upper():
-                case b"DATA":
+        while line := self.rfile.readline():
+            verb = line.strip().partition(b" ")[0].decode("ascii", "replace").upper()
+            self.server.commands.append(verb)
+            match verb:
+                case _ if verb in self.server.answers:
+                    self._say(self.server.answers[verb])
+                case "EHLO" if self.server.tls:
+                    self._say("250-ok\r\n250-STARTTLS\r\n250 AUTH PLAIN")
+                case "STARTTLS" if self.server.tls:
+                    self._say("220 go on")
+                    if not self._begin_tls(self.server.tls):
+                        return
+                case "DATA":
                     self._say("354 go on")
                     self._take()
-                case b"QUIT":
+                case "QUIT":
                     self._say("221 bye")
                     return
                 case _:
                     self._say("250 ok")
+
+    def finish(self) -> None:
+        super().finish()
+        self.request.close()  # the server knows of the socket below TLS only
+
+    def _begin_tls(self, tls: ssl.SSLContext) -> bool:
+        try:
+            self.request = tls.wrap_socket(self.request, server_side=True)
+        except OSError:  # the client does not trust us
+            return False
+        self.setup()
+        return True
 
     def _take(self) -> None:
         lines = iter(self.rfile.readline, b".\r\n")
@@ -68,15 +97,16 @@ class Call(NamedTuple):
 
 
 class OtherSystem(ThreadingHTTPServer):
-    """Answers 200, or first what `answers` says, one after the other. `calls` are those that came, in order.
+    """Answers 200, or first what `answers` says, one after the other: a status, or words that are no HTTP.
 
-    It thinks for `seconds` before each answer.
+    `calls` are those that came, in order. It thinks for `seconds` before each answer. A redirect leads to `location`.
     """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Http)
         self.calls: list[Call] = []
-        self.answers: list[int] = []
+        self.answers: list[int | str] = []
+        self.location = ""
         self.seconds = 0.0
 
     @property
@@ -91,11 +121,19 @@ class _Http(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.calls.append(Call(headers, json.loads(body)))
+        self.server.calls.append(Call(headers, json.loads(body or b"null")))
         Event().wait(self.server.seconds)
-        self.send_response(self.server.answers.pop(0) if self.server.answers else 200)
+        answer = self.server.answers.pop(0) if self.server.answers else 200
+        if isinstance(answer, str):
+            self.wfile.write(answer.encode())
+            return
+        self.send_response(answer)
+        if self.server.location:
+            self.send_header("Location", self.server.location)
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    do_GET = do_POST  # noqa: N815 - http.server's name
 
     def log_message(self, *_line: Any) -> None:
         """Nothing: what came is in `calls`."""

@@ -1,10 +1,14 @@
 """What handlers ask for outside the database: a receipt by e-mail, and a call of the core system."""
 
+import ssl
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
 from app.handlers import core_system
+from app.models import Payment
+from tests.receiver.certificates import self_signed
 
 PAID = {"amount": "99.50", "currency": "MYR", "customer": {"email": "siti@example.com"}}
 
@@ -24,6 +28,28 @@ def core(other_system, monkeypatch):
     monkeypatch.setenv("CORE_SYSTEM_TOKEN", "token")
     monkeypatch.setattr(core_system, "circuit", core_system.Circuit())
     return other_system
+
+
+@pytest.fixture
+def certificate(mail, tmp_path):
+    """The mail server offers TLS, with a certificate that nobody has signed. This is the file of it."""
+    mail.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate, key = self_signed(tmp_path)
+    mail.tls.load_cert_chain(certificate, key)
+    return certificate
+
+
+@pytest.fixture
+def asked(deliver, work, follow_ups):
+    """What became of the one follow-up of a payment."""
+
+    def run(**data):
+        deliver("payment.success", event_id="evt_1", transaction_id="TXN-7", data=PAID | data)
+        work()
+        [row] = follow_ups("evt_1")
+        return row
+
+    return run
 
 
 def test_nothing_is_sent_until_it_is_configured(perform, follow_ups):
@@ -70,3 +96,110 @@ def test_a_core_system_that_is_down_is_left_alone_for_a_while_and_no_attempt_is_
     [put_off] = follow_ups("evt_6")
     assert (len(core.calls), put_off.state, put_off.attempts) == (5, "pending", 0)
     assert put_off.due_at - clock.now() > timedelta(seconds=30)
+
+
+def test_no_receipt_is_asked_for_without_a_sender(perform, mail, follow_ups, monkeypatch):
+    monkeypatch.delenv("RECEIPT_FROM")
+
+    assert follow_ups(perform("payment.success", transaction_id="TXN-7", data=PAID).event_id) == []
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+def test_a_mail_server_is_spoken_to_only_with_a_certificate_that_is_trusted(
+    deliver, work, follow_ups, mail, certificate, monkeypatch, scheme, clock
+):
+    monkeypatch.setenv("SMTP_URL", mail.url.replace("smtp", scheme))
+    if scheme == "smtps":
+        mail.socket = mail.tls.wrap_socket(mail.socket, server_side=True)
+        mail.tls = None
+    deliver("payment.success", event_id="evt_1", transaction_id="TXN-7", data=PAID)
+
+    work()
+    [refused] = follow_ups("evt_1")
+    assert (refused.state, "SSLCertVerificationError" in refused.last_error, mail.messages) == ("pending", True, [])
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    clock.advance(hours=1)
+    work()
+    assert ([row.state for row in follow_ups("evt_1")], len(mail.messages)) == (["processed"], 1)
+
+
+def test_a_password_is_not_sent_without_tls(asked, mail, monkeypatch):
+    monkeypatch.setenv("SMTP_URL", mail.url.replace("//", "//user:password@"))
+
+    assert (asked().state, mail.commands) == ("dead", ["EHLO", "QUIT"])
+
+
+@pytest.mark.parametrize(("answer", "state"), [("235 welcome", "processed"), ("535 no", "pending")])
+def test_a_connection_ends_however_the_login_does(asked, mail, certificate, monkeypatch, answer, state):
+    monkeypatch.setenv("SMTP_URL", mail.url.replace("//", "//user:password@"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    mail.answers["AUTH"] = answer
+
+    assert (asked().state, "AUTH" in mail.commands, mail.commands[-1]) == (state, True, "QUIT")
+
+
+@pytest.mark.parametrize(("answer", "state"), [("550 nobody", "dead"), ("450 later", "pending")])
+def test_what_a_refused_recipient_means(asked, mail, answer, state):
+    mail.answers["RCPT"] = answer
+
+    assert (asked().state, mail.messages) == (state, [])
+
+
+NO_ADDRESSES = [
+    " ", "siti", "siti@", "@example.com", "a@x.com, b@y.com", "a@x.com b@y.com", "a@x.com;b@y.com", "g: a@x.com;",
+    "Siti <siti@example.com>", "siti@example.com\nBcc: b@y.com", "siti@example.com\n", "siti@exämple.com", "sití@x.com",
+    "a..b@x.com", "a@x..com", "a" * 250 + "@x.com",
+]  # fmt: skip
+
+
+def test_what_is_not_one_address_is_dead_at_once_and_quoted_nowhere(deliver, work, stored, mail, follow_ups):
+    for number, email in enumerate(NO_ADDRESSES):
+        deliver(
+            "payment.success", event_id=f"evt_{number}", transaction_id="T", data=PAID | {"customer": {"email": email}}
+        )
+    work()
+
+    for number, email in enumerate(NO_ADDRESSES):
+        [row] = follow_ups(f"evt_{number}")
+        assert (stored(f"evt_{number}").state, row.state) == ("processed", "dead"), email
+        assert row.last_error.startswith("PermanentFailure: the customer's e-mail is not one plain address (at "), email
+    assert mail.commands == []
+
+
+@pytest.mark.parametrize("customer", [[], {}, "Siti", {"email": []}, {"email": 7}, {"email": None}])
+def test_a_customer_who_is_odd_does_not_stop_the_money(perform, session, mail, follow_ups, customer):
+    row = perform("payment.success", transaction_id="TXN-7", data=PAID | {"customer": customer})
+
+    assert (session.get(Payment, "TXN-7").amount, follow_ups(row.event_id)) == (Decimal("99.50"), [])
+
+
+@pytest.mark.parametrize("unknown", ["amount", "currency"])
+def test_what_is_not_known_is_not_told(perform, mail, core, unknown):
+    perform("payment.success", transaction_id="TXN-7", data=PAID | {unknown: None})
+
+    known = {"amount": "99.50", "currency": "MYR"}
+    del known[unknown]
+    assert (mail.messages, [call.body for call in core.calls]) == ([], [{"transaction_id": "TXN-7", **known}])
+
+
+@pytest.mark.parametrize(("sent", "told"), [("1E+2", "100"), (100, "100"), ("0E-9999999", "0")])
+def test_an_amount_is_written_without_an_exponent(perform, mail, core, sent, told):
+    perform("payment.success", transaction_id="TXN-7", data=PAID | {"amount": sent})
+
+    assert (core.calls[0].body["amount"], f"MYR {told}. " in mail.messages[0].get_content()) == (told, True)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(asked, core, status):
+    core.answers.append(status)
+    core.location = f"{core.url}elsewhere"
+
+    row = asked()
+    assert (row.state, len(core.calls), f"answered {status} " in row.last_error) == ("dead", 1, True)
+
+
+def test_an_answer_that_is_no_http_counts_as_a_failure(asked, core):
+    core.answers.append("nonsense\r\n\r\n")
+
+    assert (asked().state, core_system.circuit.failures) == ("pending", 1)
