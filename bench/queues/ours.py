@@ -61,7 +61,11 @@ class Ours:
         unset = dict.fromkeys((*dotenv_values(ROOT / ".env"), "LOG_LEVEL", "WORKER_BATCH"), "")
         defaults = unset | {"PYTHON_DOTENV_DISABLED": "1", "FLASK_SKIP_DOTENV": "1"}
         settings = {name: value for name, value in SETTINGS.items() if name != "LOG_LEVEL"}
-        settings |= {"SMTP_URL": "smtp://127.0.0.1:1", "FOLLOW_UPS": "0"}  # receipts are asked for, and never sent
+        settings |= {
+            "SMTP_URL": "smtp://127.0.0.1:1",
+            "RECEIPT_FROM": "receipts@example.com",
+            "FOLLOW_UPS": "0",
+        }  # receipts are asked for, and never sent
         return [Command(arguments, defaults | settings | {"DATABASE_URL": url})]
 
     def unfinished(self, url: str) -> int:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from app.handlers import core_system
 from app.models import Payment
-from tests.receiver.certificates import self_signed
+from receiver.testing.certificates import self_signed
 
 PAID = {"amount": "99.50", "currency": "MYR", "customer": {"email": "siti@example.com"}}
 

@@ -31,11 +31,11 @@ from receiver.sandbox.sender import Answer, Sender
 from receiver.store.inbox import Inbox
 from receiver.store.models import AuditEntry, StoredEvent
 from receiver.testing import insert_user
+from receiver.testing.certificates import self_signed
 from receiver.testing.waiting import eventually
 from receiver.worker.batch import process_next
 from receiver.worker.workbench import Workbench
 from tests.receiver.browser.nginx import running_nginx
-from tests.receiver.certificates import self_signed
 from tests.receiver.processes import Receiver, listens, running
 from tests.receiver.settings import ENVIRONMENT
 

@@ -8,8 +8,8 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
+from receiver.testing.certificates import self_signed
 from receiver.testing.waiting import eventually
-from tests.receiver.certificates import self_signed
 from tests.receiver.processes import running
 
 ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"

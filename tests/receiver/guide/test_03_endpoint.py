@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from receiver.sandbox.sender import post_over_http
 from receiver.store.models import AuditEntry, StoredEvent
 from receiver.testing import both_databases
+from receiver.testing.certificates import self_signed
 from receiver.testing.waiting import PATIENCE_SECONDS, eventually
-from tests.receiver.certificates import self_signed
 from tests.receiver.processes import running
 from tests.receiver.settings import ENVIRONMENT
 

@@ -14,8 +14,8 @@ from sqlalchemy.engine import make_url
 from receiver.config import SCHEME_AXES, ConfigurationError, load_settings
 from receiver.settings.env_file import doubts_of, load_env_file
 from receiver.settings.source import READ_ELSEWHERE
+from receiver.testing.certificates import self_signed
 from receiver.testing.waiting import PATIENCE_SECONDS, eventually
-from tests.receiver.certificates import self_signed
 from tests.receiver.faults.test_two_releases import PARTS
 from tests.receiver.processes import ROOT, Receiver, running
 from tests.receiver.settings import LIVE
