@@ -180,6 +180,7 @@ def test_without_the_option_that_keeps_it_a_release_conflicts_in_the_readme_alon
     assert clone.conflicts() == ["README.md"]
 
 
+@pytest.mark.soak
 def test_a_migration_that_is_generated_after_a_merge_is_about_the_forks_tables_alone(history):
     written = sorted((history.after_two / "migrations" / "versions").glob("*.py"))
     texts = [path.read_text() for path in written]

@@ -74,6 +74,7 @@ def project(tmp_path_factory):
     return project, project.flask("new", "handler", "claim.reopened").stdout
 
 
+@pytest.mark.soak
 def test_in_a_project_what_it_writes_keeps_the_style_and_the_types(project):
     receiver, said = project
 

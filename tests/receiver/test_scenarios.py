@@ -75,7 +75,8 @@ def test_this_receiver_passes_every_scenario_on_sqlite(settings, tmp_path):
     assert list(tmp_path.glob("senang-*")) == []
 
 
-@pytest.mark.parametrize("only", ["7", pytest.param(None, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("only", ["7", None])
 def test_this_receiver_passes_the_scenarios_on_postgresql_and_leaves_the_database_empty(settings, postgres, only):
     with postgres.database("template1") as url:
         code, report = played(settings, "--postgres", url, *(["--only", only] if only else []))

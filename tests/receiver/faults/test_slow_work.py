@@ -4,6 +4,7 @@ import pytest
 
 from receiver.testing import both_databases
 from receiver.testing.waiting import eventually
+from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
 from tests.receiver.processes import running
 
 LONGER_THAN_ANY_TEST = 3000
@@ -31,7 +32,7 @@ def test_quick_events_are_processed_while_slow_ones_run(receiver, deliver, store
     assert [stored(f"evt_slow_{number}").state for number in range(3)] == ["pending"] * 3
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_each_process_leaves_alone_what_is_the_others(receiver, deliver, stored, follow_ups, mail_server, other_system):
     receiver.environment |= {"SLOW_PROCESSES": "1", "PROBE_MAIL": mail_server.url, "PROBE_SYSTEM": other_system.url}
     deliver("probe.slow.one", event_id="evt_slow", data={"seconds": 0})

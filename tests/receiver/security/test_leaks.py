@@ -181,6 +181,7 @@ def test_what_stands_in_a_payload_is_seen_nowhere_and_stored_nowhere_in_clear(
     assert found_in(sinks.everything() | sinks.files(), VALUES) == {}
 
 
+@pytest.mark.soak
 def test_what_stands_in_an_envelope_is_seen_nowhere(deliver, work, sinks):
     values = [value for value in VALUES if value.isprintable()]
     others = cycle(values)
