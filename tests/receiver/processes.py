@@ -49,8 +49,8 @@ def within(seconds: float, act: Callable[[], Any], tries: int = 10) -> Any:
 
 
 def workers_of(parent: int) -> list[int]:
-    """The children of a process that say that they are workers, whoever started them: gunicorn or `flask worker`."""
-    return [pid for pid in _running() if _parent(pid) == parent and b"worker" in _command(pid)]
+    """The living children of a process that say that they are workers: gunicorn's, or those of `flask worker`."""
+    return [pid for pid in _running() if _parent(pid) == parent and alive(pid) and b"worker" in _command(pid)]
 
 
 def alive(pid: int) -> bool:
