@@ -69,7 +69,9 @@ def make_due(inbox):
     with writing(inbox.engine) as session:
         session.execute(
             sa.update(StoredEvent)
-            .where(StoredEvent.state == "pending", StoredEvent.lease_token.is_not(None))
+            .where(
+                StoredEvent.state == "pending", StoredEvent.lease_token.is_not(None), StoredEvent.leased_by.is_(None)
+            )
             .values(lease_until=inbox.now(plus=-1), due_at=inbox.now(plus=-1))
         )
 
