@@ -212,6 +212,8 @@ DETECTORS = (
         _mask_address,
     ),
 )
+SHORTEST_TOKEN = len("AKIA") + 10
+"""Characters of the shortest token that may have letters alone."""
 KINDS = frozenset(kind for detector in DETECTORS for kind in detector.kinds)
 
 _MOMENT = re.compile(
@@ -222,7 +224,7 @@ _MOMENT = re.compile(
 
 def suspects(text: str) -> list[Detector]:
     """The detectors that might find something in the text, because their hint is in it."""
-    if text.isalpha() or _MOMENT.fullmatch(text):
+    if (len(text) < SHORTEST_TOKEN and text.isalpha()) or _MOMENT.fullmatch(text):
         return []
     return [detector for detector in DETECTORS if detector.hint.search(text)]
 

@@ -31,8 +31,8 @@ TRIES = 3
 """A busy machine is late now and then. Whoever is held up by an attack is late each time."""
 MOST_TIMES_SLOWER, MOST_TIMES_LARGER = 5, 2
 ENOUGH_WHILE_QUIET = 200
-FLOOR_SECONDS = 0.4
-"""It says nothing about speed: a quiet machine needs a fiftieth of it, and an attack that works costs seconds."""
+FLOOR_SECONDS = 1.0
+"""It says nothing about speed: a quiet machine needs a twentieth of it, and an attack that works costs seconds."""
 PASSWORD = "correct horse battery"
 
 
