@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
 
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from receiver.database.insert import insert_into
+from receiver.database.now import database_now
 from receiver.privacy.sealing import body_digest, seal
 from receiver.protocol.envelope import Event
 from receiver.protocol.errors import UnusablePayload
@@ -30,6 +33,10 @@ from receiver.store.models import StoredEvent
 ASKED = "follow-up"
 """The action of the audit row."""
 LONGEST_NAME = 200
+_COLUMNS = (
+    "seal_id", "event_id", "event_type", "occurred_at", "transaction_id", "policy_id", "claim_id", "reported_status",
+    "environment", "caused_by", "deliveries", "state", "body_digest", "sealed_payload", "sealing_key",
+)  # fmt: skip
 LONGEST_WAIT = timedelta(days=3660)
 _TEXTS = str | bool | int | float | Decimal | date | UUID | None
 """What `data` may hold, beside dictionaries and lists."""
@@ -94,12 +101,24 @@ def _wait(now: datetime, delay: timedelta | None, not_before: datetime | None) -
 def _ask(session: Session, cause: Cause, asked: Event, wait: float) -> None:
     inbox, body = cause.inbox, _body(asked)
     _read_back(inbox, body)
-    row = _row(cause, asked, body) | {"received_at": inbox.now(), "due_at": inbox.now(plus=wait)}
-    insert = insert_into(StoredEvent, session.get_bind().dialect.name).values(row)
-    inbox_id = session.scalar(insert.on_conflict_do_nothing().returning(StoredEvent.id))
+    ahead = inbox.clock.offset.total_seconds()
+    row = _row(cause, asked, body) | {"ahead": ahead, "due": ahead + wait}
+    connection = session.connection()
+    inbox_id = connection.scalar(_inserting(connection.dialect.name), row)
     if inbox_id is not None:
         about = {"event_id": asked.id, "event_type": asked.type, "inbox_id": inbox_id}
         record(session, inbox, ASKED, "asked for", actor=f"handler of #{cause.inbox_id}", **about)
+
+
+@cache
+def _inserting(dialect: str) -> sa.Executable:
+    """Built once: a handler may ask for a follow-up of each event. None is returned when it is there already."""
+    table: Any = StoredEvent.__table__
+    values: dict[str, Any] = {name: sa.bindparam(name, type_=table.c[name].type) for name in _COLUMNS}
+    values["received_at"] = database_now(sa.bindparam("ahead", type_=sa.Float()))
+    values["due_at"] = database_now(sa.bindparam("due", type_=sa.Float()))
+    insert: sa.Executable = insert_into(table, dialect).values(values).on_conflict_do_nothing().returning(table.c.id)
+    return insert
 
 
 def _body(asked: Event) -> bytes:

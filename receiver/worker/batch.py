@@ -19,6 +19,7 @@ be recorded, the event stays leased, and is tried again when its lease has ended
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Self
 
 import structlog
@@ -72,7 +73,7 @@ def process_next(bench: Workbench) -> int:
     leases = [] if bench.inbox.guard.refuses_now() else lease_due(bench)
     with Batch(bench, leases) as batch:
         try:
-            for lease in leases:
+            for lease in sorted(leases, key=attrgetter("is_follow_up")):  # each of these ends a shared transaction
                 if bench.stopwatch() - began_at > MOST_SECONDS:
                     break
                 batch.attempt(lease)
