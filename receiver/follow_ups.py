@@ -33,10 +33,6 @@ from receiver.store.models import StoredEvent
 ASKED = "follow-up"
 """The action of the audit row."""
 LONGEST_NAME = 200
-_COLUMNS = (
-    "seal_id", "event_id", "event_type", "occurred_at", "transaction_id", "policy_id", "claim_id", "reported_status",
-    "environment", "caused_by", "deliveries", "state", "body_digest", "sealed_payload", "sealing_key",
-)  # fmt: skip
 LONGEST_WAIT = timedelta(days=3660)
 _TEXTS = str | bool | int | float | Decimal | date | UUID | None
 """What `data` may hold, beside dictionaries and lists."""
@@ -102,19 +98,19 @@ def _ask(session: Session, cause: Cause, asked: Event, wait: float) -> None:
     inbox, body = cause.inbox, _body(asked)
     _read_back(inbox, body)
     ahead = inbox.clock.offset.total_seconds()
-    row = _row(cause, asked, body) | {"ahead": ahead, "due": ahead + wait}
-    connection = session.connection()
-    inbox_id = connection.scalar(_inserting(connection.dialect.name), row)
+    row, connection = _row(cause, asked, body), session.connection()
+    insert = _inserting(connection.dialect.name, tuple(row))
+    inbox_id = connection.scalar(insert, row | {"ahead": ahead, "due": ahead + wait})
     if inbox_id is not None:
         about = {"event_id": asked.id, "event_type": asked.type, "inbox_id": inbox_id}
         record(session, inbox, ASKED, "asked for", actor=f"handler of #{cause.inbox_id}", **about)
 
 
 @cache
-def _inserting(dialect: str) -> sa.Executable:
+def _inserting(dialect: str, columns: tuple[str, ...]) -> sa.Executable:
     """Built once: a handler may ask for a follow-up of each event. None is returned when it is there already."""
     table: Any = StoredEvent.__table__
-    values: dict[str, Any] = {name: sa.bindparam(name, type_=table.c[name].type) for name in _COLUMNS}
+    values: dict[str, Any] = {name: sa.bindparam(name, type_=table.c[name].type) for name in columns}
     values["received_at"] = database_now(sa.bindparam("ahead", type_=sa.Float()))
     values["due_at"] = database_now(sa.bindparam("due", type_=sa.Float()))
     insert: sa.Executable = insert_into(table, dialect).values(values).on_conflict_do_nothing().returning(table.c.id)

@@ -116,11 +116,15 @@ def handles(
     def register(handler: H) -> H:
         for pattern in patterns:
             handling = Handling(handler, data, one_at_a_time_by, slow)
-            _add_handler(pattern, handling)
-            _ever_registered.append((handler.__module__, partial(_add_handler, pattern, handling)))
+            _register(handler.__module__, partial(_add_handler, pattern, handling))
         return handler
 
     return register
+
+
+def _register(module: str, add: Callable[[], None]) -> None:
+    add()
+    _ever_registered.append((module, add))
 
 
 def _add_handler(pattern: str, handling: Handling) -> None:
@@ -137,6 +141,12 @@ def handler_for(event_type: str) -> Handling | None:
     return _handlers[max(matching, key=len)] if matching else None
 
 
+def turn_of(event_type: str) -> str | None:
+    """By which reference, such as `policy_id`, events of this type take turns. None when they need none."""
+    handling = handler_for(event_type)
+    return handling.one_at_a_time_by if handling else None
+
+
 def follows_up(name: str) -> Callable[[F], F]:
     """Make the function do the follow-ups of this name, which handlers ask for by `follow_up()`.
 
@@ -146,8 +156,7 @@ def follows_up(name: str) -> Callable[[F], F]:
     """
 
     def register(follower: F) -> F:
-        _add_follower(name, follower)
-        _ever_registered.append((follower.__module__, partial(_add_follower, name, follower)))
+        _register(follower.__module__, partial(_add_follower, name, follower))
         return follower
 
     return register
@@ -182,8 +191,7 @@ def describes(kind: str, title: str) -> Callable[[D], D]:
     """
 
     def register(describer: D) -> D:
-        _add_describer(kind, title, describer)
-        _ever_registered.append((describer.__module__, partial(_add_describer, kind, title, describer)))
+        _register(describer.__module__, partial(_add_describer, kind, title, describer))
         return describer
 
     return register

@@ -97,14 +97,14 @@ def run(bench: Workbench, session: HandlerSession, opened: Opened, *, since: flo
     """
     event, handling = opened.event, handler_for(opened.event.type)
     if handling is None:
-        return Outcome(opened.lease, opened, "unhandled", State.UNHANDLED, _milliseconds(bench, since))
+        return _ended(bench, opened, State.UNHANDLED, since)
     attach(session, Cause(bench.inbox, opened.lease.inbox_id, opened.lease.seal_id))
     if handling.one_at_a_time_by:
         take_turn(session, event, opened.lease.inbox_id, handling.one_at_a_time_by)
     with session.guarded(), bench.limit.of(bench.inbox.settings.handler_timeout, session.interrupt):
         handling.run(replace(event, data=load_data(handling.data, event.data)) if handling.data else event, session)
         session.flush()
-    return Outcome(opened.lease, opened, "processed", State.PROCESSED, _milliseconds(bench, since))
+    return _ended(bench, opened, State.PROCESSED, since)
 
 
 def follow(bench: Workbench, opened: Opened, *, since: float) -> Outcome:
@@ -112,15 +112,18 @@ def follow(bench: Workbench, opened: Opened, *, since: float) -> Outcome:
     settings = bench.inbox.settings
     follower = follower_for(opened.event.type) if settings.follow_ups else None
     if follower is None:
-        return Outcome(opened.lease, opened, "unhandled", State.UNHANDLED, _milliseconds(bench, since))
+        return _ended(bench, opened, State.UNHANDLED, since)
     with bench.limit.of(settings.handler_timeout):
         follower(opened.event)
-    return Outcome(opened.lease, opened, "processed", State.PROCESSED, _milliseconds(bench, since))
+    return _ended(bench, opened, State.PROCESSED, since)
 
 
-def failed(
-    bench: Workbench, lease: Lease, opened: Opened | None, error: BaseException, *, since: float | None = None
-) -> Outcome:
+def _ended(bench: Workbench, opened: Opened, state: State, since: float) -> Outcome:
+    """Its result has the name of its state."""
+    return Outcome(opened.lease, opened, state.value, state, _milliseconds(bench, since))
+
+
+def failed(bench: Workbench, lease: Lease, opened: Opened | None, error: BaseException, *, since: float) -> Outcome:
     """What the error means for the event."""
     result, state, retry_in = "failed", State.PENDING, None
     if isinstance(error, RetryLater):
@@ -134,7 +137,7 @@ def failed(
         opened,
         result,
         state,
-        0 if since is None else _milliseconds(bench, since),
+        _milliseconds(bench, since),
         _described(error, opened),
         retry_in,
         is_charged=result != RETRY_LATER,

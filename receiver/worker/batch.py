@@ -26,7 +26,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from receiver.database.causes import cause_of, is_lock_conflict, is_out_of_order
-from receiver.registry import handler_for
+from receiver.registry import turn_of
 from receiver.store.lifecycle import State
 from receiver.worker.attempt import Opened, Outcome, failed, follow, open_event, run
 from receiver.worker.leases import Lease, hand_back, lease_due, renew
@@ -74,11 +74,12 @@ def process_next(bench: Workbench) -> int:
     with Batch(bench, leases) as batch:
         try:
             for lease in sorted(leases, key=attrgetter("is_follow_up")):  # each of these ends a shared transaction
+                batch.attempt(lease)
                 if bench.stopwatch() - began_at > MOST_SECONDS:
                     break
-                batch.attempt(lease)
             batch.commit()
-            if rest := batch.unsettled():
+            rest = batch.unsettled()
+            if rest:
                 hand_back(bench.inbox, rest, is_audited=False)
         except HandBack:
             batch.finish()
@@ -87,7 +88,7 @@ def process_next(bench: Workbench) -> int:
         except SQLAlchemyError as error:
             raise BatchInterrupted(batch.begun) from error
     if leases:
-        bench.paces.note_batch(len(leases), bench.stopwatch() - began_at)
+        bench.paces.note_batch(len(leases) - len(rest), bench.stopwatch() - began_at)
     return len(leases)
 
 
@@ -118,7 +119,7 @@ class Batch:
 
     def attempt(self, lease: Lease) -> None:
         """Open the event and run its handler: in a shared transaction when that is safe, or alone."""
-        is_alone = lease.is_follow_up or lease.attempt > 1 or _needs_turn(lease.event_type)
+        is_alone = lease.is_follow_up or lease.attempt > 1 or turn_of(lease.event_type) is not None
         may_share = not is_alone and self._bench.paces.is_quick(lease.event_type)
         if not may_share or self._leases_are_old():
             self.commit()
@@ -182,7 +183,7 @@ class Batch:
 
     def _attempt_alone(self, opened: Opened) -> None:
         """Run it in a transaction of its own, and again after a lock conflict. Too many conflicts are a failure."""
-        locks_after = 0 if _needs_turn(opened.event.type) else CONFLICTS_BEFORE_LOCKING
+        locks_after = 0 if turn_of(opened.event.type) else CONFLICTS_BEFORE_LOCKING
         for conflicts in range(2 * CONFLICTS_BEFORE_LOCKING):
             self._renew()
             self._begin_attempt(opened.lease)
@@ -199,7 +200,6 @@ class Batch:
     def _attempt_outside(self, opened: Opened) -> None:
         """Do a follow-up: no transaction is open while it talks to others. What came of it is committed afterwards."""
         self._renew()
-        self._begin_attempt(opened.lease)
         try:
             outcome = follow(self._bench, opened, since=self._begun_at)
         except HandBack:
@@ -319,8 +319,3 @@ class Batch:
         """Leave the event to the next holder of its lease: nothing was changed."""
         self._settled.add(outcome.lease.inbox_id)
         outcome._replace(result=result, state=State.PENDING, failure=None).log()
-
-
-def _needs_turn(event_type: str) -> bool:
-    handling = handler_for(event_type)
-    return handling is not None and handling.one_at_a_time_by is not None

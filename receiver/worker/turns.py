@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from receiver.protocol.envelope import Event
-from receiver.registry import RetryLater, handler_for
+from receiver.registry import RetryLater, turn_of
 from receiver.store.lifecycle import State
 from receiver.store.models import StoredEvent
 
@@ -53,9 +53,4 @@ def _is_later(session: Session, event: Event, inbox_id: int, by: str) -> bool:
         .order_by(StoredEvent.occurred_at, StoredEvent.id)
         .limit(MOST_LOOKED_AT)
     )
-    return any(_needs_turn(event_type, by) for event_type in session.scalars(earlier))
-
-
-def _needs_turn(event_type: str | None, by: str) -> bool:
-    handling = handler_for(event_type or "")
-    return handling is not None and handling.one_at_a_time_by == by
+    return any(turn_of(event_type or "") == by for event_type in session.scalars(earlier))
