@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from receiver.database.insert import insert_into
+from receiver.database.insert import insert_into, parameters
 from receiver.database.now import database_now
 from receiver.privacy.sealing import body_digest, seal
 from receiver.protocol.envelope import Event
@@ -110,7 +110,7 @@ def _ask(session: Session, cause: Cause, asked: Event, wait: float) -> None:
 def _inserting(dialect: str, columns: tuple[str, ...]) -> sa.Executable:
     """Built once: a handler may ask for a follow-up of each event. None is returned when it is there already."""
     table: Any = StoredEvent.__table__
-    values: dict[str, Any] = {name: sa.bindparam(name, type_=table.c[name].type) for name in columns}
+    values: dict[str, Any] = parameters(table, columns)
     values["received_at"] = database_now(sa.bindparam("ahead", type_=sa.Float()))
     values["due_at"] = database_now(sa.bindparam("due", type_=sa.Float()))
     insert: sa.Executable = insert_into(table, dialect).values(values).on_conflict_do_nothing().returning(table.c.id)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.orm.util import identity_key
 
 from receiver.database.columns import Base, UtcDateTime
-from receiver.database.insert import insert_into
+from receiver.database.insert import insert_into, parameters
 from receiver.database.sealed_text import sealed_values
 from receiver.protocol.envelope import Event
 from receiver.registry import PermanentFailure
@@ -63,9 +63,7 @@ def upsert(model: type[Base], dialect: str, columns: tuple[str, ...]) -> Any:
     """Insert the row, or change it if what is inserted is newer. One row is counted if it did."""
     table: Any = model.__table__
     changed = (*columns, *_ORDER)
-    insert = insert_into(table, dialect).values(
-        {name: sa.bindparam(name, type_=table.c[name].type) for name in ("reference", *changed)}
-    )
+    insert = insert_into(table, dialect).values(parameters(table, ("reference", *changed)))
     is_newer = sa.tuple_(*(insert.excluded[name] for name in _ORDER)) > sa.tuple_(*(table.c[name] for name in _ORDER))
     values = {name: insert.excluded[name] for name in changed}
     return insert.inline().on_conflict_do_update(index_elements=["reference"], set_=values, where=is_newer)

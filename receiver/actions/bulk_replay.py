@@ -55,7 +55,7 @@ LEFT_ALONE = {
 
 def is_left_alone(row: Row | StoredEvent, chosen: Filter) -> bool:
     """Whether it is a follow-up that was done. Who replays many events does not mean to send every letter again."""
-    is_done = row.caused_by is not None and row.state == State.PROCESSED
+    is_done = row.is_follow_up and row.state == State.PROCESSED
     return is_done and chosen.event_type != row.event_type
 
 

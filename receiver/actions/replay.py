@@ -111,7 +111,7 @@ def _opened(inbox: Inbox, row: StoredEvent) -> tuple[Event, bytes]:
         raise CannotReplay("erased", "its payload was erased by retention")
     try:
         body = unseal(row.sealed_payload, row=row.seal_id, keys=inbox.settings.payload_keys)
-        return inbox.settings.read_event(body, is_ours=row.caused_by is not None), body
+        return inbox.settings.read_event(body, is_ours=row.is_follow_up), body
     except CannotUnseal as error:
         raise CannotReplay("unreadable", f"its payload cannot be unsealed: {error}") from None
     except UnusablePayload as error:

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Collection, Iterator
 from decimal import Decimal, InvalidOperation
-from json.encoder import encode_basestring_ascii
+from json.encoder import JSONEncoder, encode_basestring_ascii
 from typing import Any
 
 from receiver.protocol.errors import UnusablePayload
@@ -165,8 +165,12 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
     return _written(value, "" if indent is None else "\n", " " * (indent or 0))
 
 
+_EXACT = (Number, Decimal)
+_other_value = JSONEncoder(default=str).encode
+
+
 def _written(value: Any, line: str, step: str) -> str:
-    if isinstance(value, Number | Decimal):
+    if isinstance(value, _EXACT):
         return str(value)
     if isinstance(value, str):
         return encode_basestring_ascii(value)
@@ -174,10 +178,10 @@ def _written(value: Any, line: str, step: str) -> str:
         inner = line and line + step
         items = [f"{encode_basestring_ascii(str(key))}: {_written(item, inner, step)}" for key, item in value.items()]
         return _enclosed("{", items, "}", line, inner)
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         inner = line and line + step
         return _enclosed("[", [_written(item, inner, step) for item in value], "]", line, inner)
-    return json.dumps(value, default=str)
+    return _other_value(value)
 
 
 def _enclosed(begin: str, items: list[str], end: str, line: str, inner: str) -> str:

@@ -56,6 +56,11 @@ class Row(NamedTuple):
         """Whether its last attempt ended without success, and it is to be tried again."""
         return self.state == State.PENDING and self.last_error is not None
 
+    @property
+    def is_follow_up(self) -> bool:
+        """Whether a handler of ours asked for it."""
+        return self.caused_by is not None
+
 
 TOLD = (
     "event_id", "event_type", "state", "received_at", "occurred_at", "transaction_id", "policy_id", "claim_id",

@@ -3,6 +3,9 @@
 To record a new kind of act, call `record()` with a new `action`. The table needs no change.
 """
 
+from functools import cache
+from typing import Any
+
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -10,6 +13,8 @@ from sqlalchemy.orm import Session
 
 from receiver.database.causes import cause_of
 from receiver.database.engine import writing
+from receiver.database.insert import parameters
+from receiver.database.now import database_now
 from receiver.privacy.masking import mask_text
 from receiver.store.inbox import Inbox
 from receiver.store.models import AuditEntry
@@ -36,20 +41,27 @@ def record(
     occurrences: int = 1,
 ) -> None:
     """Add one audit row to the session's transaction. `detail` is masked here."""
-    session.execute(
-        sa.insert(AuditEntry).values(
-            at=inbox.now(),
-            action=action,
-            result=result,
-            event_id=event_id,
-            event_type=event_type,
-            actor=actor,
-            request_id=request_id,
-            duration_ms=duration_ms,
-            detail=None if detail is None else mask_text(detail),
-            inbox_id=inbox_id,
-            occurrences=occurrences,
-        )
+    row = {
+        "action": action,
+        "result": result,
+        "event_id": event_id,
+        "event_type": event_type,
+        "actor": actor,
+        "request_id": request_id,
+        "duration_ms": duration_ms,
+        "detail": None if detail is None else mask_text(detail),
+        "inbox_id": inbox_id,
+        "occurrences": occurrences,
+    }
+    session.connection().execute(_insert(tuple(row)), row | {"ahead": inbox.clock.offset.total_seconds()})
+
+
+@cache
+def _insert(columns: tuple[str, ...]) -> sa.Insert:
+    """Built once: a handler may ask for a follow-up of each event."""
+    table: Any = AuditEntry.__table__
+    return sa.insert(table).values(
+        parameters(table, columns) | {"at": database_now(sa.bindparam("ahead", type_=sa.Float()))}
     )
 
 

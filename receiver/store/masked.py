@@ -47,5 +47,5 @@ def visible_payload(settings: Settings, row: StoredEvent) -> object | None:
     if text is None and row.sealed_payload is not None:
         with suppress(CannotUnseal):
             body = unseal(row.sealed_payload, row=row.seal_id, keys=settings.payload_keys)
-            text = masked_body(settings, body, is_ours=row.caused_by is not None)
+            text = masked_body(settings, body, is_ours=row.is_follow_up)
     return None if text is None else escaped_json(parse_value(text))  # an old masked payload may not be escaped

@@ -118,6 +118,11 @@ class StoredEvent(ReceiverBase):
     parsed: Mapped[bool] = mapped_column(default=True, server_default=sa.true())
     masked_payload: Mapped[str | None] = mapped_column(sa.Text)  # JSON
 
+    @property
+    def is_follow_up(self) -> bool:
+        """Whether a handler of ours asked for it."""
+        return self.caused_by is not None
+
 
 class AuditEntry(ReceiverBase):
     """One line of the audit log (§9.1, §9.2). Append-only."""

@@ -20,7 +20,7 @@ from receiver.privacy.masking import hidden_values
 from receiver.privacy.sealing import CannotUnseal, unseal
 from receiver.protocol.envelope import Event
 from receiver.protocol.errors import UnusablePayload
-from receiver.registry import PermanentFailure, RetryLater, follower_for, handler_for, spoken_errors
+from receiver.registry import Follower, PermanentFailure, RetryLater, follower_for, handler_for, spoken_errors
 from receiver.store.lifecycle import NOT_YET, State, backoff
 from receiver.store.masked import masked_text
 from receiver.store.tally import Key
@@ -95,7 +95,8 @@ def run(bench: Workbench, session: HandlerSession, opened: Opened, *, since: flo
     `since` is when the attempt began, by the stopwatch. Raises whatever the handler raises, HandlerTimeout and
     HandBack: then the transaction is to be rolled back.
     """
-    event, handling = opened.event, handler_for(opened.event.type)
+    event = opened.event
+    handling = None if opened.lease.is_follow_up else handler_for(event.type)
     if handling is None:
         return _ended(bench, opened, State.UNHANDLED, since)
     attach(session, Cause(bench.inbox, opened.lease.inbox_id, opened.lease.seal_id))
@@ -107,13 +108,17 @@ def run(bench: Workbench, session: HandlerSession, opened: Opened, *, since: flo
     return _ended(bench, opened, State.PROCESSED, since)
 
 
+def follower_of(settings: Settings, lease: Lease) -> Follower | None:
+    """The function that does this follow-up. None for an event, and for a follow-up that waits as unhandled."""
+    return follower_for(lease.event_type) if lease.is_follow_up and settings.follow_ups else None
+
+
 def follow(bench: Workbench, opened: Opened, *, since: float) -> Outcome:
     """Do the follow-up once, with no transaction open. Raises what its function raises, HandlerTimeout and HandBack."""
-    settings = bench.inbox.settings
-    follower = follower_for(opened.event.type) if settings.follow_ups else None
+    follower = follower_of(bench.inbox.settings, opened.lease)
     if follower is None:
         return _ended(bench, opened, State.UNHANDLED, since)
-    with bench.limit.of(settings.handler_timeout):
+    with bench.limit.of(bench.inbox.settings.handler_timeout):
         follower(opened.event)
     return _ended(bench, opened, State.PROCESSED, since)
 

@@ -28,7 +28,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from receiver.database.causes import cause_of, is_lock_conflict, is_out_of_order
 from receiver.registry import turn_of
 from receiver.store.lifecycle import State
-from receiver.worker.attempt import Opened, Outcome, failed, follow, open_event, run
+from receiver.worker.attempt import Opened, Outcome, failed, follow, follower_of, open_event, run
 from receiver.worker.leases import Lease, hand_back, lease_due, renew
 from receiver.worker.session import HandlerSession
 from receiver.worker.settlement import LeaseLost, settle
@@ -119,7 +119,8 @@ class Batch:
 
     def attempt(self, lease: Lease) -> None:
         """Open the event and run its handler: in a shared transaction when that is safe, or alone."""
-        is_alone = lease.is_follow_up or lease.attempt > 1 or turn_of(lease.event_type) is not None
+        goes_outside = follower_of(self._inbox.settings, lease) is not None
+        is_alone = goes_outside or lease.attempt > 1 or turn_of(lease.event_type) is not None
         may_share = not is_alone and self._bench.paces.is_quick(lease.event_type)
         if not may_share or self._leases_are_old():
             self.commit()
@@ -130,7 +131,7 @@ class Batch:
             self.commit()
             self._fail(lease, None, error)
             return
-        if lease.is_follow_up:
+        if goes_outside:
             self._attempt_outside(opened)
         elif may_share:
             self._attempt_shared(opened)

@@ -5,7 +5,8 @@ looked for lost leases last.
 from datetime import datetime, timedelta
 
 QUICK_SECONDS = 0.02
-FADING = 0.9
+NEWEST = 0.1
+"""How much of the average is the newest attempt: one that had to wait for a busy processor makes no type slow."""
 FAILURE_SECONDS = 3 * QUICK_SECONDS
 """So slow is a handler that failed: it has to succeed some ten times until it counts as quick again."""
 LEASED_SECONDS = 0.5
@@ -15,7 +16,7 @@ FIRST_LEASED = 8
 
 
 class Paces:
-    """How long the handlers of each type took lately, in this process.
+    """How long the handlers of each type take on average, in this process. The latest attempts count most.
 
     Quick handlers may share a transaction, because none of them makes the others wait. A handler that fails makes the
     others run again, so it counts as slow for a while.
@@ -36,12 +37,13 @@ class Paces:
         return max(1, int(LEASED_SECONDS / self._seconds_an_event))
 
     def note(self, event_type: str, seconds: float) -> None:
-        """One attempt took so long. A slow one is remembered for a while."""
-        self._seconds[event_type] = max(seconds, FADING * self._seconds.get(event_type, 0.0))
+        """One attempt took so long. A very slow one is remembered for a while."""
+        average = self._seconds.get(event_type, seconds)
+        self._seconds[event_type] = average + NEWEST * (seconds - average)
 
     def note_failure(self, event_type: str) -> None:
         """One attempt failed."""
-        self.note(event_type, FAILURE_SECONDS)
+        self._seconds[event_type] = max(FAILURE_SECONDS, self._seconds.get(event_type, 0.0))
 
     def is_quick(self, event_type: str) -> bool:
         """False for a type that nobody has seen yet."""

@@ -294,6 +294,7 @@ def test_counts_are_deleted_when_their_window_is_over(siti, fail, clock, session
     assert (before, len(session.scalars(sa.select(SignInFailures)).all())) == (10, 4)
 
 
+@pytest.mark.usefixtures("early_in_a_minute")
 @postgresql_and_sqlite_in_long_runs
 def test_a_flood_of_refusals_becomes_one_audit_row_with_a_count(siti, knock, fail, clock, trail):
     fail(34)
@@ -306,6 +307,7 @@ def test_a_flood_of_refusals_becomes_one_audit_row_with_a_count(siti, knock, fai
     assert rows[-2] == ("limited", None, "summed", 14)
 
 
+@pytest.mark.usefixtures("early_in_a_minute")
 @postgresql_and_sqlite_in_long_runs
 def test_a_flood_from_many_addresses_becomes_one_audit_row_with_a_count(siti, add_user, knock, fail, clock, trail):
     for host in range(34):

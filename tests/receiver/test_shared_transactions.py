@@ -78,7 +78,7 @@ def paying(inbox, runs, transactions, stopwatch):
             raise PermanentFailure("hopeless")
         if event.status == "hangs":
             session.execute(sa.text("SELECT pg_sleep(60)"))
-        stopwatch.seconds += {"dawdles": 0.03, "drags": 2.0}.get(event.status, 0.0)
+        stopwatch.seconds += {"dawdles": 0.03, "lags": 0.3, "drags": 2.0}.get(event.status, 0.0)
         if event.status == "loses its connection" and runs.count(event.id) == 1:
             lose_connection(session, inbox.engine)
         if event.status == "leaves a savepoint":
@@ -419,12 +419,22 @@ def test_a_handler_that_nobody_knows_yet_has_a_transaction_to_itself(paying, del
 
 @both_databases
 def test_a_handler_that_was_slow_lately_has_a_transaction_to_itself(batch_of_five, work, transactions):
-    batch_of_five("dawdles")
+    batch_of_five("lags")
 
     work()
 
     together, alone = 1, 2
     assert len(transactions) == together + alone
+
+
+@both_databases
+def test_a_quick_handler_that_had_to_wait_once_goes_on_sharing(batch_of_five, work, transactions):
+    """On a busy machine any handler has to wait for the processor now and then."""
+    batch_of_five("dawdles")
+
+    work()
+
+    assert len(transactions) == 1
 
 
 @pytest.fixture
