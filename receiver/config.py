@@ -26,7 +26,15 @@ from receiver.protocol.schemes import SignatureScheme, key_bytes, scheme_from
 from receiver.settings.checks import Read, unsafe, weak
 from receiver.settings.env_file import doubts_of
 from receiver.settings.source import Source
-from receiver.settings.values import bearer_token, path_prefix, postgresql_url, sealing_keys, session_secret
+from receiver.settings.values import (
+    bearer_token,
+    password_hash,
+    path_prefix,
+    postgresql_url,
+    sealing_keys,
+    session_secret,
+    user_name,
+)
 
 EXIT_CONFIGURATION = 78
 WEBHOOK_PATH = "/webhooks/senang"
@@ -64,6 +72,8 @@ class Settings:
     partner_id: str  # SENANG_PARTNER_ID: for support requests (§12.2)
     payload_keys: tuple[SealingKey, ...]  # PAYLOAD_KEYS: sealing keys, newest first
     secret_key: str  # SECRET_KEY: signs the sessions of the events page
+    first_operator_name: str  # FIRST_OPERATOR_NAME: is added while there is no operator; empty: a link in the log
+    first_operator_hash: str  # FIRST_OPERATOR_PASSWORD_HASH: what `flask users hash` prints
     metrics_token: str  # METRICS_TOKEN: bearer token of /metrics; empty turns the route off
     trusted_proxies: int  # TRUSTED_PROXIES: hops of X-Forwarded-* that are believed
     script_name: str  # SCRIPT_NAME: the path under which a router serves the receiver; empty at its root
@@ -162,6 +172,8 @@ def _read(env: Source, *, on_platform: bool) -> dict[str, Any]:
         "partner_id": env.str("SENANG_PARTNER_ID", ""),
         "payload_keys": env.parsed("PAYLOAD_KEYS", sealing_keys),
         "secret_key": env.parsed("SECRET_KEY", session_secret),
+        "first_operator_name": env.parsed("FIRST_OPERATOR_NAME", user_name, ""),
+        "first_operator_hash": env.parsed("FIRST_OPERATOR_PASSWORD_HASH", password_hash, ""),
         "metrics_token": env.parsed("METRICS_TOKEN", bearer_token, ""),
         "trusted_proxies": env.whole("TRUSTED_PROXIES", int(on_platform), 0, 10),
         "script_name": env.parsed("SCRIPT_NAME", path_prefix, ""),

@@ -33,6 +33,7 @@ from receiver.database.engine import reading, writing
 from receiver.database.insert import insert_into
 from receiver.green import Lane
 from receiver.privacy.sealing import body_digest
+from receiver.settings.values import LONGEST_USER_NAME, is_user_name
 from receiver.store.audit import record, write_sums
 from receiver.store.inbox import Inbox
 from receiver.store.models import EndedSession, SignInFailures, User
@@ -44,7 +45,6 @@ WINDOW = timedelta(minutes=15)
 AUDITED_REFUSALS = 30
 SESSION_SECONDS = 12 * 3600
 SHORTEST_PASSWORD = 12
-LONGEST_NAME = 100
 _EVERYONE = "everyone"
 
 
@@ -115,25 +115,32 @@ def all_users(inbox: Inbox) -> Sequence[User]:
 
 def add(inbox: Inbox, name: str, password: str, *, role: str, actor: str, replace: bool = False) -> None:
     """Add a user; `replace` gives an existing one the new password and role. Raises AccountError."""
-    if not _usable(name):
-        raise AccountError(f"A name has 1 to {LONGEST_NAME} visible characters.")
-    hashed = _hashed(password)
-    row = {"name": name, "password_hash": hashed, "role": role, "created_at": inbox.now()}
+    checked_name(name)
+    hashed = hash_of(password)
     with writing(inbox.engine) as session:
-        added = session.scalar(
-            insert_into(User, inbox.engine.dialect.name).values(row).on_conflict_do_nothing().returning(User.id)
-        )
-        if added is not None:
-            record(session, inbox, "users", "added", actor=actor, detail=f"user {added}: {name}, {role}")
+        if insert_user(session, inbox, name, hashed, role=role, actor=actor):
             return
     if not replace:
         raise AccountError(f"{name} exists. `users passwd` sets a new password, `users add --replace` also the role.")
     _change(inbox, name, f"replaced: {role}", actor=actor, password_hash=hashed, role=role, active=True)
 
 
+def insert_user(
+    session: Session, inbox: Inbox, name: str, hashed: str, *, role: str, actor: str, request_id: str | None = None
+) -> bool:
+    """Add a user in this transaction. False if the name is taken."""
+    row = {"name": name, "password_hash": hashed, "role": role, "created_at": inbox.now()}
+    insert = insert_into(User, inbox.engine.dialect.name).values(row).on_conflict_do_nothing().returning(User.id)
+    added = session.scalar(insert)
+    if added is not None:
+        told = f"user {added}: {name}, {role}"
+        record(session, inbox, "users", "added", actor=actor, detail=told, request_id=request_id)
+    return added is not None
+
+
 def change_password(inbox: Inbox, name: str, password: str, *, actor: str) -> None:
     """Set a new password. Raises AccountError."""
-    _change(inbox, name, "password changed", actor=actor, password_hash=_hashed(password))
+    _change(inbox, name, "password changed", actor=actor, password_hash=hash_of(password))
 
 
 def disable(inbox: Inbox, name: str, *, actor: str) -> None:
@@ -147,14 +154,14 @@ def enable(inbox: Inbox, name: str, *, actor: str) -> None:
 
 
 def _change(inbox: Inbox, name: str, result: str, *, actor: str, **values: Any) -> None:
-    if not _usable(name):
+    if not is_user_name(name):
         raise AccountError("There is no such user.")
     with writing(inbox.engine) as session:
         change = sa.update(User).where(User.name == name).values(**values, generation=User.generation + 1)
         user_id = session.scalar(change.returning(User.id))
         if user_id is None:
             raise AccountError("There is no such user.")
-        session.execute(sa.delete(SignInFailures).where(SignInFailures.source == _digest(inbox, "name", name)))
+        session.execute(sa.delete(SignInFailures).where(SignInFailures.source == sign_in_digest(inbox, "name", name)))
         record(session, inbox, "users", result, actor=actor, detail=f"user {user_id}: {name}")
 
 
@@ -165,7 +172,7 @@ def _nobodys_hash() -> str:
 
 
 def _active_user(inbox: Inbox, name: str) -> User | None:
-    if not _usable(name):
+    if not is_user_name(name):
         return None
     with reading(inbox.engine) as session:
         return session.scalar(sa.select(User).where(User.name == name, User.active))
@@ -243,21 +250,26 @@ def _sources(inbox: Inbox, address: str, name: str) -> _Sources:
         if isinstance(parsed, IPv6Address):
             network = str(parsed.ipv4_mapped or ip_network(f"{parsed}/64", strict=False))
     return _Sources(
-        _digest(inbox, "name at address", f"{network} {name}"),
-        _digest(inbox, "name", name),
-        _digest(inbox, "address", network),
+        sign_in_digest(inbox, "name at address", f"{network} {name}"),
+        sign_in_digest(inbox, "name", name),
+        sign_in_digest(inbox, "address", network),
     )
 
 
-def _digest(inbox: Inbox, kind: str, text: str) -> str:
+def sign_in_digest(inbox: Inbox, kind: str, text: str) -> str:
+    """What the database keeps of a text that somebody sent to get in."""
     return body_digest(f"sign-in {kind}: {text}".encode(), inbox.settings.payload_keys)
 
 
-def _usable(name: str) -> bool:
-    return 0 < len(name) <= LONGEST_NAME and name.isprintable() and name == name.strip()
+def checked_name(name: str) -> str:
+    """The name. Raises AccountError if nobody can have it."""
+    if not is_user_name(name):
+        raise AccountError(f"A name has 1 to {LONGEST_USER_NAME} visible characters.")
+    return name
 
 
-def _hashed(password: str) -> str:
+def hash_of(password: str) -> str:
+    """What is kept of a password. It is slow by design. Raises AccountError for one that is too short."""
     if len(password) < SHORTEST_PASSWORD:
         raise AccountError(f"A password needs at least {SHORTEST_PASSWORD} characters.")
     try:

@@ -69,6 +69,14 @@ def change_password(name: str, generate: bool) -> None:
     click.echo(f"{name}: " + (f"password {password}" if generate else "password changed"))
 
 
+@users.command("hash")
+@generated
+def hash_(generate: bool) -> None:
+    """Print the hash of a password, for FIRST_OPERATOR_PASSWORD_HASH."""
+    password = _new_password(generate)
+    click.echo(accounts.hash_of(password) + (f"\npassword {password}" if generate else ""))
+
+
 @users.command("disable")
 @click.argument("name")
 def disable(name: str) -> None:

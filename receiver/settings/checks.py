@@ -126,7 +126,15 @@ def _metrics_token(read: Read) -> Iterator[str]:
 
 
 Check = Callable[[Read], Iterator[str]]
+
+
+def _half_an_operator(read: Read) -> Iterator[str]:
+    if bool(read.values["first_operator_name"]) != bool(read.values["first_operator_hash"]):
+        yield "FIRST_OPERATOR_NAME and FIRST_OPERATOR_PASSWORD_HASH: set both, or neither."
+
+
 UNSAFE: tuple[Check, ...] = (
     _lost_database, _old_sqlite, _debug_mode, _ambiguous_signature, _plain_http, _masked_for_less_long, _certificate,
+    _half_an_operator,
 )  # fmt: skip
 WEAK: tuple[Check, ...] = (_webhook_secrets, _own_secrets, _metrics_token)

@@ -14,9 +14,12 @@ from receiver.database.url import UnusableUrl
 from receiver.discovery import NoPartnerPackage
 from receiver.privacy.sealing import UnusableKey
 from receiver.protocol.errors import InvalidScheme, UnusableSecret
-from receiver.settings.values import UnusablePath, UnusableToken
+from receiver.settings.values import UnusableOperator, UnusablePath, UnusableToken
 
-UNUSABLE = (InvalidScheme, UnusableSecret, UnusableKey, UnusableUrl, UnusablePath, UnusableToken, NoPartnerPackage)
+UNUSABLE = (
+    InvalidScheme, UnusableSecret, UnusableKey, UnusableUrl, UnusableOperator, UnusablePath, UnusableToken,
+    NoPartnerPackage,
+)  # fmt: skip
 """What parsers raise. The message says what is wrong, and quotes no value."""
 READ_ELSEWHERE = ("SENANG_OTHER_SECRETS", "FLASK_DEBUG")
 """What the doctor reads even where no other setting is right, and what Flask reads."""

@@ -10,10 +10,11 @@ from receiver.protocol.errors import UnusableSecret
 from receiver.protocol.placeholders import is_unfilled
 
 LEAST_SESSION_SECRET_LENGTH = 32
+LONGEST_USER_NAME = 100
 OWN_PATHS = frozenset(
     {
         "webhooks", "healthz", "readyz", "metrics", "sign-in", "sign-out", "events", "replays", "subjects", "audit",
-        "support", "captures", "static", "own",
+        "support", "captures", "static", "own", "first-operator",
     }
 )  # fmt: skip
 """What the paths of our routes begin with."""
@@ -25,6 +26,29 @@ class UnusablePath(Exception):
 
 class UnusableToken(Exception):
     """A bearer token that nobody could send; the message says why, and never quotes it."""
+
+
+class UnusableOperator(Exception):
+    """A name or a hash that nobody could sign in with; the message says why, and never quotes it."""
+
+
+def is_user_name(text: str) -> bool:
+    """Whether a user can have this name: people have to see it, and to type it."""
+    return 0 < len(text) <= LONGEST_USER_NAME and text.isprintable() and text == text.strip()
+
+
+def user_name(text: str) -> str:
+    """A name that a user can have, or nothing. Raises UnusableOperator."""
+    if text and not is_user_name(text):
+        raise UnusableOperator(f"a name has 1 to {LONGEST_USER_NAME} visible characters.")
+    return text
+
+
+def password_hash(text: str) -> str:
+    """A hash as `users hash` prints it, or nothing. Raises UnusableOperator, also for a password in clear text."""
+    if text and not re.fullmatch(r"scrypt:[0-9]{1,8}:[0-9]{1,3}:[0-9]{1,3}\$[A-Za-z0-9]+\$[0-9a-f]{128}", text):
+        raise UnusableOperator("`flask --app wsgi users hash` prints what belongs here; a password itself does not.")
+    return text
 
 
 def path_prefix(text: str) -> str:

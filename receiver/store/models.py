@@ -271,6 +271,16 @@ class EndedSession(ReceiverBase):
     ends_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class FirstSignInLink(ReceiverBase):
+    """The link by which the first operator gets in: one row, until there is an operator."""
+
+    __tablename__ = "first_sign_in_link"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    digest: Mapped[str] = mapped_column(sa.String(100))
+    made_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class SignInFailures(ReceiverBase):
     """How many tries to sign in were refused in a window: for one name, for one address, for everyone."""
 

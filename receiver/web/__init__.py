@@ -44,6 +44,7 @@ ACCESS = {
     "health.ready": "public",
     "health.metrics": "metrics token",
     "auth.sign_in": "public",
+    "auth.first_operator": "public",
     "auth.sign_out": "viewer",
     "overview.index": "viewer",
     "events.index": "viewer",

@@ -7,14 +7,15 @@ ends too. To add a role, add a property to `SignedIn` and a guard like `operator
 
 import secrets
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Flask, abort, flash, g, redirect, render_template, request, session, url_for
+from flask import Blueprint, Flask, abort, current_app, flash, g, redirect, render_template, request, session, url_for
 from flask_login import UserMixin, current_user, login_required, login_user
 from werkzeug.wrappers import Response
 
+from receiver.actions import first_operator as first
 from receiver.actions import users as accounts
 from receiver.extensions import login
 from receiver.green import Crowded, Lane
@@ -22,8 +23,10 @@ from receiver.present import present_inbox, request_id
 from receiver.problem import RETRY_AFTER_SECONDS
 from receiver.store.models import User
 
+BUSY = "Too many people are signing in at this moment. Please try again in a few seconds."
+_FIRST = "first_operator"
 comparisons = Lane(places=16)
-"""Of passwords, in this process."""
+"""Of passwords, in this process. A new one is made there too, for it takes as long."""
 blueprint = Blueprint("auth", __name__)
 
 
@@ -38,6 +41,7 @@ class SignedIn(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
 
 def init_app(app: Flask) -> None:
     """Let Flask-Login find the user of a session, and send strangers to the sign-in page."""
+    app.extensions[_FIRST] = first.FirstOperator()
     login.user_loader(_load)
     login.unauthorized_handler(_ask_to_sign_in)
 
@@ -76,20 +80,50 @@ def sign_in() -> Response | str | tuple[str, int] | tuple[str, int, dict[str, st
     try:
         user = accounts.sign_in(present_inbox(), name, password, comparisons=comparisons, **origin)
     except Crowded:
-        busy = "Too many people are signing in at this moment. Please try again in a few seconds."
-        return show_sign_in(refusal=busy), 503, {"Retry-After": RETRY_AFTER_SECONDS}
+        return show_sign_in(refusal=BUSY), 503, {"Retry-After": RETRY_AFTER_SECONDS}
     if user is None:
         return show_sign_in(refusal="The name or the password is wrong, or there were too many tries."), 401
-    session.clear()  # a session from before the sign-in must not live on
-    login_user(SignedIn(user))
-    signed_in_at = present_inbox().clock.now().timestamp()
-    session.update(id=secrets.token_urlsafe(16), generation=user.generation, signed_in_at=signed_in_at)
+    _begin_session(user)
     return redirect(_own_path(request.args.get("next", "")) or url_for("events.index"))
 
 
 def show_sign_in(refusal: str | None = None) -> str:
     """The sign-in form. `refusal` says why the last try was refused."""
-    return render_template("sign_in.html", refusal=refusal, name=request.form.get("name", ""))
+    is_first_awaited = current_app.extensions[_FIRST].is_awaited(present_inbox())
+    return render_template(
+        "sign_in.html", refusal=refusal, name=request.form.get("name", ""), is_first_awaited=is_first_awaited
+    )
+
+
+@blueprint.route(f"{first.PATH}<token>", methods=["GET", "POST"])
+def first_operator(token: str) -> Response | str | tuple[str, int] | tuple[str, int, dict[str, str]]:
+    """Where the link in the log leads: choose a name and a password, and be signed in."""
+    inbox, name, password = present_inbox(), request.form.get("name", ""), request.form.get("password", "")
+    if not first.works(inbox, token):
+        return render_template("first_operator.html", has_ended=True), 410
+    if request.method == "GET":
+        return render_template("first_operator.html")
+    try:
+        accounts.checked_name(name)
+        hashed = comparisons.result(partial(accounts.hash_of, password), caller=request.remote_addr or "")
+        user = first.add_by_link(inbox, token, name, hashed, request_id=request_id())
+    except Crowded:
+        return (
+            render_template("first_operator.html", refusal=BUSY, name=name),
+            503,
+            {"Retry-After": RETRY_AFTER_SECONDS},
+        )
+    except accounts.AccountError as error:
+        return render_template("first_operator.html", refusal=str(error), name=name), 400
+    _begin_session(user)
+    return redirect(url_for("overview.index"))
+
+
+def _begin_session(user: User) -> None:
+    session.clear()  # a session from before the sign-in must not live on
+    login_user(SignedIn(user))
+    signed_in_at = present_inbox().clock.now().timestamp()
+    session.update(id=secrets.token_urlsafe(16), generation=user.generation, signed_in_at=signed_in_at)
 
 
 @blueprint.post("/sign-out")

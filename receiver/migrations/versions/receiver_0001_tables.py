@@ -98,8 +98,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in (
-        "worker_heartbeats", "observations", "sign_in_failures", "ended_sessions", "users", "captured_deliveries",
-        "capture_window", "bulk_replays", "summed_until", "hourly_sums", "audit_log", "events",
+        "worker_heartbeats", "observations", "sign_in_failures", "first_sign_in_link", "ended_sessions", "users",
+        "captured_deliveries", "capture_window", "bulk_replays", "summed_until", "hourly_sums", "audit_log", "events",
     ):  # fmt: skip
         op.drop_table(table)
     if op.get_bind().dialect.name == "postgresql":
@@ -290,6 +290,13 @@ def create_users() -> None:
         sa.Column("session_id", sa.String(length=64), nullable=False),
         sa.Column("ends_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("session_id"),
+    )
+    op.create_table(
+        "first_sign_in_link",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("digest", sa.String(length=100), nullable=False),
+        sa.Column("made_at", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
         "sign_in_failures",
