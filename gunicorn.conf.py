@@ -53,7 +53,7 @@ logconfig_dict = {  # through the application's chain: JSON, masked
         "gunicorn.access": {"level": settings.log_level, "handlers": [], "propagate": True},
     },
 }
-# Whether a request came by HTTPS is for TRUSTED_PROXIES alone to decide.
+# Whether a request came by HTTPS is for receiver/forwarded.py alone to decide.
 secure_scheme_headers: dict[str, str] = {}
 access_log_format = "%(s)s %(b)s %(M)sms"  # for what the receiver has no line of: a stranger's words are not in it
 

@@ -23,11 +23,13 @@ from receiver.privacy.columns import Showing
 from receiver.privacy.sealing import SealingKey
 from receiver.protocol.envelope import DEFAULT_FIELDS, Event, changing_from, fields_from, parse_event, zone_from
 from receiver.protocol.schemes import SignatureScheme, key_bytes, scheme_from
-from receiver.settings.checks import Read, unsafe, weak
+from receiver.settings.checks import Read, consequences, unsafe, weak
 from receiver.settings.env_file import doubts_of
+from receiver.settings.platforms import NAMES, UNKNOWN, Platform, platform_of
 from receiver.settings.source import Source
 from receiver.settings.values import (
     bearer_token,
+    header_name,
     password_hash,
     path_prefix,
     postgresql_url,
@@ -41,7 +43,6 @@ WEBHOOK_PATH = "/webhooks/senang"
 LONGEST_NAME = 60
 DEFAULT_DATABASE = "sqlite:///instance/receiver.db"
 AUDIT_HORIZON_DAYS = 365  # the database itself refuses to delete audit rows younger than this
-PLATFORMS = ("DYNO", "RENDER", "FLY_APP_NAME", "RAILWAY_ENVIRONMENT")
 SCHEME_AXES = tuple(field.name for field in fields(SignatureScheme) if field.name != "name")
 
 
@@ -75,7 +76,11 @@ class Settings:
     first_operator_name: str  # FIRST_OPERATOR_NAME: is added while there is no operator; empty: a link in the log
     first_operator_hash: str  # FIRST_OPERATOR_PASSWORD_HASH: what `flask users hash` prints
     metrics_token: str  # METRICS_TOKEN: bearer token of /metrics; empty turns the route off
-    trusted_proxies: int  # TRUSTED_PROXIES: hops of X-Forwarded-* that are believed
+    platform: Platform | None  # HOSTING_PLATFORM: its row in platforms.py; else the one that its variables name
+    client_address_header: str  # CLIENT_ADDRESS_HEADER: in which the router names the client
+    forwarded_for_hops: int  # FORWARDED_FOR_HOPS: routers that write X-Forwarded-For, where no header names the client
+    forwarded_proto_hops: int  # FORWARDED_PROTO_HOPS: routers that write X-Forwarded-Proto
+    forwarded_host_hops: int  # FORWARDED_HOST_HOPS: routers that write X-Forwarded-Host
     script_name: str  # SCRIPT_NAME: the path under which a router serves the receiver; empty at its root
     require_https: bool  # REQUIRE_HTTPS: refuse plain HTTP
     embedded_worker: bool  # EMBEDDED_WORKER: gunicorn keeps a worker process beside its web workers
@@ -130,22 +135,21 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     Raises ConfigurationError with every mistake found.
     """
     source = {k: v for k, v in (os.environ if environ is None else environ).items() if v.strip()}
-    on_platform = any(name in source for name in PLATFORMS)
     env = Source(source)
-    values = _read(env, on_platform=on_platform)
+    values = _read(env, platform_of(source))
     doubts = env.note_misspelt("SENANG_") + (doubts_of() if environ is None else [])
     mistakes = env.mistakes()
     if not mistakes:
-        read = Read(values, source, on_platform)
+        read = Read(values, source)
         mistakes, doubts = unsafe(read), doubts + weak(read)
     if values["environment"] == "live":
         mistakes, doubts = mistakes + doubts, []
     if mistakes:
         raise ConfigurationError(mistakes)
-    return Settings(**values, doubts=(*doubts, *env.unknown("SENANG_")))
+    return Settings(**values, doubts=(*doubts, *consequences(read), *env.unknown("SENANG_")))
 
 
-def _read(env: Source, *, on_platform: bool) -> dict[str, Any]:
+def _read(env: Source, platform: Platform | None) -> dict[str, Any]:
     environment = env.str("SENANG_ENVIRONMENT", "sandbox", validate=OneOf(["sandbox", "live"]))
     scheme = env.parsed("SENANG_SIGNATURE_SCHEME", lambda preset: _scheme(preset, env), "standard-webhooks")
     payload_fields = env.parsed("SENANG_PAYLOAD_FIELDS", fields_from, "")
@@ -175,9 +179,9 @@ def _read(env: Source, *, on_platform: bool) -> dict[str, Any]:
         "first_operator_name": env.parsed("FIRST_OPERATOR_NAME", user_name, ""),
         "first_operator_hash": env.parsed("FIRST_OPERATOR_PASSWORD_HASH", password_hash, ""),
         "metrics_token": env.parsed("METRICS_TOKEN", bearer_token, ""),
-        "trusted_proxies": env.whole("TRUSTED_PROXIES", int(on_platform), 0, 10),
+        **_router(env, platform),
         "script_name": env.parsed("SCRIPT_NAME", path_prefix, ""),
-        "require_https": env.bool("REQUIRE_HTTPS", on_platform or environment == "live"),
+        "require_https": env.bool("REQUIRE_HTTPS", platform is not None or environment == "live"),
         "embedded_worker": env.bool("EMBEDDED_WORKER", True),
         "follow_ups": env.bool("FOLLOW_UPS", True),
         "worker_processes": env.whole("WORKER_PROCESSES", 1, 1, 64),
@@ -191,6 +195,24 @@ def _read(env: Source, *, on_platform: bool) -> dict[str, Any]:
         "payload_retention_days": env.whole("PAYLOAD_RETENTION_DAYS", 90, 7, 3650),
         "masked_retention_days": env.whole("MASKED_RETENTION_DAYS", 365, 7, 3650),
         "audit_retention_days": env.whole("AUDIT_RETENTION_DAYS", 730, AUDIT_HORIZON_DAYS, 36500),
+    }
+
+
+def _router(env: Source, platform: Platform | None) -> dict[str, Any]:
+    """Who stands in front of us. What is set for the client's address replaces what the platform's row says of it."""
+    env.str("HOSTING_PLATFORM", "", validate=OneOf(["", UNKNOWN, *NAMES]))
+    header = env.parsed("CLIENT_ADDRESS_HEADER", header_name, "") or ""
+    hops = env.int("FORWARDED_FOR_HOPS", None, validate=Range(0, 10))
+    if header and hops:
+        env.note("CLIENT_ADDRESS_HEADER", "is one way to know the client, and FORWARDED_FOR_HOPS another. Set one.")
+    if platform and not header and hops is None:
+        header, hops = platform.client_header, platform.for_hops
+    return {
+        "platform": platform,
+        "client_address_header": header,
+        "forwarded_for_hops": hops or 0,
+        "forwarded_proto_hops": env.whole("FORWARDED_PROTO_HOPS", platform.proto_hops if platform else 0, 0, 10),
+        "forwarded_host_hops": env.whole("FORWARDED_HOST_HOPS", 0, 0, 10),
     }
 
 

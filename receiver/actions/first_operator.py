@@ -52,7 +52,11 @@ class FirstOperator:
         try:
             self._is_there = _has_operator(inbox) or _added_from_settings(inbox)
             if not self._is_there and (token := _new_token(inbox)):
-                log.warning("first_operator_link", path=f"{inbox.settings.script_name}{PATH}{token}", hours=LASTS // timedelta(hours=1))
+                log.warning(
+                    "first_operator_link",
+                    path=f"{inbox.settings.script_name}{PATH}{token}",
+                    hours=LASTS // timedelta(hours=1),
+                )
         except SQLAlchemyError as error:
             log.warning("first_operator_not_looked_for", error=cause_of(error))
             return False

@@ -8,20 +8,25 @@ import base64
 import os
 import secrets
 
-from receiver.config import PLATFORMS, Settings
+from receiver.config import Settings
 from receiver.protocol.schemes import SignatureScheme
+from receiver.settings.platforms import PLATFORMS
 
 LEAST_HANDLER_SECONDS = 10.0  # longer than the slow handler takes
 NOT_TAKEN_OVER = (
-    *PLATFORMS,
+    *(name for platform in PLATFORMS for name in platform.named_by),
+    "CLIENT_ADDRESS_HEADER",
     "DATABASE_DIRECT_URL",
     "DATABASE_POOLER",
+    "FORWARDED_FOR_HOPS",
+    "FORWARDED_HOST_HOPS",
+    "FORWARDED_PROTO_HOPS",
     "GUNICORN_CMD_ARGS",
+    "HOSTING_PLATFORM",
     "METRICS_TOKEN",
     "SCRIPT_NAME",
     "TLS_CERTFILE",
     "TLS_KEYFILE",
-    "TRUSTED_PROXIES",
 )
 """What belongs to the place where this installation runs."""
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from gunicorn.http import body, errors, message
 
+from receiver.forwarded import REPEATED
 from receiver.privacy.remembered import remembered
 from receiver.server.peer import Peer
 
@@ -67,7 +68,7 @@ class Request(message.Request):  # type: ignore[misc]  # gunicorn is not typed
         super().__init__(RULES, peer, None)
 
     def _peer_trusted_for_forwarded(self) -> tuple[dict[str, str], tuple[str, ...]]:
-        """Nothing: only TRUSTED_PROXIES decides whether to believe what a proxy says about its client."""
+        """Nothing: receiver/forwarded.py alone decides what to believe of a router."""
         return {}, ()
 
     def read_into(self, unreader: Peer, buf: bytearray, stop: bool = False) -> None:
@@ -88,7 +89,8 @@ class Request(message.Request):  # type: ignore[misc]  # gunicorn is not typed
         """The WSGI environment of this request."""
         environ = base | self.fields
         if isinstance(address, tuple):
-            environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = str(address[0]), str(address[1])
+            environ["REMOTE_ADDR"] = str(address[0]).removeprefix("::ffff:")  # IPv4, at a socket of both kinds
+            environ["REMOTE_PORT"] = str(address[1])
         environ["REQUEST_METHOD"] = self.method
         environ["PATH_INFO"] = _path(self.path)
         environ["QUERY_STRING"] = self.query
@@ -223,6 +225,8 @@ def _fields(headers: list[tuple[str, str]]) -> dict[str, str]:
         key = _environ_key(name)
         if key in fields:
             fields[key] += f"{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
+            if key.startswith("HTTP_X_FORWARDED_"):
+                fields[REPEATED] = f"{fields.get(REPEATED, '')} {key}"
         else:
             fields[key] = value
     return fields

@@ -17,7 +17,6 @@ SHARED = (
     "secure",
     "sqlalchemy.dialects.postgresql",
     "sqlalchemy.dialects.sqlite",
-    "werkzeug.middleware.proxy_fix",
     "receiver.store.models",
 )
 

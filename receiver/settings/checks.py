@@ -1,7 +1,8 @@
 """What each setting's own value can't show: combinations that are unsafe, and secrets that somebody could guess.
 
-A check is a function in `UNSAFE` or `WEAK`. It yields a sentence for each setting that it finds wrong, never a value.
-What is unsafe stops the start. What is weak is a doubt: `live` refuses it, and a sandbox says it.
+A check is a function in `UNSAFE`, `WEAK` or `CONSEQUENCES`. It yields a sentence for each setting that it finds wrong,
+never a value. What is unsafe stops the start. What is weak is a doubt: `live` refuses it, and a sandbox says it. What
+has a consequence that nobody may want is said everywhere, and refused nowhere.
 """
 
 import sqlite3
@@ -25,7 +26,6 @@ class Read(NamedTuple):
 
     values: dict[str, Any]  # by the fields of Settings
     source: dict[str, str]  # as they stand in the environment
-    on_platform: bool  # on one that names itself, with a disk that does not last
 
     @property
     def is_live(self) -> bool:
@@ -44,15 +44,31 @@ def unsafe(read: Read) -> list[str]:
 
 
 def weak(read: Read) -> list[str]:
-    """A sentence for each setting with a secret that works, and that somebody could guess or look up."""
+    """A sentence for each setting that works, and should not: somebody could guess it, or it would lose events."""
     return [sentence for check in WEAK for sentence in check(read)]
 
 
-def _lost_database(read: Read) -> Iterator[str]:
-    if read.is_on_sqlite and read.on_platform:
-        yield "DATABASE_URL: SQLite on a platform whose disk does not last would lose every event."
-    elif read.is_live and "DATABASE_URL" not in read.source:
+def consequences(read: Read) -> list[str]:
+    """A sentence for each setting that makes the receiver do what nobody may want. It may be right all the same."""
+    return [sentence for check in CONSEQUENCES for sentence in check(read)]
+
+
+def _no_database(read: Read) -> Iterator[str]:
+    if "DATABASE_URL" not in read.source and (platform := read.values["platform"]):
+        yield (
+            f"DATABASE_URL: is not set, or empty. The disk of this platform ({platform.name}) does not last: a database"
+            " on it would lose every event. Add a PostgreSQL database."
+        )
+    elif "DATABASE_URL" not in read.source and read.is_live:
         yield "DATABASE_URL: is not set, or empty: a live receiver does not choose its database by itself."
+
+
+def _lost_database(read: Read) -> Iterator[str]:
+    if read.is_on_sqlite and (platform := read.values["platform"]):
+        yield (
+            f"DATABASE_URL: SQLite on a platform whose disk does not last ({platform.name}) loses every event with the"
+            " next deploy, unless the file is on a volume."
+        )
 
 
 def _old_sqlite(read: Read) -> Iterator[str]:
@@ -125,7 +141,21 @@ def _metrics_token(read: Read) -> Iterator[str]:
         yield "METRICS_TOKEN: everybody can read or guess it."
 
 
-Check = Callable[[Read], Iterator[str]]
+def _all_refused(read: Read) -> Iterator[str]:
+    if read.values["require_https"] and not read.values["forwarded_proto_hops"] and not read.values["tls_certfile"]:
+        yield (
+            "FORWARDED_PROTO_HOPS: is 0, and there is no TLS_CERTFILE. Every request will look like plain HTTP, and"
+            " each delivery and page will be answered 403. If one router writes X-Forwarded-Proto, set it to 1."
+        )
+
+
+def _one_client(read: Read) -> Iterator[str]:
+    is_known = read.values["forwarded_for_hops"] or read.values["client_address_header"]
+    if read.values["forwarded_proto_hops"] and not is_known:
+        yield (
+            "FORWARDED_FOR_HOPS: is 0, and there is no CLIENT_ADDRESS_HEADER. All visitors will have the router's"
+            " address, and some wrong passwords close the sign-in for everybody. Behind one router, set it to 1."
+        )
 
 
 def _half_an_operator(read: Read) -> Iterator[str]:
@@ -133,8 +163,10 @@ def _half_an_operator(read: Read) -> Iterator[str]:
         yield "FIRST_OPERATOR_NAME and FIRST_OPERATOR_PASSWORD_HASH: set both, or neither."
 
 
+Check = Callable[[Read], Iterator[str]]
 UNSAFE: tuple[Check, ...] = (
-    _lost_database, _old_sqlite, _debug_mode, _ambiguous_signature, _plain_http, _masked_for_less_long, _certificate,
+    _no_database, _old_sqlite, _debug_mode, _ambiguous_signature, _plain_http, _masked_for_less_long, _certificate,
     _half_an_operator,
 )  # fmt: skip
-WEAK: tuple[Check, ...] = (_webhook_secrets, _own_secrets, _metrics_token)
+WEAK: tuple[Check, ...] = (_lost_database, _webhook_secrets, _own_secrets, _metrics_token)
+CONSEQUENCES: tuple[Check, ...] = (_all_refused, _one_client)

@@ -18,6 +18,11 @@ OWN_PATHS = frozenset(
     }
 )  # fmt: skip
 """What the paths of our routes begin with."""
+LISTS = ("x-forwarded-for", "forwarded", "via")
+
+
+class UnusableHeader(Exception):
+    """A header that can't name the client; the message says why."""
 
 
 class UnusablePath(Exception):
@@ -59,6 +64,18 @@ def path_prefix(text: str) -> str:
     if prefix.split("/")[1:2] and prefix.split("/")[1] in OWN_PATHS:
         raise UnusablePath("the receiver has a page or route of that name itself.")
     return prefix
+
+
+def header_name(text: str) -> str:
+    """The name of a header with one address in it, or nothing. Raises UnusableHeader."""
+    name = text.strip()
+    if name and not re.fullmatch(r"[A-Za-z0-9-]+", name):
+        raise UnusableHeader("a name of a header has letters, digits and - only.")
+    if name.lower() in LISTS:
+        raise UnusableHeader(
+            "this header has a list, which clients begin. FORWARDED_FOR_HOPS says where the client is."
+        )
+    return name
 
 
 def session_secret(text: str) -> str:

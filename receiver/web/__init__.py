@@ -8,10 +8,10 @@ from urllib.parse import quote, urlsplit
 from flask import Flask, Request, Response, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from secure import ContentSecurityPolicy, ReferrerPolicy, Secure, XFrameOptions
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from receiver.config import Settings
 from receiver.extensions import csrf
+from receiver.forwarded import BehindRouters
 from receiver.ingest import route as webhooks
 from receiver.ingest.fast_lane import FastLane
 from receiver.present import request_id, start_request
@@ -109,8 +109,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.session_interface = _PageSessions(always_secure=settings.require_https)
     page = Secure(csp=_CSP, referrer=ReferrerPolicy().same_origin(), xfo=XFrameOptions().deny())
     prefix.init_app(app, settings.script_name)
-    if hops := settings.trusted_proxies:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]  # Flask's own way
+    app.wsgi_app = BehindRouters(app.wsgi_app, settings)  # type: ignore[method-assign]  # Flask's own way
 
     @app.after_request
     def add_headers(response: Response) -> Response:

@@ -80,7 +80,7 @@ def test_a_session_that_begins_over_https_never_travels_in_the_clear(app):
 def test_a_proxy_says_that_a_session_begins_over_https_only_where_it_is_trusted(
     environment, request, hops, is_believed
 ):
-    environment["TRUSTED_PROXIES"] = hops
+    environment["FORWARDED_PROTO_HOPS"] = hops
     client = request.getfixturevalue("app").test_client()
 
     cookie = client.get("/sign-in", headers={"X-Forwarded-Proto": "https"}).headers["Set-Cookie"]

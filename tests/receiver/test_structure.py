@@ -26,7 +26,17 @@ LEAVES = {
 }
 """Small modules that every room may use, but for the two pure ones."""
 STORING = LEAVES | {"protocol", "privacy", "database"}
-WORKING = STORING | {"store", "lines", "present", "metrics", "problem", "transport", "typed_data", "follow_ups"}
+WORKING = STORING | {
+    "store",
+    "lines",
+    "present",
+    "metrics",
+    "problem",
+    "transport",
+    "forwarded",
+    "typed_data",
+    "follow_ups",
+}
 ACTING = WORKING | {"ingest", "worker", "maintenance", "queries"}
 MAY_IMPORT = {
     # Leaves.
@@ -52,6 +62,7 @@ MAY_IMPORT = {
     "lines": {"clock", "store"},
     "present": {"store"},
     "transport": {"config"},
+    "forwarded": {"config", "privacy"},
     "ingest": WORKING,
     "worker": WORKING,
     "maintenance": WORKING,

@@ -63,7 +63,7 @@ class Ways:
         return self._gunicorn(TLS_CERTFILE=certificate, TLS_KEYFILE=key)
 
     def _nginx(self, *, with_host: bool = True) -> int:
-        upstream = self._gunicorn(TRUSTED_PROXIES="1")
+        upstream = self._gunicorn(FORWARDED_FOR_HOPS="1", FORWARDED_PROTO_HOPS="1")
         folder = self._folder / f"nginx-{upstream}"
         return self._stack.enter_context(running_nginx(folder, upstream, self._certificate, with_host=with_host))
 

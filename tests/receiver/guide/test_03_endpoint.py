@@ -47,7 +47,7 @@ def test_plain_http_is_refused_and_never_redirected(environment, database, reque
     ("hops", "forwarded", "status"), [("1", "https", 401), ("1", "http", 403), ("0", "https", 403), ("2", "https", 403)]
 )
 def test_https_is_believed_through_exactly_the_trusted_hops(environment, database, request, hops, forwarded, status):
-    environment |= {"REQUIRE_HTTPS": "1", "TRUSTED_PROXIES": hops}
+    environment |= {"REQUIRE_HTTPS": "1", "FORWARDED_PROTO_HOPS": hops}
     client = request.getfixturevalue("app").test_client()
 
     response = client.post("/webhooks/senang", headers={"X-Forwarded-Proto": forwarded})
@@ -153,7 +153,7 @@ def _raw_status(port, request):
 
 @clause("3.2")
 def test_what_is_refused_unread_leaves_a_trace_with_its_reason(environment, request, database):
-    environment |= {"REQUIRE_HTTPS": "1", "TRUSTED_PROXIES": "1"}
+    environment |= {"REQUIRE_HTTPS": "1", "FORWARDED_PROTO_HOPS": "1"}
     client = request.getfixturevalue("app").test_client()
 
     client.post("/webhooks/senang")

@@ -246,7 +246,7 @@ def sign_in(port: int) -> None:
     _sign_in_from(port, "203.0.113.7")
 
 
-@attack(TRUSTED_PROXIES="1")
+@attack(FORWARDED_FOR_HOPS="1")
 def sign_in_from_many_addresses(port: int) -> None:
     number = next(_numbers)
     _sign_in_from(port, f"198.{18 + number // 65536 % 2}.{number // 256 % 256}.{number % 256}")

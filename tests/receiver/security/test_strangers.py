@@ -74,7 +74,9 @@ class Target:
 
 @contextmanager
 def started(database, **settings):
-    environment = ENVIRONMENT | {"TRUSTED_PROXIES": "1", "WEB_CONCURRENCY": "1"} | settings | {"DATABASE_URL": database}
+    environment = (
+        ENVIRONMENT | {"FORWARDED_FOR_HOPS": "1", "WEB_CONCURRENCY": "1"} | settings | {"DATABASE_URL": database}
+    )
     known = load_settings(environment)
     with running(environment) as receiver:
         receiver.web()

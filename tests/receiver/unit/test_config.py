@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 
 from receiver.config import SCHEME_AXES, ConfigurationError, load_settings
 from receiver.settings.env_file import doubts_of, load_env_file
+from receiver.settings.platforms import PLATFORMS
 from receiver.settings.source import READ_ELSEWHERE
 from receiver.testing.certificates import self_signed
 from receiver.testing.waiting import PATIENCE_SECONDS, eventually
@@ -75,7 +76,7 @@ def test_an_unsafe_combination_refuses_to_start(environment, changes, named):
 def test_a_known_platform_trusts_one_proxy_and_requires_https(environment):
     settings = load_settings(environment | {"DYNO": "web.1", "DATABASE_URL": "postgres://u:p@db/x"})
 
-    assert (settings.trusted_proxies, settings.require_https) == (1, True)
+    assert (settings.forwarded_for_hops, settings.forwarded_proto_hops, settings.require_https) == (1, 1, True)
     assert settings.database_url == "postgresql+psycopg://u:p@db/x"
 
 
@@ -242,6 +243,51 @@ def test_no_database_is_chosen_in_silence_where_events_are_real(environment, add
     assert [mistake.split(":")[0] for mistake in mistakes(environment | place | address)] == ["DATABASE_URL"]
 
 
+def test_a_file_that_is_named_on_a_disk_that_does_not_last_is_a_doubt_which_live_refuses(environment):
+    heroku = environment | {"DYNO": "web.1", "DATABASE_URL": "sqlite:////srv/receiver.db"}
+
+    (said,) = [doubt for doubt in load_settings(heroku).doubts if doubt.startswith("DATABASE_URL")]
+    assert "loses every event" in said
+    assert said in mistakes(heroku | LIVE)
+
+
+def test_a_platform_is_recognised_by_a_variable_of_its_own_or_named(environment):
+    on_a_server = environment | {"DATABASE_URL": "postgres://u:p@db/x"}
+    for platform in PLATFORMS:
+        for variables in ({"HOSTING_PLATFORM": platform.name}, *({name: "x"} for name in platform.named_by)):
+            settings = load_settings(on_a_server | variables)
+            assert settings.platform == platform
+            assert settings.require_https
+            assert [*settings.doubts] == [*load_settings(on_a_server).doubts], variables
+
+    assert load_settings(on_a_server | {"DYNO": "web.1", "HOSTING_PLATFORM": "none"}).platform is None
+    assert named(mistakes(on_a_server | {"HOSTING_PLATFORM": "nowhere"})) == ["HOSTING_PLATFORM"]
+
+
+def test_a_connection_outlives_the_time_for_which_each_router_keeps_it_idle(environment):
+    known = [platform.idle_seconds for platform in PLATFORMS if platform.idle_seconds is not None]
+
+    assert load_settings(environment).keep_alive_seconds > max(known)
+
+
+def test_a_start_that_will_answer_every_delivery_403_says_so_and_names_the_setting(live, environment, tmp_path):
+    alone = live | {"FORWARDED_FOR_HOPS": "0", "FORWARDED_PROTO_HOPS": "0"}
+    certificate, key = self_signed(tmp_path)
+
+    (said,) = load_settings(alone).doubts
+    assert said.startswith("FORWARDED_PROTO_HOPS: is 0")
+    assert "answered 403" in said
+    assert load_settings(alone | {"TLS_CERTFILE": str(certificate), "TLS_KEYFILE": str(key)}).doubts == ()
+    assert not [doubt for doubt in load_settings(environment).doubts if "403" in doubt]
+
+
+def test_a_start_that_will_take_all_visitors_for_one_says_so(live):
+    (said,) = load_settings(live | {"FORWARDED_FOR_HOPS": "0"}).doubts
+
+    assert said.startswith("FORWARDED_FOR_HOPS: is 0")
+    assert load_settings(live | {"FORWARDED_FOR_HOPS": "0", "CLIENT_ADDRESS_HEADER": "X-Real-IP"}).doubts == ()
+
+
 def test_a_file_that_is_named_serves_live_on_a_machine_of_ones_own(environment):
     assert load_settings(environment | LIVE | {"DATABASE_URL": "sqlite:////srv/receiver.db"})
 
@@ -282,6 +328,10 @@ def test_the_database_by_default_is_said_once(environment, tmp_path):
         ({"PARTNER_PACKAGE": "receiver.store"}, "PARTNER_PACKAGE", "no handlers"),
         ({"SENANG_WEBHOOK_SECRETS": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw, x"}, "SENANG_WEBHOOK_SECRETS", "white"),
         ({"SENANG_SIGNATURE_ID_HEADER": "none"}, "SENANG_SIGNATURE_SCHEME", "id"),
+        ({"CLIENT_ADDRESS_HEADER": "X-Real-IP: 1"}, "CLIENT_ADDRESS_HEADER", "letters"),
+        ({"CLIENT_ADDRESS_HEADER": "x-forwarded-for"}, "CLIENT_ADDRESS_HEADER", "FORWARDED_FOR_HOPS"),
+        ({"CLIENT_ADDRESS_HEADER": "X-Real-IP", "FORWARDED_FOR_HOPS": "1"}, "CLIENT_ADDRESS_HEADER", "Set one"),
+        ({"FORWARDED_PROTO_HOPS": "11"}, "FORWARDED_PROTO_HOPS", "10"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused_by_name_with_a_sentence(environment, changes, named, said):
@@ -385,8 +435,9 @@ UNFILLED = {
 
 @pytest.fixture
 def live(environment):
-    """Settings with which `live` starts."""
-    return environment | LIVE | {"DATABASE_URL": "sqlite:////srv/receiver.db"}
+    """Settings with which `live` starts, and has nothing to say."""
+    routers = {"FORWARDED_FOR_HOPS": "1", "FORWARDED_PROTO_HOPS": "1"}
+    return environment | LIVE | routers | {"DATABASE_URL": "sqlite:////srv/receiver.db"}
 
 
 def named(found):
@@ -458,7 +509,7 @@ def test_a_secret_may_be_called_so_by_whoever_issues_it(live):
         ("REQUIRE_HTTP", "REQUIRE_HTTPS"),
         ("MAX_ATTEMPT", "MAX_ATTEMPTS"),
         ("AUDIT_RETENTION_DAY", "AUDIT_RETENTION_DAYS"),
-        ("TRUSTED_PROXYS", "TRUSTED_PROXIES"),
+        ("FORWARDED_PROTO_HOP", "FORWARDED_PROTO_HOPS"),
         ("WEB_CONCURENCY", "WEB_CONCURRENCY"),
         ("FLASK_DEBUGG", "FLASK_DEBUG"),
     ],
