@@ -36,7 +36,7 @@ if not os.environ.get("DATABASE_URL", "").strip():
     structlog.get_logger().info("database_by_default", database=DEFAULT_DATABASE)
 start.say_doubts(settings)
 start.say_open_files({".env": ENV_FILE, "TLS_KEYFILE": settings.tls_keyfile})
-bind = "127.0.0.1:8000" if settings.port is None else f"0.0.0.0:{settings.port}"  # a platform sets PORT
+bind = ["127.0.0.1:8000"] if settings.port is None else start.addresses(settings.port)  # a platform sets PORT
 workers = settings.web_processes
 worker_class = start.WORKER_CLASS
 worker_connections = 1000  # open connections of one process; more wait in the kernel

@@ -3,6 +3,7 @@
 To refuse another one, add it to `mistake()`.
 """
 
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,6 +52,20 @@ def database_mistake(settings: Settings) -> str | None:
         return None
     finally:
         engine.dispose()
+
+
+def addresses(port: int) -> list[str]:
+    """Every address of this machine, for gunicorn's `bind`: those of IPv6 too, where the machine has IPv6.
+
+    Mostly one socket takes both kinds. Where the system wants a socket for each, there are two.
+    """
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            takes_both = not probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            probe.bind(("::", 0))
+    except OSError:
+        return [f"0.0.0.0:{port}"]
+    return [f"[::]:{port}"] if takes_both else [f"0.0.0.0:{port}", f"[::]:{port}"]
 
 
 def say_doubts(settings: Settings) -> None:

@@ -158,6 +158,23 @@ def test_a_stop_answers_what_is_under_way_and_says_that_the_connection_ends(star
     assert receiver.process.wait(PATIENCE) == 0
 
 
+def test_a_receiver_listens_by_ipv6_too_where_the_machine_has_it(start):
+    receiver = start()
+
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=PATIENCE) as connection:
+        assert "200 OK" in ask(connection)
+    if has_ipv6():
+        with socket.create_connection(("::1", receiver.port), timeout=PATIENCE) as connection:
+            assert "200 OK" in ask(connection)
+
+
+def has_ipv6():
+    with suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        return True
+    return False
+
+
 def test_a_stop_does_not_wait_for_idle_connections(start, connect):
     receiver = start()
     idle = [connect(receiver) for _ in range(5)]
