@@ -14,9 +14,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import structlog
 
+from receiver import stopping
 from receiver.config import DEFAULT_DATABASE, EXIT_CONFIGURATION, ConfigurationError, load_settings
 from receiver.logs import configure_logging
-from receiver.server import shared, start
+from receiver.server import shared, signals, start
 from receiver.server.embedded import embedded_worker
 from receiver.settings.env_file import ENV_FILE, load_env_file
 
@@ -42,7 +43,7 @@ worker_class = start.WORKER_CLASS
 worker_connections = 1000  # open connections of one process; more wait in the kernel
 keepalive = settings.keep_alive_seconds  # a connection may be idle for so long
 timeout = 30  # a worker whose main loop is silent for so long is replaced
-graceful_timeout = 10  # running requests get this long to finish after SIGTERM
+graceful_timeout = int(settings.stop_seconds * stopping.REQUESTS)  # of running requests, after SIGTERM
 control_socket_disable = True
 logconfig_dict = {  # through the application's chain: JSON, masked
     "version": 1,
@@ -78,10 +79,11 @@ def on_starting(server):
     shared.load()
 
 
-def when_ready(_server):
+def when_ready(server):
     """The master listens: start the worker beside the web workers."""
     if settings.embedded_worker:
-        embedded_worker.start()
+        embedded_worker.start(stop_seconds=settings.stop_seconds)
+    signals.stop_together(server, embedded_worker)
 
 
 def on_reload(_server):

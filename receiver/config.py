@@ -43,6 +43,7 @@ WEBHOOK_PATH = "/webhooks/senang"
 LONGEST_NAME = 60
 DEFAULT_DATABASE = "sqlite:///instance/receiver.db"
 AUDIT_HORIZON_DAYS = 365  # the database itself refuses to delete audit rows younger than this
+DOCKER_STOP_SECONDS = 10  # what containers get where nobody says anything else
 SCHEME_AXES = tuple(field.name for field in fields(SignatureScheme) if field.name != "name")
 
 
@@ -92,6 +93,7 @@ class Settings:
     max_attempts: int  # MAX_ATTEMPTS: attempts before an event is dead; 16 reach over at least a day
     fast_lane: str  # FAST_LANE: auto lets plain deliveries past Flask while nobody else listens to requests; 0 never
     keep_alive_seconds: int  # KEEP_ALIVE_SECONDS: a connection may be idle for so long; longer than routers keep it
+    stop_seconds: int  # STOP_SECONDS: what still runs so long after SIGTERM is killed; stopping.py shares it out
     max_body_bytes: int  # MAX_BODY_BYTES: larger deliveries are answered 413
     payload_retention_days: int  # PAYLOAD_RETENTION_DAYS: then sealed payloads are erased
     masked_retention_days: int  # MASKED_RETENTION_DAYS: then masked payloads are erased
@@ -191,6 +193,7 @@ def _read(env: Source, platform: Platform | None) -> dict[str, Any]:
         "max_attempts": env.whole("MAX_ATTEMPTS", 16, 1, 100),
         "fast_lane": env.str("FAST_LANE", "auto", validate=OneOf(["auto", "0"])),
         "keep_alive_seconds": env.whole("KEEP_ALIVE_SECONDS", 650, 1, 3600),
+        "stop_seconds": env.whole("STOP_SECONDS", platform.stop_seconds if platform else DOCKER_STOP_SECONDS, 2, 3600),
         "max_body_bytes": env.whole("MAX_BODY_BYTES", 1024 * 1024, 1024, 64 * 1024 * 1024),
         "payload_retention_days": env.whole("PAYLOAD_RETENTION_DAYS", 90, 7, 3650),
         "masked_retention_days": env.whole("MASKED_RETENTION_DAYS", 365, 7, 3650),

@@ -20,11 +20,11 @@ from typing import NoReturn
 
 import structlog
 
+from receiver import stopping
 from receiver.endless import endless
 from receiver.server import shared
 
 CHECK_SECONDS = 1.0
-STOP_SECONDS = 15.0
 NAME = "senang-worker"
 """As the system's list of processes has it, where the system is Linux."""
 
@@ -36,13 +36,14 @@ class EmbeddedWorker:
         self._spawn = spawn or _fork
         self._worker: int | None = None
         self._stopping = threading.Event()
+        self._stop_seconds = self._stops_at = 0.0
         self._master = 0
 
-    def start(self) -> None:
-        """Start the worker, and start it again each time it dies."""
+    def start(self, *, stop_seconds: float) -> None:
+        """Start the worker, and start it again each time it dies. A stop of everything may take so many seconds."""
         if self._master == os.getpid():
             return
-        self._master = os.getpid()
+        self._master, self._stop_seconds = os.getpid(), stop_seconds
         with suppress(OSError):  # the thread tries again
             self._worker = self._spawn(self._master)
         threading.Thread(target=self._keep, name="embedded-worker", daemon=True).start()
@@ -52,15 +53,22 @@ class EmbeddedWorker:
         if self._worker is not None and not _is_gone(self._worker):
             os.kill(self._worker, signal.SIGTERM)
 
-    def stop(self) -> None:
-        """End the worker for good. It gets its own time to stop."""
-        if self._master != os.getpid():
+    def begin_to_stop(self) -> None:
+        """Tell the worker to end for good. A signal handler of the master may call it."""
+        if self._master != os.getpid() or self._stopping.is_set():
             return
+        self._stops_at = time.monotonic() + self._stop_seconds * stopping.WORKER_BESIDE
         self._stopping.set()
         self.replace()
-        until = time.monotonic() + STOP_SECONDS
+
+    def stop(self) -> None:
+        """End the worker for good, and wait for it."""
+        if self._master != os.getpid():
+            return
+        self.begin_to_stop()
+        self.replace()  # it may have been started just before it was told
         while self._worker is not None and not _is_gone(self._worker):
-            if time.monotonic() > until:
+            if time.monotonic() > self._stops_at:
                 os.kill(self._worker, signal.SIGKILL)
                 break
             time.sleep(0.1)

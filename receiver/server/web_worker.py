@@ -7,6 +7,7 @@ A worker that stops closes idle connections, and answers running requests with `
 """
 
 import gc
+import signal
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -82,6 +83,12 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn is not typed
         gc.disable()  # until all is loaded
         super().patch()
         waiting.wait, waiting._ready = waiting.wait_poll, waiting._ready_poll
+
+    def init_signals(self) -> None:
+        """Ctrl-C reaches every process of a terminal: it must not cut off the requests that are being answered."""
+        super().init_signals()
+        signal.signal(signal.SIGINT, self.handle_exit)
+        signal.siginterrupt(signal.SIGINT, False)
 
     def load_wsgi(self) -> None:
         """Load the application. The garbage collector then skips what stays for good."""

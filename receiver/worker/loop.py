@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from receiver import stopping
 from receiver.database.causes import cause_of
 from receiver.store.audit import write_remaining_sums
 from receiver.store.inbox import Inbox
@@ -23,7 +24,6 @@ from receiver.worker.time_limit import HandBack
 from receiver.worker.upkeep import Part, Upkeep
 from receiver.worker.workbench import Workbench
 
-HANDLER_STOP_SECONDS = 8.0
 RESTART_SECONDS = 1.0
 DATABASE_AWAY, DRAINED = 3, 4
 """The exit codes of a process that was to drain: it gave up, or nothing is due any more. Any other: it died."""
@@ -95,4 +95,4 @@ class Worker:
         return math.inf
 
     def _on_stop(self, _number: int, _frame: Any) -> None:
-        self._bench.limit.stop_soon(HANDLER_STOP_SECONDS)
+        self._bench.limit.stop_soon(self._inbox.settings.stop_seconds * stopping.HANDLERS)

@@ -24,6 +24,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 import structlog
 
+from receiver import stopping
 from receiver.database.causes import cause_of
 from receiver.database.engine import writing
 from receiver.endless import endless
@@ -38,7 +39,6 @@ from receiver.worker.workbench import Workbench
 
 log = structlog.get_logger()
 
-STOP_SECONDS = 10.0
 KILL_GRACE_SECONDS = 5.0
 HEARTBEAT_SECONDS = 5.0
 PARENT_SECONDS = 3.0
@@ -145,7 +145,7 @@ class Supervisor:
     def _stop(self) -> None:
         for worker in self._workers:
             worker.process.terminate()
-        until = time.monotonic() + STOP_SECONDS
+        until = time.monotonic() + self.inbox.settings.stop_seconds * stopping.WORKERS
         for worker in self._workers:
             worker.process.join(max(0.0, until - time.monotonic()))
             if worker.process.is_alive():

@@ -23,6 +23,7 @@ LEAVES = {
     "private_files",
     "registry",
     "settings",
+    "stopping",
 }
 """Small modules that every room may use, but for the two pure ones."""
 STORING = LEAVES | {"protocol", "privacy", "database"}
@@ -50,6 +51,7 @@ MAY_IMPORT = {
     "percentile": set(),
     "private_files": set(),
     "problem": set(),
+    "stopping": set(),
     "config": {"discovery", "protocol", "privacy", "database", "private_files", "settings"},
     "settings": {"discovery", "protocol", "privacy", "database", "private_files"},
     "logs": {"outlet", "privacy"},

@@ -1,6 +1,7 @@
 """How long a connection may be idle, how long a request may take to come, and what a stop does to both."""
 
 import json
+import os
 import signal
 import socket
 import ssl
@@ -140,14 +141,18 @@ def test_idle_connections_make_room_for_new_ones(start, connect):
     assert "200 OK" in ask(connect(receiver))
 
 
-def test_a_stop_answers_what_is_under_way_and_says_that_the_connection_ends(start, connect, inbox, payload, stored):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_answers_what_is_under_way_and_says_that_the_connection_ends(
+    start, connect, inbox, payload, stored, number
+):
+    """Ctrl-C reaches all processes of a terminal, and some platforms send SIGINT."""
     receiver = start()
     busy, idle = connect(receiver), connect(receiver)
     ask(idle)
     head, body = signed(receiver.sender(inbox), payload(event_id="evt_1"))
     busy.sendall(head)
 
-    receiver.process.terminate()
+    os.killpg(receiver.process.pid, number) if number == signal.SIGINT else receiver.process.terminate()
     assert is_closed(idle)
     busy.sendall(body)
     said = answer(busy)

@@ -1,5 +1,6 @@
 """Handlers that hang, die or dawdle: each is stopped, and its neighbours don't pay for it."""
 
+import signal
 import time
 
 import pytest
@@ -143,8 +144,9 @@ def test_a_handler_that_was_stopped_in_sql_leaves_no_lock_in_the_way_of_its_next
 
 
 @postgresql_and_sqlite_in_long_runs
-def test_sigterm_during_a_batch_of_slow_handlers_begins_no_other_and_hands_the_rest_back_uncharged(
-    start_worker, deliver, stored
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_during_a_batch_of_slow_handlers_begins_no_other_and_hands_the_rest_back_uncharged(
+    start_worker, deliver, stored, number
 ):
     ids = [f"evt_{number}" for number in range(5)]
     for event_id in ids:
@@ -152,7 +154,7 @@ def test_sigterm_during_a_batch_of_slow_handlers_begins_no_other_and_hands_the_r
     worker = start_worker(HANDLER_TIMEOUT="5", WORKER_BATCH="5")
     eventually(lambda: all(stored(event_id).lease_token for event_id in ids))
 
-    worker.terminate()
+    worker.send_signal(number)
 
     assert worker.wait(PATIENCE_SECONDS) == 0
     rows = [stored(event_id) for event_id in ids]

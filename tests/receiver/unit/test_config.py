@@ -257,7 +257,7 @@ def test_a_platform_is_recognised_by_a_variable_of_its_own_or_named(environment)
         for variables in ({"HOSTING_PLATFORM": platform.name}, *({name: "x"} for name in platform.named_by)):
             settings = load_settings(on_a_server | variables)
             assert settings.platform == platform
-            assert settings.require_https
+            assert (settings.require_https, settings.stop_seconds) == (True, platform.stop_seconds)
             assert [*settings.doubts] == [*load_settings(on_a_server).doubts], variables
 
     assert load_settings(on_a_server | {"DYNO": "web.1", "HOSTING_PLATFORM": "none"}).platform is None
@@ -332,6 +332,7 @@ def test_the_database_by_default_is_said_once(environment, tmp_path):
         ({"CLIENT_ADDRESS_HEADER": "x-forwarded-for"}, "CLIENT_ADDRESS_HEADER", "FORWARDED_FOR_HOPS"),
         ({"CLIENT_ADDRESS_HEADER": "X-Real-IP", "FORWARDED_FOR_HOPS": "1"}, "CLIENT_ADDRESS_HEADER", "Set one"),
         ({"FORWARDED_PROTO_HOPS": "11"}, "FORWARDED_PROTO_HOPS", "10"),
+        ({"STOP_SECONDS": "1"}, "STOP_SECONDS", "2"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused_by_name_with_a_sentence(environment, changes, named, said):

@@ -19,7 +19,7 @@ def test_a_worker_that_can_not_be_started_is_tried_again():
         return started[-1].pid
 
     embedded = EmbeddedWorker(spawn)
-    embedded.start()
+    embedded.start(stop_seconds=60)
 
     eventually(lambda: len(started) == 3)
     embedded.stop()
