@@ -9,7 +9,7 @@ only by itself into `_ALONE`. Each name needs its hint in `_HINT` and in `_HINTS
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from string import ascii_lowercase, ascii_uppercase, digits, whitespace
 
 from receiver.privacy.plain import plain
@@ -60,8 +60,25 @@ _SPACE = whitespace.encode() + b"\x7f"
 _BETWEEN_WORDS = bytes(set(range(256)) - set((ascii_lowercase + ascii_uppercase + digits).encode()))
 _TRACK_IN_WORDS = re.compile(r"d(?<=[0-9]d)[0-9]{7}")
 _FILLERS = ("is", "was", "no", "number")
-_HINTED = re.compile("|".join(f"(?:{'|'.join(_FILLERS)})*".join(hint) for hint in _HINTS))
-"""A filler may stand between the parts of a name in a sentence."""
+
+
+def _any_of(words: Iterable[str]) -> str:
+    """A pattern for any of the words. A filler may stand between the parts of a name in a sentence.
+
+    Words with the same beginning share it, and a look at the next letter ends most tries: every delivery is searched.
+    """
+    ends: dict[str, list[str]] = {}
+    for word in words:
+        ends.setdefault(word[0], []).append(word[1:])
+    return "|".join(letter if "" in after else letter + _after_fillers(after) for letter, after in ends.items())
+
+
+def _after_fillers(words: list[str]) -> str:
+    begins = "".join(sorted({word[0] for word in (*words, *_FILLERS)}))
+    return f"(?=[{begins}])(?:{'|'.join(_FILLERS)})*(?:{_any_of(words)})"
+
+
+_HINTED = re.compile(_any_of(_HINTS))
 
 
 _FORBIDDEN, _NAME, _VALUE, _OTHER = range(4)
