@@ -24,7 +24,11 @@ from receiver.protocol.schemes import TIMESTAMP_FORMATS, SignatureScheme
 
 MOST_ENTRIES = 16
 _MESSAGE_ID = re.compile(r"[!-~]{1,200}")
-_HASHES = {"sha256": hashes.SHA256, "sha512": hashes.SHA512, "sha1": hashes.SHA1}
+_HASHES: dict[str, hashes.HashAlgorithm] = {
+    "sha256": hashes.SHA256(),
+    "sha512": hashes.SHA512(),
+    "sha1": hashes.SHA1(),  # noqa: S303 - only for reading old senders
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -242,4 +246,4 @@ def _digest(scheme: SignatureScheme, key: bytes, content: bytes) -> bytes:
 @lru_cache(64)
 def _keyed(algorithm: str, key: bytes) -> HMAC:
     """What every digest with this key begins with. `hmac.digest()` makes it each time, which is half of its work."""
-    return HMAC(key, _HASHES[algorithm]())
+    return HMAC(key, _HASHES[algorithm])
