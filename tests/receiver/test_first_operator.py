@@ -1,4 +1,4 @@
-"""The first operator comes without a shell: by two settings, or by a link in the log. Neither works once there is one."""
+"""The first operator comes without a shell: by two settings, or by a link in the log. Neither works later."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
