@@ -117,6 +117,16 @@ def post_fork(_server, worker):
         values.ValueClass = values.MultiProcessValue(lambda: worker.number)
 
 
+def post_worker_init(worker):
+    """The first web worker says what is wrong with the database, beside its work."""
+    if worker.number == 1:
+        import gevent
+
+        from receiver.web.health import say_at_start
+
+        gevent.spawn(say_at_start, worker.wsgi)
+
+
 def worker_exit(_server, worker):
     """Write the counts that this web worker still holds."""
     gc.unfreeze()  # or what is left would be torn down after the modules that it needs

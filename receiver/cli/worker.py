@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 
 import click
+import structlog
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -18,6 +19,7 @@ from receiver.present import present_inbox
 from receiver.server.start import say_doubts
 from receiver.store.audit import write_finished_sums
 from receiver.store.inbox import Inbox
+from receiver.store.schema import remedy_of, takes_writes
 from receiver.worker.lanes import lanes
 from receiver.worker.processes import Supervisor
 from receiver.worker.upkeep import Part
@@ -26,6 +28,7 @@ DRAIN_PATIENCE_SECONDS = 30.0
 SUMS_SECONDS = 10.0
 PURGE_SECONDS, MORE_TO_PURGE_SECONDS = 60.0, 2.0
 LOOK_FOR_REPLAYS_SECONDS = 1.0
+log = structlog.get_logger()
 
 
 @click.command()
@@ -43,10 +46,11 @@ LOOK_FOR_REPLAYS_SECONDS = 1.0
 def worker(processes: int | None, drain: bool, patience: float, parent: int | None) -> None:
     """Run the handlers of events that are due."""
     inbox = present_inbox()
-    if parent is None:  # else gunicorn has said it
-        say_doubts(inbox.settings)
     with suppress(SQLAlchemyError):  # a database that is away now may come
         refuse_environment(inbox)
+    if parent is None:  # else gunicorn has said it
+        say_doubts(inbox.settings)
+        _say_database_problem(inbox)
     supervisor = Supervisor(
         inbox,
         lanes(inbox.settings, processes or inbox.settings.worker_processes),
@@ -59,6 +63,13 @@ def worker(processes: int | None, drain: bool, patience: float, parent: int | No
         raise click.ClickException(
             f"The database did not answer for {patience:g} seconds. What is due stays due: run this again."
         )
+
+
+def _say_database_problem(inbox: Inbox) -> None:
+    """Such as a release phase that never ran. A database that is away is said again and again, as long as it is."""
+    with suppress(SQLAlchemyError):
+        if problem := takes_writes(inbox):
+            log.error("not_ready", reason=problem, **remedy_of(problem))
 
 
 def _sum_up(inbox: Inbox, _worker: str) -> float:

@@ -57,6 +57,11 @@ def takes_writes(inbox: Inbox) -> str | None:
         )
 
 
+def remedy_of(problem: str) -> dict[str, str]:
+    """What a log line adds about a problem of `takes_writes()`: the command that the release phase should have run."""
+    return {"remedy": "flask --app wsgi db upgrade"} if problem in ("not_migrated", "behind") else {}
+
+
 def schema_problem(session: Session, package: str) -> str | None:
     """None when each branch is at this build's revision or beyond it (a newer release has migrated)."""
     if not sa.inspect(session.connection()).has_table(VERSION_TABLE):

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 import structlog
-from flask import Blueprint, Response, abort, current_app, jsonify, request
+from flask import Blueprint, Flask, Response, abort, current_app, jsonify, request
 from sqlalchemy.exc import SQLAlchemyError
 
 from receiver import metrics as counted
@@ -18,7 +18,8 @@ from receiver.ingest.intake import Intake, present_intake
 from receiver.ingest.room import NotStored
 from receiver.present import present_inbox
 from receiver.queries.health import health as health_now
-from receiver.store.schema import takes_writes
+from receiver.store.inbox import Inbox
+from receiver.store.schema import remedy_of, takes_writes
 from receiver.web.gauges import gauges
 
 READY_DEADLINE_SECONDS = 1.5
@@ -43,10 +44,14 @@ def ready() -> tuple[Response, int]:
     if cached is None or time.monotonic() - cached[0] > READY_CACHE_SECONDS:
         cached = (time.monotonic(), _problem())
         current_app.extensions["readiness"] = cached
-        if cached[1]:
-            log.error("not_ready", reason=cached[1])
+        _say(current_app, cached[1])
     is_ready = cached[1] is None
     return jsonify(status="ready" if is_ready else "not ready"), 200 if is_ready else 503
+
+
+def say_at_start(app: Flask) -> None:
+    """Log why the database can't be used, if it can't: a release phase that never ran is seen before anybody asks."""
+    _say(app, _database_problem(app.extensions["inbox"]))
 
 
 @blueprint.get("/metrics")
@@ -65,11 +70,20 @@ def metrics() -> Response:
 
 def _problem() -> str | None:
     intake = present_intake()
-    if intake.committer.is_broken:
-        return _start_committer(intake)
+    return _start_committer(intake) if intake.committer.is_broken else _database_problem(intake.inbox)
+
+
+def _say(app: Flask, problem: str | None) -> None:
+    """Log a problem once, not at each check: again only when it has changed."""
+    if problem and problem != app.extensions.get("not_ready"):
+        log.error("not_ready", reason=problem, **remedy_of(problem))
+    app.extensions["not_ready"] = problem
+
+
+def _database_problem(inbox: Inbox) -> str | None:
     pool = ThreadPoolExecutor(max_workers=1)
     try:
-        check: Any = pool.submit(takes_writes, intake.inbox)
+        check: Any = pool.submit(takes_writes, inbox)
         return cast("str | None", check.result(timeout=READY_DEADLINE_SECONDS))
     except (SQLAlchemyError, NoAnswer) as error:
         return cause_of(error)

@@ -105,6 +105,19 @@ def test_readyz_says_ready_and_healthz_alive(app):
     assert (client.get("/readyz").status_code, client.get("/healthz").status_code) == (200, 200)
 
 
+def test_readyz_says_once_in_the_log_which_command_mends_a_database_without_tables(
+    assemble, environment, tmp_path, capsys
+):
+    app = assemble(environment | {"DATABASE_URL": f"sqlite:///{tmp_path / 'empty.db'}"})
+
+    for _ in range(3):
+        assert app.test_client().get("/readyz").status_code == 503
+        del app.extensions["readiness"]  # as if five seconds had passed
+
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "not_ready" in line]
+    assert [(line["reason"], line["remedy"]) for line in said] == [("not_migrated", "flask --app wsgi db upgrade")]
+
+
 @both_databases
 def test_purge_erases_payloads_and_keeps_the_event_id_as_a_tombstone(inbox, sender, payload, work, stored, clock):
     sent = payload(event_id="evt_1")

@@ -1,5 +1,6 @@
 """Ways to start gunicorn: each serves the receiver whole, or is refused with a sentence."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -57,6 +58,21 @@ def test_from_another_folder_it_serves_when_its_configuration_is_named(database,
 
         assert receiver.sender(inbox).deliver(payload()).status == 200
         assert web.poll() is None
+
+
+@pytest.mark.parametrize("start", ["web", "worker"])
+def test_a_start_after_a_release_phase_that_never_ran_says_so_before_anybody_asks(environment, tmp_path, start):
+    own = {"DATABASE_URL": f"sqlite:///{tmp_path / 'empty.db'}", "WEB_CONCURRENCY": "1", "EMBEDDED_WORKER": "0"}
+    with running(environment | own) as receiver:
+        receiver.log = tmp_path / "log"
+        getattr(receiver, start)()
+
+        eventually(lambda: "not_ready" in receiver.log.read_text())
+        if start == "web":
+            assert receiver.status("/readyz") == 503
+
+    said = [json.loads(line) for line in receiver.log.read_text().splitlines() if '"not_ready"' in line]
+    assert [(line["reason"], line["remedy"]) for line in said] == [("not_migrated", "flask --app wsgi db upgrade")]
 
 
 @pytest.mark.soak
