@@ -29,4 +29,14 @@ def test_each_action_of_ci_is_pinned_by_commit_and_may_only_read():
 
         assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []
         assert re.search(r"^permissions:\n  contents: read\n(?!  )", path.read_text(), re.MULTILINE)
-        assert path.read_text().count("permissions:") == 1
+
+
+def test_only_the_job_that_publishes_the_image_may_write_and_it_runs_after_the_tests():
+    """It may push the image and sign as the workflow."""
+    workflows = {path.name: path.read_text() for path in (ROOT / ".github" / "workflows").glob("*.yml")}
+    publish = re.search(r"^  publish:\n    needs: test\n(.*)", workflows["release.yml"], re.MULTILINE | re.DOTALL)
+    writes = {name: re.findall(r"^ +([\w-]+): write", text, re.MULTILINE) for name, text in workflows.items()}
+
+    assert publish is not None
+    assert {name: found for name, found in writes.items() if found} == {"release.yml": ["packages", "id-token"]}
+    assert re.findall(r"^      ([\w-]+): write", publish[1], re.MULTILINE) == ["packages", "id-token"]
