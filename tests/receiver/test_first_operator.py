@@ -1,6 +1,7 @@
 """The first operator comes without a shell: by two settings, or by a link in the log. Neither works later."""
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -105,6 +106,16 @@ def test_many_looks_at_the_page_bring_one_link_and_a_later_look_brings_another_t
     assert (len(first), len(second)) == (1, 1)
     assert app.test_client().get(first[0]).status_code == 410
     assert is_in(choose(second[0]))
+
+
+def test_the_masking_of_the_log_leaves_every_link_whole(logged, clock):
+    paths = []
+    for _ in range(200):
+        clock.advance(minutes=11)
+        paths += logged()[1]
+
+    assert [path for path in paths if not re.fullmatch("/first-operator/[a-z]{28}", path)] == []
+    assert len(set(paths)) == 200
 
 
 @both_databases
