@@ -1,8 +1,8 @@
 """What the running command or request belongs to: the inbox, the request's ID, and when it began."""
 
+import os
 import time
 from typing import cast
-from uuid import uuid4
 
 from flask import current_app, g, request
 
@@ -24,9 +24,14 @@ def request_started() -> float:
     return cast(float, g.get("started", time.monotonic()))
 
 
+def new_request_id() -> str:
+    """An ID of our own for a request, since a stranger's must not reach the audit log."""
+    return os.urandom(16).hex()
+
+
 def request_id() -> str:
-    """The present request's ID: one of our own, since a stranger's must not reach the audit log."""
+    """The present request's ID."""
     environ = request.environ
     if "senang.request_id" not in environ:
-        environ["senang.request_id"] = uuid4().hex
+        environ["senang.request_id"] = new_request_id()
     return str(environ["senang.request_id"])

@@ -8,7 +8,6 @@ whatever WSGI middleware is put around the app stands in front of it, and sees e
 everybody else. To find another kind of listener, add it there.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -27,6 +26,7 @@ from receiver.ingest.door import take
 from receiver.ingest.intake import Intake, intake_of
 from receiver.ingest.reading import SMALL_BODY, Environ, Incoming, read
 from receiver.logs import LOGGED
+from receiver.present import new_request_id
 
 StartResponse = Callable[..., Any]
 SETTING = "FAST_LANE=0"
@@ -53,7 +53,7 @@ class FastLane:
         """Answer a plain delivery; hand everything else on."""
         if not (_is_plain(environ) and self._is_open()):
             return self._flask(environ, start_response)
-        intake, request_id = intake_of(self._app), os.urandom(16).hex()
+        intake, request_id = intake_of(self._app), new_request_id()
         try:
             incoming = read(environ, intake.inbox.settings, request_id=request_id, started=time.monotonic())
         except HTTPException:  # Flask's way reads again, fails again, and says so
