@@ -1,6 +1,7 @@
 """Fourth step at the door: the answer to a receipt. What is not acknowledged is a problem document (RFC 9457)."""
 
 import json
+from json.encoder import encode_basestring_ascii
 from typing import NamedTuple
 
 from werkzeug.exceptions import HTTPException
@@ -33,8 +34,9 @@ UNEXPECTED = Reply(500, problem_text(500, *UNEXPECTED_ERROR), PROBLEM)
 def answer(receipt: Receipt) -> Reply:
     """What the sender hears of its delivery."""
     if receipt.result in ACKNOWLEDGED:
-        about = {"event_id": receipt.event_id} if receipt.errors is None else {"errors": receipt.errors}
-        return Reply(200, json.dumps({"status": receipt.result, **about}))
+        if receipt.event_id is None:
+            return Reply(200, json.dumps({"status": receipt.result, "errors": receipt.errors}))
+        return Reply(200, f'{{"status": "{receipt.result}", "event_id": {encode_basestring_ascii(receipt.event_id)}}}')
     return UNAUTHORIZED if receipt.result == REJECTED else UNAVAILABLE
 
 
