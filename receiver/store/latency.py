@@ -6,7 +6,7 @@ memory and are written every few seconds, beside the deliveries. A process that 
 
 import time
 from bisect import bisect_left
-from datetime import datetime
+from datetime import UTC, datetime
 
 import structlog
 from sqlalchemy.engine import Engine
@@ -30,12 +30,12 @@ class Latencies:
     """The timings of one process: how many there are of each hour and bucket."""
 
     def __init__(self) -> None:
-        self._counts: Unwritten[tuple[datetime, str]] = Unwritten()
+        self._counts: Unwritten[tuple[float, str]] = Unwritten()
         self._written_at = time.monotonic()
 
     def note(self, now: datetime, milliseconds: float) -> bool:
         """Count one delivery. Says whether it is time to write."""
-        hour = now.replace(minute=0, second=0, microsecond=0)
+        hour = now.timestamp() // 3600
         self._counts.add((hour, _NAMES[bisect_left(BUCKETS, milliseconds)]))
         return time.monotonic() - self._written_at > WRITE_SECONDS
 
@@ -49,10 +49,11 @@ class Latencies:
             log.warning("latencies_not_written", error=cause_of(error))
 
 
-def _add(engine: Engine, counts: list[tuple[tuple[datetime, str], int]]) -> None:
+def _add(engine: Engine, counts: list[tuple[tuple[float, str], int]]) -> None:
     with writing(engine) as session:
         for (hour, bucket), number in sorted(counts):  # all writers lock the rows in one order
             insert = insert_into(HourlySum, engine.dialect.name)
-            insert = insert.values(hour=hour, kind=LATENCY, name=bucket, occurrences=number)
+            begin = datetime.fromtimestamp(hour * 3600, UTC)
+            insert = insert.values(hour=begin, kind=LATENCY, name=bucket, occurrences=number)
             total = {"occurrences": HourlySum.occurrences + insert.excluded.occurrences}
             session.execute(insert.on_conflict_do_update(index_elements=["hour", "kind", "name"], set_=total))
