@@ -84,7 +84,7 @@ class GroupCommit(Generic[Kept]):
         self._store, self._patience = store, patience
         self._room = Room(most=most_waiting, most_bytes=most_bytes)
         self._queue: SimpleQueue[_Waiting[Kept] | None] = SimpleQueue()
-        self._unsettled: deque[_Waiting[Kept]] = deque()  # in the order of their coming
+        self._unsettled: deque[_Waiting[Kept]] = deque()  # and those settled since the watch looked last
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._gone: set[int] = set()  # the numbers of those that ended and were not told to
@@ -110,8 +110,7 @@ class GroupCommit(Generic[Kept]):
             self.start()
         self._room.take(size)
         waiting = _Waiting(item, size, time.monotonic() + self._patience if ends_at is None else ends_at)
-        with self._lock:
-            self._unsettled.append(waiting)
+        self._unsettled.append(waiting)
         self._queue.put(waiting)
         waiting.outcome.acquire()
         if waiting.error is not None:
@@ -177,11 +176,12 @@ class GroupCommit(Generic[Kept]):
             return False
         if self.is_broken:
             self.start()
-        now = time.monotonic()
-        with self._lock:
-            unsettled = [waiting for waiting in self._unsettled if not waiting.settled]
-            self._unsettled = deque(waiting for waiting in unsettled if waiting.ends_at > now)
-        self._settle([waiting for waiting in unsettled if waiting.ends_at <= now], error=TooLate())
+        now, late = time.monotonic(), list[_Waiting[Kept]]()
+        for _ in range(len(self._unsettled)):  # more may be appended meanwhile
+            waiting = self._unsettled.popleft()
+            if not waiting.settled:
+                (late if waiting.ends_at <= now else self._unsettled).append(waiting)
+        self._settle(late, error=TooLate())
         return True
 
     def _next_group(self) -> list[_Waiting[Kept] | None]:
