@@ -66,14 +66,18 @@ def partners_app(settings: Settings, clock: Clock | None = None) -> Flask:
 def app_of_the_environment() -> Flask:
     """The app of gunicorn and the flask command. Settings that don't allow a start end the process with 78."""
     from receiver.config import ConfigurationError, load_settings
-    from receiver.server.start import refuse_gunicorn_without_its_configuration
+    from receiver.server import start
     from receiver.settings.env_file import load_env_file
 
-    refuse_gunicorn_without_its_configuration()
+    start.refuse_gunicorn_without_its_configuration()
     load_env_file()
     try:
-        return partners_app(load_settings())
+        settings = load_settings()
+        start.refuse_other_servers(settings.environment)
+        app = partners_app(settings)
     except ConfigurationError as error:
         from receiver.cli.init import app_without_settings
 
         return app_without_settings(error)
+    start.say_flasks_server()
+    return app

@@ -1,6 +1,6 @@
-"""Which ways to start gunicorn work. Any other way is refused with a sentence: the receiver never runs half.
+"""Which ways to start the receiver work. Any other way is refused with a sentence: the receiver never runs half.
 
-To refuse another one, add it to `mistake()`.
+To refuse another way to start gunicorn, add it to `mistake()`. To refuse another server, add it to `OTHER_SERVERS`.
 """
 
 import socket
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import click
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -19,6 +20,11 @@ from receiver.private_files import is_open_to_others
 WORKER_CLASS = "receiver.server.web_worker.WebWorker"
 GUNICORN_BOOT_ERROR = 3
 """The exit code of a worker at which gunicorn's master stops. With another code it starts worker after worker."""
+
+OTHER_SERVERS = ("bjoern", "cheroot", "granian", "hypercorn", "meinheld", "mod_wsgi", "uvicorn", "uwsgi", "waitress")
+_WITHIN = ("mod_wsgi", "uwsgi")
+"""Of these, the servers that are no Python program. They bring a module of their name, which nobody else has."""
+MISSING = "It would run no handlers, wait for slow senders without end, and take requests that can be read in two ways."
 
 _is_configured = False
 
@@ -86,6 +92,33 @@ def refuse(sentence: str, exit_code: int = EXIT_CONFIGURATION) -> None:
     """End the process."""
     print(f"The receiver cannot start:\n  - {sentence}", file=sys.stderr, flush=True)
     raise SystemExit(exit_code)
+
+
+def refuse_other_servers(environment: str) -> None:
+    """Refuse any server but gunicorn. Flask's own may serve a sandbox."""
+    if _is_flasks_server() and environment == "live":
+        refuse(f"flask run is for a sandbox. {MISSING} Start `gunicorn wsgi:app`.")
+    if server := _other_server():
+        refuse(f"{server} is not supported. {MISSING} Start `gunicorn wsgi:app`.")
+
+
+def say_flasks_server() -> None:
+    """Log what `flask run` lacks, if it serves us."""
+    if _is_flasks_server():
+        structlog.get_logger().warning("development_server", lacks=MISSING, remedy="gunicorn wsgi:app")
+
+
+def _is_flasks_server() -> bool:
+    """Whether `flask run` asks for the application."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.info_name == "run"
+
+
+def _other_server() -> str | None:
+    """Which of the other servers runs this process. A program that only imports one is somebody else's business."""
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.stem == "__main__" else program.stem.partition("-")[0]
+    return next((server for server in (name, *filter(sys.modules.get, _WITHIN)) if server in OTHER_SERVERS), None)
 
 
 def refuse_gunicorn_without_its_configuration() -> None:

@@ -1,6 +1,7 @@
 """Ways to start gunicorn: each serves the receiver whole, or is refused with a sentence."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from receiver.testing.waiting import eventually
 from tests.receiver.processes import ROOT, Receiver, running
+from tests.receiver.settings import LIVE
 
 WAIT_SECONDS = 110
 
@@ -42,6 +44,42 @@ def test_a_way_that_would_serve_half_of_it_is_refused_with_a_sentence(start, arg
     exit_code, output = start(*arguments)
 
     assert (exit_code, said in output, "Traceback" in output) == (78, True, False)
+
+
+OTHERS = {
+    "waitress": ("-m", "waitress"),
+    "uvicorn": ("uvicorn",),
+    "uwsgi": ("-c", "import sys, types; sys.modules['uwsgi'] = types.ModuleType('uwsgi'); import wsgi"),
+}
+"""How the process looks in which another server asks for the application. The servers themselves are not installed."""
+
+
+def test_another_server_is_refused_with_a_sentence(database, environment, tmp_path):
+    for program in (tmp_path / "waitress" / "__main__.py", tmp_path / "uvicorn"):
+        program.parent.mkdir(exist_ok=True)
+        program.write_text("from wsgi import app\nprint('serving')\n")
+    own = {"DATABASE_URL": database, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    receiver = Receiver(environment | own, tmp_path)
+
+    for name, command in OTHERS.items():
+        done = receiver.python(*command)
+
+        assert (done.returncode, "serving" in done.stdout) == (78, False), name
+        assert f"{name} is not supported. It would run no handlers" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_flasks_own_server_serves_a_sandbox_and_says_what_it_lacks_and_live_refuses_it(database, environment, tmp_path):
+    with running(environment | {"DATABASE_URL": database}) as receiver:
+        receiver.log = tmp_path / "log"
+        receiver.start("-m", "flask", "--app", "wsgi", "run", "--port", str(receiver.port))
+        eventually(lambda: receiver.answers("/readyz"))
+        live = Receiver(environment | LIVE | {"DATABASE_URL": database}).flask("run", check=False)
+
+    (said,) = [json.loads(line) for line in receiver.log.read_text().splitlines() if "development_server" in line]
+    assert "no handlers" in said["lacks"]
+    assert live.returncode == 78
+    assert "flask run is for a sandbox" in live.stderr
 
 
 def test_gunicorn_that_did_not_find_its_configuration_is_refused(start, tmp_path):
