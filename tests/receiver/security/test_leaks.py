@@ -29,6 +29,8 @@ CLEAR = {
 }  # fmt: skip
 VALUES = [value for values in PERSONAL.values() for value in values]
 TOKEN = "a-token-of-thirty-two-characters"
+FILTER = re.compile(r"(?<=/events/)(\d+)\?.*")
+"""What the address of one event's page says of the list that led there. The pages differ in their neighbours alone."""
 SHORTEST = 4
 """Characters. What is shorter stands in any text by chance."""
 
@@ -86,13 +88,13 @@ class Sinks:
         left = Counter[str]({"/subjects": 20, "/support": 20, "/audit?event_id": 10, "/events?": 20})
         while waiting:
             address = waiting.pop(0)
-            kind = next((kind for kind in left if address.startswith(kind)), None)
-            if address in found or (kind and not left[kind]):
+            page, kind = FILTER.sub(r"\1", address), next((kind for kind in left if address.startswith(kind)), None)
+            if page in found or (kind and not left[kind]):
                 continue
             if kind:
                 left[kind] -= 1
             text = re.sub(r'name="csrf_token" value="[^"]*"', "", self._client.get(address).text)
-            found[address] = f"{address}\n{text}"
+            found[page] = f"{address}\n{text}"
             if address.split("?")[0] in ("/events", "/audit"):
                 waiting += map(html.unescape, re.findall(r'href="(/(?!static)[^"]*)"', text))
         metrics = self._client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
