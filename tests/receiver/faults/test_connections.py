@@ -12,6 +12,7 @@ import pytest
 from receiver.testing.certificates import self_signed
 from receiver.testing.waiting import eventually
 from tests.receiver.processes import running
+from tests.receiver.settings import ENVIRONMENT
 
 ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 HELLO_OF_TLS_1_0 = bytes.fromhex("160301002f0100002b0301") + bytes(32) + bytes.fromhex("000004002f00ff0100")
@@ -31,6 +32,15 @@ def start(database, environment, tmp_path):
             eventually(lambda: _listens(found))
             return found
 
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def closes_soon(shared_database, tmp_path_factory):
+    """A web process that closes a connection after two idle seconds. Tests share it and leave it well."""
+    own = {"DATABASE_URL": shared_database, "EMBEDDED_WORKER": "0", "WEB_CONCURRENCY": "1", "KEEP_ALIVE_SECONDS": "2"}
+    with running(ENVIRONMENT | own) as receiver:
+        receiver.web()
         yield receiver
 
 
@@ -101,21 +111,19 @@ def test_an_idle_connection_outlives_the_time_that_a_request_has(start, connect)
     assert "200 OK" in ask(idle)
 
 
-def test_an_idle_connection_is_closed_after_its_time(start, connect):
-    receiver = start(KEEP_ALIVE_SECONDS="1")
-    idle = connect(receiver)
+def test_an_idle_connection_is_closed_after_its_time(closes_soon, connect):
+    idle = connect(closes_soon)
     ask(idle)
 
     assert is_closed(idle)
 
 
-def test_a_request_that_begins_late_in_the_idle_time_has_its_whole_time(start, connect, inbox, payload):
-    receiver = start(KEEP_ALIVE_SECONDS="2")
-    connection = connect(receiver)
-    head, body = signed(receiver.sender(inbox), payload(event_id="evt_1"))
+def test_a_request_that_begins_late_in_the_idle_time_has_its_whole_time(closes_soon, connect, inbox, payload):
+    connection = connect(closes_soon)
+    head, body = signed(closes_soon.sender(inbox), payload(event_id="evt_1"))
 
     connection.sendall(head + body[:-1])
-    idle = connect(receiver)  # it is closed when the idle time of the first one would be over, too
+    idle = connect(closes_soon)  # it is closed when the idle time of the first one would be over, too
     ask(idle)
     assert is_closed(idle)
     connection.sendall(body[-1:])
@@ -123,8 +131,8 @@ def test_a_request_that_begins_late_in_the_idle_time_has_its_whole_time(start, c
     assert '"accepted"' in answer(connection)
 
 
-def test_requests_that_come_together_are_answered_one_after_the_other(start, connect):
-    connection = connect(start())
+def test_requests_that_come_together_are_answered_one_after_the_other(closes_soon, connect):
+    connection = connect(closes_soon)
 
     connection.sendall(ALIVE * 3)
 
@@ -147,13 +155,14 @@ def test_a_stop_answers_what_is_under_way_and_says_that_the_connection_ends(
 ):
     """Ctrl-C reaches all processes of a terminal, and some platforms send SIGINT."""
     receiver = start()
-    busy, idle = connect(receiver), connect(receiver)
-    ask(idle)
+    busy, *idle = (connect(receiver) for _ in range(6))
+    for connection in idle:
+        ask(connection)
     head, body = signed(receiver.sender(inbox), payload(event_id="evt_1"))
     busy.sendall(head)
 
     os.killpg(receiver.process.pid, number) if number == signal.SIGINT else receiver.process.terminate()
-    assert is_closed(idle)
+    assert [is_closed(connection) for connection in idle] == [True] * 5  # it does not wait for them
     busy.sendall(body)
     said = answer(busy)
 
@@ -161,6 +170,7 @@ def test_a_stop_answers_what_is_under_way_and_says_that_the_connection_ends(
     assert is_closed(busy)
     assert stored("evt_1").state == "pending"
     assert receiver.process.wait(PATIENCE) == 0
+    assert "graceful timeout" not in receiver.log.read_text()
 
 
 def test_a_receiver_listens_by_ipv6_too_where_the_machine_has_it(start):
@@ -178,18 +188,6 @@ def has_ipv6():
         probe.bind(("::1", 0))
         return True
     return False
-
-
-def test_a_stop_does_not_wait_for_idle_connections(start, connect):
-    receiver = start()
-    idle = [connect(receiver) for _ in range(5)]
-    for connection in idle:
-        ask(connection)
-
-    receiver.process.terminate()
-    receiver.process.wait(PATIENCE)
-
-    assert "graceful timeout" not in receiver.log.read_text()
 
 
 def test_a_worker_that_has_served_its_requests_is_replaced(start):
