@@ -1,12 +1,15 @@
 """The browsers that people have, the ways on which they come, and the marks that say in which of them a test runs.
 
 Four browsers are enough for every pair of width, colours and JavaScript, and all ways are among them. A test runs in
-one of them and in its opposite, which has nothing in common with it. It runs in the other three in `make soak` and
-`make test-browser`. To have another browser, add it here. To have another way, add a line in world.py.
+one of them or in its opposite, which has nothing in common with it: half of the tests in either. It runs in the others
+in `make soak` and `make test-browser`. To have another browser, add it here. To have another way, add a line in
+world.py.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -52,13 +55,15 @@ PAINTED = tuple(Look(width, colours, True) for width in (WIDE, NARROW) for colou
 on_every_way = pytest.mark.parametrize(
     "look", [Look(WIDE, "light", True, way) for way in WAYS], ids=lambda look: look.way, indirect=True
 )
-in_every_browser = pytest.mark.parametrize(
-    "look",
-    [DESKTOP, OPPOSITE, *(pytest.param(look, marks=pytest.mark.soak) for look in FOUR[1:])],
-    ids=str,
-    indirect=True,
-)
 with_javascript = pytest.mark.parametrize("look", FOUR[:2], ids=str, indirect=True)
 without_javascript = pytest.mark.parametrize("look", FOUR[2:], ids=str, indirect=True)
 in_all_colours = pytest.mark.parametrize("look", PAINTED, ids=str, indirect=True)
 """For what is painted: every width in every colour. axe is JavaScript itself."""
+
+
+def in_every_browser(test: Callable[..., None]) -> Any:
+    """Run the test in one browser each time, which its name decides, and in the others in `make soak`."""
+    now = (DESKTOP, OPPOSITE)[crc32(test.__name__.encode()) % 2]
+    others = [look for look in (OPPOSITE, *FOUR) if look is not now]
+    looks = [now, *(pytest.param(look, marks=pytest.mark.soak) for look in others)]
+    return pytest.mark.parametrize("look", looks, ids=str, indirect=True)(test)
