@@ -12,6 +12,7 @@ from receiver.registry import describes
 from receiver.store.lifecycle import State
 from receiver.store.models import AuditEntry, StoredEvent
 from receiver.testing import both_databases
+from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
 
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}
 POLICY = "/subjects/policy/POL-1"
@@ -199,7 +200,7 @@ def test_a_number_that_no_row_can_have_is_an_address_at_which_there_is_nothing(s
         assert client.get(f"/events/{number}", headers=BROWSER).status_code == 404
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_no_moment_of_an_address_is_an_error_of_ours(signed_in, deliver):
     deliver(event_id="evt_1")
     client = signed_in()

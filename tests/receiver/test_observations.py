@@ -12,6 +12,7 @@ from receiver.testing import both_databases
 from receiver.worker.batch import process_next
 from receiver.worker.novelty import MOST_AT_ONCE, MOST_FIELDS, MOST_LOOKED_AT
 from receiver.worker.workbench import Workbench
+from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def test_a_process_that_starts_anew_writes_nothing_that_is_known(inbox, deliver,
     assert notes == []
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_there_is_an_end_to_the_fields_and_none_to_the_types(deliver, work, noted, notes):
     for event in range(MOST_FIELDS // MOST_AT_ONCE + 2):
         deliver("test.wide", data={f"field_{event}_{number}": 0 for number in range(300)})
@@ -131,7 +132,7 @@ def test_there_is_an_end_to_the_fields_and_none_to_the_types(deliver, work, note
     assert len(notes) == 3
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_of_very_many_fields_few_are_written_at_once_and_the_others_with_later_events(deliver, work, noted):
     counted, data = [], {f"huge_{number}": 0 for number in range(4 * MOST_LOOKED_AT)}
     for number in range(4):

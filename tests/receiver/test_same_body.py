@@ -11,6 +11,7 @@ from receiver.protocol.json_body import parse_object, same_value
 from receiver.registry import PermanentFailure, handles
 from receiver.store.models import AuditEntry, StoredEvent
 from receiver.testing import both_databases
+from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
 
 FIRST = (
     b'{"event_id": "evt_1", "event_type": "test.event", "timestamp": "2026-11-24T08:00:00Z", "attempt": 1,'
@@ -65,7 +66,7 @@ def test_a_retry_that_says_the_same_is_a_duplicate_and_leaves_no_row(sender, sto
     assert (quarantined(), stored("evt_1").id_reused, stored("evt_1").deliveries) == ([], False, 1 + len(SAME))
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 @pytest.mark.parametrize("what", OTHER)
 def test_a_body_that_says_something_else_is_quarantined(sender, stored, quarantined, what):
     sender.deliver(FIRST)
@@ -75,7 +76,7 @@ def test_a_body_that_says_something_else_is_quarantined(sender, stored, quaranti
     assert (answer.json["status"], len(quarantined()), stored("evt_1").id_reused) == ("duplicate", 1, True)
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 @pytest.mark.parametrize("what", SAME)
 def test_a_retry_that_says_the_same_revives_a_dead_event(sender, work, stored, what):
     calls = []

@@ -15,7 +15,7 @@ from receiver.database.engine import make_engine, reading, writing
 from receiver.maintenance.rewrite import BATCH
 from receiver.privacy.sealing import CannotUnseal
 from receiver.testing import ENVIRONMENT, both_databases
-from tests.receiver.databases import on_postgresql
+from tests.receiver.databases import on_postgresql, postgresql_and_sqlite_in_long_runs
 from tests.receiver.partner.models import ProbeNote, ProbePerson, ProbeShare
 from tests.receiver.processes import ROOT
 
@@ -388,7 +388,7 @@ def test_two_receivers_in_one_process_use_their_own_keys(environment, assemble, 
         session.get(ProbeShare, ("R1", 1)).holder  # noqa: B018
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_reseal_moves_every_text_to_the_newest_key_and_names_the_place_of_what_it_cannot_open(
     environment, assemble, people, inbox, change
 ):

@@ -12,6 +12,7 @@ import pytest
 
 from receiver.ingest.keeping import accept
 from receiver.ingest.rows import Delivery
+from receiver.testing import both_databases
 from receiver.testing.waiting import PATIENCE_SECONDS, eventually
 from receiver.worker.batch import Batch, process_next
 from receiver.worker.leases import lease_due
@@ -90,7 +91,8 @@ def test_many_simultaneous_deliveries_of_one_event_have_one_effect(processes, ne
     assert_exactly_once(inbox, [sent])
 
 
-@postgresql_and_sqlite_in_long_runs
+@pytest.mark.soak
+@both_databases
 def test_gunicorn_alone_is_a_whole_receiver(processes, network_sender, payload, inbox):
     processes.web()
     sent = [payload("payment.success", transaction_id=f"TXN-{i}") for i in range(3)]

@@ -15,9 +15,8 @@ import sqlalchemy as sa
 
 from receiver.database.engine import writing
 from receiver.store.models import StoredEvent
-from receiver.testing import both_databases
 from receiver.testing.waiting import eventually
-from tests.receiver.databases import on_own_postgresql, on_postgresql
+from tests.receiver.databases import on_own_postgresql, on_postgresql, postgresql_and_sqlite_in_long_runs
 from tests.receiver.faults.outcomes import all_processed, until_accepted
 from tests.receiver.partner.models import ProbePayment
 from tests.receiver.processes import running, workers_of
@@ -92,7 +91,7 @@ def assert_nothing_is_lost(inbox, ids, mail_server, other_system):
     assert {message["Subject"] for message in mail_server.messages} == set(ids)
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 @pytest.mark.parametrize("kills", [3, pytest.param(60, marks=pytest.mark.soak)])
 def test_workers_that_are_killed_amid_handlers_and_follow_ups_lose_none(
     settings, inbox, payload, mail_server, other_system, kills

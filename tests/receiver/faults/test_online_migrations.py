@@ -9,8 +9,9 @@ from contextlib import contextmanager
 import pytest
 import sqlalchemy as sa
 
+from receiver.testing import both_databases
 from receiver.testing.waiting import PATIENCE_SECONDS, eventually
-from tests.receiver.databases import on_postgresql, postgresql_and_sqlite_in_long_runs
+from tests.receiver.databases import on_postgresql
 from tests.receiver.faults.pgbouncer import running_pgbouncer
 from tests.receiver.faults.test_two_releases import build_next_release
 from tests.receiver.processes import running
@@ -102,7 +103,8 @@ def test_an_index_is_built_through_a_pooler_while_deliveries_come_in(release, se
     assert {answer.status for answer in answers} == {200}
 
 
-@postgresql_and_sqlite_in_long_runs
+@pytest.mark.soak
+@both_databases
 def test_an_index_of_a_table_with_rows_is_built_and_dropped(release, settings, inbox, deliver):
     for _ in range(5):
         deliver()

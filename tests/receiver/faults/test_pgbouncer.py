@@ -64,6 +64,7 @@ def test_behind_a_pooler_every_delivery_is_acknowledged_and_processed_once_and_e
     assert listeners == 0
 
 
+@pytest.mark.soak
 @on_postgresql
 def test_a_duplicate_behind_a_pooler_is_known(settings, inbox, payload):
     sent = payload("payment.success")
@@ -107,6 +108,7 @@ def test_workers_that_find_the_way_past_the_pooler_closed_poll(settings, inbox, 
     assert_exactly_once(inbox, [sent])
 
 
+@pytest.mark.soak
 @on_postgresql
 def test_a_schema_is_migrated_through_the_pooler(settings, postgres, pooler):
     with postgres.database("template1") as empty, running(settings, DATABASE_URL=pooler.url(empty)) as receiver:
@@ -118,7 +120,11 @@ def test_a_schema_is_migrated_through_the_pooler(settings, postgres, pooler):
 
 
 @on_postgresql
-@pytest.mark.parametrize("more", [(), ("ignore_startup_parameters = options",)], ids=["refused", "swallowed"])
+@pytest.mark.parametrize(
+    "more",
+    [pytest.param((), marks=pytest.mark.soak), ("ignore_startup_parameters = options",)],
+    ids=["refused", "swallowed"],
+)
 def test_a_pooler_that_the_settings_do_not_name_is_never_trusted(settings, database, more):
     with running_pgbouncer(database, *more) as pgbouncer:
         unaware = settings | {"DATABASE_POOLER": "0", "DATABASE_URL": pgbouncer.url(database)}

@@ -2,7 +2,6 @@
 
 import pytest
 
-from receiver.testing import both_databases
 from receiver.testing.waiting import eventually
 from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
 from tests.receiver.processes import running
@@ -17,7 +16,7 @@ def receiver(environment, database):
         yield receiver
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_quick_events_are_processed_while_slow_ones_run(receiver, deliver, stored):
     for number in range(3):
         deliver("probe.slow.one", event_id=f"evt_slow_{number}", data={"seconds": LONGER_THAN_ANY_TEST})

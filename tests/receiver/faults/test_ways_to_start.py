@@ -36,8 +36,8 @@ def start(database, environment, tmp_path):
     [
         (["--preload"], "--preload is not supported"),
         (["--worker-class", "sync"], "worker class has to be"),
-        (["--worker-class", "gthread", "--threads", "4"], "worker class has to be"),
-        (["--worker-class", "gevent"], "worker class has to be"),
+        pytest.param(["--worker-class", "gthread", "--threads", "4"], "worker class has to be", marks=pytest.mark.soak),
+        pytest.param(["--worker-class", "gevent"], "worker class has to be", marks=pytest.mark.soak),
     ],
 )
 def test_a_way_that_would_serve_half_of_it_is_refused_with_a_sentence(start, arguments, said):
