@@ -19,7 +19,7 @@ demo: $(VENV)/ready .env         ## every event type through the front door, the
 test: $(VENV)/ready-dev          ## style, types and every test, on SQLite and on a real PostgreSQL
 	@$(BIN)/python -m tests.receiver.browser.chromium
 	@$(BIN)/python -m tests.receiver.browser.nginx
-	$(PYTEST) -n 4 --dist worksteal -m "not soak"
+	$(PYTEST) -n 6 --dist worksteal -m "not soak"
 
 test-app: $(VENV)/ready-dev      ## your own tests alone, on SQLite: seconds
 	$(PYTEST) -p no:randomly -p no:xdist -m "not postgresql" tests/app
