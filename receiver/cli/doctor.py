@@ -17,7 +17,8 @@ from receiver.present import present_inbox
 from receiver.privacy.sealing import CannotUnseal
 from receiver.protocol.captured import Captured
 from receiver.protocol.moments import written
-from receiver.sandbox.doctor import Diagnosis, diagnose
+from receiver.sandbox.diagnosis import Diagnosis
+from receiver.sandbox.doctor import diagnose
 from receiver.sandbox.doctor.reading import NotACapture, read_capture
 
 ACTOR = "command line"

@@ -5,8 +5,8 @@ To name another cause, add a line to `_REASONS` (by code) or `_WORDINGS` (by wor
 
 import re
 import sqlite3
+import sys
 
-import psycopg
 import sqlalchemy as sa
 
 
@@ -54,7 +54,7 @@ def cause_of(error: BaseException) -> str:
     found: BaseException | None = error
     while found is not None:
         original = found.orig if isinstance(found, sa.exc.DBAPIError) else found
-        if isinstance(original, psycopg.Error | sqlite3.Error):
+        if isinstance(original, driver_errors()):
             return _driver_cause(original)
         if isinstance(found, UnsuitableServer):
             return f"unsuitable_{found.reason}"
@@ -66,10 +66,16 @@ def cause_of(error: BaseException) -> str:
 
 def is_databases(error: BaseException) -> bool:
     """Whether the database or its driver raised it."""
-    return isinstance(error, sa.exc.DBAPIError | psycopg.Error | sqlite3.Error)
+    return isinstance(error, (sa.exc.DBAPIError, *driver_errors()))
 
 
-def _driver_cause(error: psycopg.Error | sqlite3.Error) -> str:
+def driver_errors() -> tuple[type[Exception], ...]:
+    """The bases of the errors that the drivers raise. psycopg is loaded only where the database is PostgreSQL."""
+    psycopg = sys.modules.get("psycopg")
+    return (sqlite3.Error, psycopg.Error) if psycopg else (sqlite3.Error,)
+
+
+def _driver_cause(error: BaseException) -> str:
     code = _error_code(error)
     reason = next((reason for start, reason in _REASONS.items() if code.startswith(start)), None)
     if reason is None:  # a connection that failed has no code, and SQLite has one code for many errors

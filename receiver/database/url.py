@@ -8,7 +8,6 @@ a way of writing, add it to `_SCHEMES` or `_HINTS`.
 import re
 from pathlib import Path
 
-from psycopg import pq
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -115,6 +114,9 @@ def _postgresql(url: URL) -> URL:
     for name in url.query:
         if name in _HINTS:
             raise UnusableUrl(f"{_HINTS[name]}.")
+    # psycopg is a tenth of a start. Only a process whose database is PostgreSQL needs it.
+    from psycopg import pq
+
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
     if set(url.query) - known:
         raise UnusableUrl(f"it has an option that PostgreSQL does not know. {_ESCAPE}.")

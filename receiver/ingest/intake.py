@@ -3,13 +3,14 @@
 It is made at the first need, so after gunicorn has forked, and by no command.
 """
 
+from collections.abc import Callable
 from typing import cast
 
 from flask import Flask, current_app
+from sqlalchemy.engine import Engine
 
 from receiver.database.engine import is_pooled
 from receiver.ingest.arrivals import Arrival
-from receiver.ingest.arrivals_postgresql import PooledArrivals, PostgresqlArrivals
 from receiver.ingest.arrivals_sqlite import SqliteArrivals
 from receiver.ingest.group_commit import GroupCommit, Store
 from receiver.ingest.reading import COMMIT_DEADLINE_SECONDS
@@ -45,10 +46,16 @@ class Intake:
 def arrival_store(inbox: Inbox) -> Store[Arrival]:
     """What writes new events to this database."""
     engine, settings = inbox.engine, inbox.settings
-    kind: type[SqliteArrivals] | type[PostgresqlArrivals] = SqliteArrivals
-    if engine.dialect.name == "postgresql":
-        kind = PooledArrivals if is_pooled(engine) else PostgresqlArrivals
-    return kind(engine, inbox.clock, settings.environment, settings.payload_keys[0].id)
+    return _kind_of_store(engine)(engine, inbox.clock, settings.environment, settings.payload_keys[0].id)
+
+
+def _kind_of_store(engine: Engine) -> Callable[..., Store[Arrival]]:
+    if engine.dialect.name != "postgresql":
+        return SqliteArrivals
+    # It loads psycopg, which only a process needs whose database is PostgreSQL.
+    from receiver.ingest.arrivals_postgresql import PooledArrivals, PostgresqlArrivals
+
+    return PooledArrivals if is_pooled(engine) else PostgresqlArrivals
 
 
 def intake_of(app: Flask) -> Intake:

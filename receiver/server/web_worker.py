@@ -8,6 +8,7 @@ A worker that stops closes idle connections, and answers running requests with `
 
 import gc
 import signal
+import sys
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -18,7 +19,6 @@ from gevent import socket
 from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
-from psycopg import waiting
 
 from receiver.endless import endless
 from receiver.server import shared
@@ -77,12 +77,14 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn is not typed
     def patch(self) -> None:
         """Let gevent patch Python, and tell psycopg about it.
 
-        psycopg looks for gevent when it is imported. The master has imported it before, with the settings. If nobody
-        told it, it would wait for PostgreSQL in C, and the whole process would wait too.
+        psycopg looks for gevent when it is imported. Where the database is PostgreSQL, the master has imported it
+        before, with the settings. If nobody told it, it would wait for PostgreSQL in C, and the whole process would
+        wait too.
         """
         gc.disable()  # until all is loaded
         super().patch()
-        waiting.wait, waiting._ready = waiting.wait_poll, waiting._ready_poll
+        if waiting := sys.modules.get("psycopg.waiting"):
+            waiting.wait, waiting._ready = waiting.wait_poll, waiting._ready_poll  # type: ignore[attr-defined]  # a module
 
     def init_signals(self) -> None:
         """Ctrl-C reaches every process of a terminal: it must not cut off the requests that are being answered."""

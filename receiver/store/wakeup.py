@@ -5,15 +5,18 @@ A listener needs a session of its own. A pooler in transaction mode has none. Th
 """
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from receiver.database.causes import driver_errors
 from receiver.database.engine import past_the_pooler
+
+if TYPE_CHECKING:  # loaded only where the database is PostgreSQL
+    import psycopg
 
 CHANNEL = "senang_inbox"
 POLL_SECONDS = 1.0
@@ -41,10 +44,11 @@ class Listener:
         if self._engine is None or self._on_sqlite or time.monotonic() < self._listen_from:
             time.sleep(SQLITE_POLL_SECONDS if self._on_sqlite else POLL_SECONDS)
             return
+        failures: tuple[type[Exception], ...] = (SQLAlchemyError, *driver_errors())
         try:
             for _ in self._listening(self._engine).notifies(timeout=POLL_SECONDS, stop_after=1):
                 pass
-        except (psycopg.Error, SQLAlchemyError):
+        except failures:
             if self._connection is None:  # it could not even be opened
                 self._listen_from = time.monotonic() + LISTEN_AGAIN_SECONDS
             self.close()
@@ -57,7 +61,7 @@ class Listener:
             self._connection.close()
             self._connection = None
 
-    def _listening(self, engine: Engine) -> psycopg.Connection[Any]:
+    def _listening(self, engine: Engine) -> "psycopg.Connection[Any]":
         if self._connection is None:
             self._connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             self._connection.exec_driver_sql(f"LISTEN {CHANNEL}")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from receiver.database.url import ROOT
 from receiver.green import Lane
 from receiver.protocol.captured import Captured
-from receiver.sandbox.doctor import Diagnosis
+from receiver.sandbox.diagnosis import Diagnosis
 
 SECONDS = 5.0
 """Time for the search. After it, the doctor says what it has tried."""

@@ -6,17 +6,20 @@ The handler's writes and "this event is processed" commit together or not at all
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import sqlalchemy as sa
-from psycopg.pq import TransactionStatus
-from psycopg.pq.abc import PGconn
 from sqlalchemy.engine import Connection, Engine, RootTransaction
 from sqlalchemy.orm import Session
+
+if TYPE_CHECKING:  # loaded only where the database is PostgreSQL
+    from psycopg.pq.abc import PGconn
 
 _FORBIDDEN_SQL = ("COMMIT", "ROLLBACK", "END", "ABORT", "BEGIN", "START", "PREPARE")
 _COMMENTS = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)+", re.S)
 CANCEL_SECONDS = 2.0
+_IDLE, _ACTIVE, _INERROR = 0, 1, 3
+"""States of a transaction, as libpq numbers them (PGTransactionStatusType)."""
 
 _guarded: dict[Any, "HandlerSession"] = {}
 """The driver's connections on which a handler runs at the moment."""
@@ -81,7 +84,7 @@ class HandlerSession(Session):
 
         Says whether there was one. May be called from a signal handler.
         """
-        if not self._transaction_is(TransactionStatus.ACTIVE):
+        if not self._transaction_is(_ACTIVE):
             return False
         self._driver.cancel_safe(timeout=CANCEL_SECONDS)
         return True
@@ -101,18 +104,18 @@ class HandlerSession(Session):
         self._refuse_when_guarded("close the session")
         super().close()
 
-    def _transaction_is(self, status: TransactionStatus) -> bool:
+    def _transaction_is(self, status: int) -> bool:
         """As libpq knows it; on SQLite it is in none of these states."""
         return self._libpq is not None and self._libpq.transaction_status == status
 
     def _is_open(self) -> bool:
         """Whether the database knows of a transaction. PostgreSQL does from its first statement on."""
-        return not self._transaction_is(TransactionStatus.IDLE) if self._libpq else bool(self._driver.in_transaction)
+        return not self._transaction_is(_IDLE) if self._libpq else bool(self._driver.in_transaction)
 
     def _check(self, begun: RootTransaction | None, *, was_open: bool) -> None:
         if self.misuse is not None:
             raise self.misuse
-        if self._transaction_is(TransactionStatus.INERROR):
+        if self._transaction_is(_INERROR):
             raise SwallowedError  # SQLite goes on after an error
         present = self.worker_connection.get_transaction()
         is_under_way = present is begun and present is not None and present.is_active

@@ -7,14 +7,13 @@ never holds a secret.
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from typing import Any
 
 from receiver.protocol.captured import Captured
 from receiver.protocol.errors import UnusableSecret
 from receiver.protocol.schemes import key_bytes, weakness
 from receiver.protocol.signatures import encode_digest
+from receiver.sandbox.diagnosis import Diagnosis
 from receiver.sandbox.doctor.causes import USUAL, prove
 from receiver.sandbox.doctor.payload_fields import REQUIRED, fields_setting, guess_fields, still_unusable
 from receiver.sandbox.doctor.search import Find, search, settings_for
@@ -27,26 +26,6 @@ ASK = (
     "Ask Senang.io (customercare@senang.io): 1. Are our webhooks signed (§4.1 says may)? 2. In which header or field? "
     "3. Which algorithm and encoding? 4. Over which bytes: body, timestamp, ID? 5. Is the secret text, hex or base64?"
 )
-
-
-@dataclass
-class Diagnosis:
-    """What the doctor found out. `verdict` is found, proven_cause, not_found or unsigned."""
-
-    verdict: str
-    summary: str
-    settings: dict[str, str] = field(default_factory=dict)  # to paste into .env
-    reasons: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    combinations: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """For programs."""
-        return asdict(self)
-
-    def env_lines(self) -> list[str]:
-        """The settings as lines of a .env file."""
-        return [f"{name}={_quoted(value)}" for name, value in self.settings.items()]
 
 
 def diagnose(
@@ -160,8 +139,3 @@ def _read_payload(captured: Captured, diagnosis: Diagnosis) -> None:
         diagnosis.warnings.append(f"The payload would still be quarantined: {words}.")
         if "missing_offset" in problems.get("timestamp", []):
             diagnosis.warnings.append("Its timestamp names no zone: SENANG_TIMESTAMP_ZONE says which one is meant.")
-
-
-def _quoted(value: str) -> str:
-    """The value, quoted so that python-dotenv reads it back."""
-    return value if value and all(letter.isalnum() or letter in "._-/:=,{}+@" for letter in value) else f"'{value}'"

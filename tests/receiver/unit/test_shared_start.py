@@ -1,4 +1,7 @@
-"""What gunicorn's master has loaded when it forks: what takes long, and nothing that gevent would have to change."""
+"""What a start loads. gunicorn's master: what takes long, and nothing that gevent would have to change.
+
+A web process: nothing that only commands, the sandbox or another database need.
+"""
 
 import json
 import os
@@ -26,14 +29,35 @@ ours = [(key, value) for key, value in found
         if type(value).__module__.startswith("receiver.") and key not in masters_own]
 found += [(key, inner) for key, value in ours for inner in getattr(value, "__dict__", {}).values()]
 kept = [key for key, value in found if any(value is kind for kind in kinds) or isinstance(value, instances)]
-print(json.dumps({"kept": kept, "modules": sorted(sys.modules)}))
+modules = sorted(sys.modules)
+import wsgi
+print(json.dumps({"kept": kept, "modules": modules, "web": sorted(sys.modules)}))
 """
+COMMANDS_ALONE = {
+    "alembic",
+    "apispec",
+    "flask_migrate",
+    "mako",
+    "multiprocessing.pool",
+    "psycopg",  # a web process on PostgreSQL needs it
+    "receiver.cli.context",
+    "receiver.contract",
+    "receiver.sandbox.doctor",
+    "receiver.sandbox.samples",
+    "receiver.sandbox.sender",
+    "receiver.testing",
+    "receiver.worker",
+}
 
 
 @pytest.fixture(scope="module")
 def master(shared_database):
-    environment = {**os.environ, **ENVIRONMENT, "DATABASE_URL": shared_database, "LOG_LEVEL": "ERROR"}
-    command = [sys.executable, "-c", LOADED]
+    return said(LOADED, shared_database)
+
+
+def said(program, database):
+    environment = {**os.environ, **ENVIRONMENT, "DATABASE_URL": database, "LOG_LEVEL": "ERROR"}
+    command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
@@ -47,8 +71,16 @@ def test_the_partners_code_is_loaded_after_the_fork_so_that_hup_takes_a_new_one(
 
 
 def test_the_master_has_loaded_what_takes_long(master):
-    assert {"sqlalchemy.orm", "psycopg", "cryptography", "flask", "marshmallow"} <= set(master["modules"])
+    assert {"sqlalchemy.orm", "cryptography", "flask", "marshmallow"} <= set(master["modules"])
 
 
-def test_what_only_commands_need_is_not_loaded_at_a_start(master):
-    assert not set(master["modules"]) & {"alembic", "flask_migrate", "multiprocessing.pool", "receiver.sandbox"}
+def test_a_web_process_loads_nothing_that_only_commands_or_another_database_need(master):
+    assert "receiver.web.overview" in master["web"]
+    assert not set(master["web"]) & COMMANDS_ALONE
+
+
+def test_the_master_of_a_receiver_on_postgresql_has_loaded_its_driver():
+    loaded = said(LOADED, "postgresql://receiver:secret@127.0.0.1:9/receiver")
+
+    assert {"psycopg", "psycopg.waiting"} <= set(loaded["modules"])
+    assert loaded["kept"] == []

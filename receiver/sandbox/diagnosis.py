@@ -1,0 +1,32 @@
+"""What the doctor says about a captured delivery.
+
+It is apart from the doctor: a web process shows it, but the search runs in a process of its own.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class Diagnosis:
+    """What the doctor found out. `verdict` is found, proven_cause, not_found or unsigned."""
+
+    verdict: str
+    summary: str
+    settings: dict[str, str] = field(default_factory=dict)  # to paste into .env
+    reasons: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    combinations: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        return asdict(self)
+
+    def env_lines(self) -> list[str]:
+        """The settings as lines of a .env file."""
+        return [f"{name}={_quoted(value)}" for name, value in self.settings.items()]
+
+
+def _quoted(value: str) -> str:
+    """The value, quoted so that python-dotenv reads it back."""
+    return value if value and all(letter.isalnum() or letter in "._-/:=,{}+@" for letter in value) else f"'{value}'"
