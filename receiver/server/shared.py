@@ -17,7 +17,16 @@ SHARED = (
     "secure",
     "sqlalchemy.dialects.postgresql",
     "sqlalchemy.dialects.sqlite",
+    "receiver.actions.bulk_replay",
+    "receiver.follow_ups",
+    "receiver.ingest.rows",
+    "receiver.protocol.signatures",
+    "receiver.queries.health",
+    "receiver.queries.overview",
+    "receiver.queries.subject",
     "receiver.store.models",
+    "receiver.tracked",
+    "receiver.typed_data",
 )
 
 

@@ -8,12 +8,12 @@ never a first row.
 To count something else, add it to an `Unwritten` of its own, and write what `taken()` gives.
 """
 
+import threading  # as a module: gunicorn's master loads this before gevent gives it other locks
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
-from threading import Lock
 from typing import Generic, NamedTuple, TypeVar
 
 
@@ -38,7 +38,7 @@ class Unwritten(Generic[Kind]):
     """How often each kind of thing happened since the counts were last written."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = threading.Lock()
         self._counts: Counter[Kind] = Counter()
 
     def __bool__(self) -> bool:
@@ -71,7 +71,7 @@ class Tally(Generic[Kind]):
 
     def __init__(self, overflow: Kind) -> None:
         self._overflow = overflow
-        self._lock = Lock()
+        self._lock = threading.Lock()
         self._minute: datetime | None = None
         self._seen: Counter[Kind] = Counter()
         self._summed: Counter[Kind] = Counter()

@@ -74,6 +74,10 @@ def test_the_master_has_loaded_what_takes_long(master):
     assert {"sqlalchemy.orm", "cryptography", "flask", "marshmallow"} <= set(master["modules"])
 
 
+def test_the_master_has_loaded_what_the_pages_ask_the_database_with(master):
+    assert {"receiver.queries.overview", "receiver.queries.search", "receiver.store.audit"} <= set(master["modules"])
+
+
 def test_a_web_process_loads_nothing_that_only_commands_or_another_database_need(master):
     assert "receiver.web.overview" in master["web"]
     assert not set(master["web"]) & COMMANDS_ALONE
