@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from receiver.server import shared
+
 if TYPE_CHECKING:
     from flask import Flask
 
@@ -65,6 +67,11 @@ def partners_app(settings: Settings, clock: Clock | None = None) -> Flask:
 
 def app_of_the_environment() -> Flask:
     """The app of gunicorn and the flask command. Settings that don't allow a start end the process with 78."""
+    with shared.loading():
+        return _app_of_the_environment()
+
+
+def _app_of_the_environment() -> Flask:
     from receiver.config import ConfigurationError, load_settings
     from receiver.server import start
     from receiver.settings.env_file import load_env_file

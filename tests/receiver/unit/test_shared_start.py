@@ -50,6 +50,12 @@ COMMANDS_ALONE = {
 }
 
 
+LOADED_BY_A_COMMAND = """
+import gc, json, wsgi
+print(json.dumps({"on": gc.isenabled(), "frozen": gc.get_freeze_count(), "tracked": len(gc.get_objects())}))
+"""
+
+
 @pytest.fixture(scope="module")
 def master(shared_database):
     return said(LOADED, shared_database)
@@ -88,3 +94,10 @@ def test_the_master_of_a_receiver_on_postgresql_has_loaded_its_driver():
 
     assert {"psycopg", "psycopg.waiting"} <= set(loaded["modules"])
     assert loaded["kept"] == []
+
+
+def test_the_garbage_collector_passes_over_what_a_command_has_loaded(shared_database):
+    found = said(LOADED_BY_A_COMMAND, shared_database)
+
+    assert found["on"]
+    assert found["frozen"] > 10 * found["tracked"]
