@@ -65,13 +65,12 @@ PLATFORMS = (
         name="railway",
         named_by=("RAILWAY_ENVIRONMENT_ID", "RAILWAY_ENVIRONMENT_NAME", "RAILWAY_ENVIRONMENT"),
         client_header="X-Real-IP",
-        stop_seconds=5,
+        stop_seconds=30,
         idle_seconds=60,
         source=(
             "railwayapp/docs (August 2026): networking/public-networking/specs-and-limits, variables/reference, which "
             "no longer lists RAILWAY_ENVIRONMENT. X-Forwarded-For is not documented. The 60 s are those of clients; "
-            "those to us are unknown. drainingSeconds has no documented default, so it may be 0: railway.json has to "
-            "set it."
+            "those to us are unknown. Without drainingSeconds there is no time to stop: railway.json says 30."
         ),
     ),
     Platform(

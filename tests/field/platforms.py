@@ -122,6 +122,7 @@ def dokku() -> Deploy:
         **_by_procfile(),
         grace=30,
         settings=_manifest(manifest["env"], generated=hexadecimal),
+        announces={"DYNO": "web.1"},
         gates=tuple(check["path"] for check in manifest[DOKKUS_OWN]["web"]),
     )
 
@@ -133,6 +134,7 @@ def scalingo() -> Deploy:
         grace=30,
         releases_last=True,
         settings=_manifest(read("scalingo.json")["env"], generated=lambda: secrets.token_hex(16)),
+        announces={"SCALINGO_APPLICATION_ID": "ap-1", "CONTAINER": "web-1"},
     )
 
 

@@ -14,10 +14,8 @@ import pytest
 import yaml
 from jsonschema.validators import validator_for
 
-from receiver.config import ConfigurationError, load_settings
-from receiver.server import embedded
+from receiver.config import ConfigurationError, Settings, load_settings
 from receiver.testing.certificates import self_signed
-from receiver.worker import processes
 from tests.field.platforms import (
     ALIVE,
     DOKKUS_OWN,
@@ -132,10 +130,21 @@ def test_a_check_that_gates_traffic_asks_the_database_and_one_that_restarts_does
     assert (gates, restarts) == ({READY}, {ALIVE})
 
 
-def test_each_platform_waits_until_a_web_process_and_a_worker_have_stopped():
-    short = {name: found.grace for name, found in DEPLOYS.items() if found.grace < _longest_stop()}
+def test_each_process_stops_in_just_the_time_that_its_platform_gives():
+    told = {name: (_loaded(found).stop_seconds, found.grace) for name, found in DEPLOYS.items()}
 
-    assert short == {}
+    assert {name: times for name, times in told.items() if times[0] != times[1]} == {}
+
+
+def test_each_platform_says_who_the_client_is_and_that_it_came_by_https():
+    wrong = {}
+    for name, deploy in DEPLOYS.items():
+        settings = _loaded(deploy)
+        knows_client = bool(settings.client_address_header) != bool(settings.forwarded_for_hops)
+        if (knows_client, settings.forwarded_proto_hops, settings.require_https) != (True, 1, True):
+            wrong[name] = settings.platform
+
+    assert wrong == {}
 
 
 def test_no_platforms_file_lets_the_receiver_sleep():
@@ -221,7 +230,7 @@ def test_the_settings_for_kamal_run_the_same_commands_and_wait_as_long():
     assert (worker["cmd"], worker["options"]) == (procfile()["worker"], {"no-healthcheck": True})
     assert f'--version "$KAMAL_VERSION" "{procfile()["release"]}"' in hook
     assert config["proxy"]["healthcheck"]["path"] == READY
-    assert config["stop_timeout"] >= _longest_stop()
+    assert str(config["stop_timeout"]) == config["env"]["clear"]["STOP_SECONDS"]
 
 
 def test_the_unit_for_systemd_runs_the_same_commands_and_waits_as_long():
@@ -232,7 +241,7 @@ def test_the_unit_for_systemd_runs_the_same_commands_and_waits_as_long():
 
     assert service["ExecStart"] == f"/srv/receiver/.venv/bin/{procfile()['web']}"
     assert service["ExecStartPre"] == f"/srv/receiver/.venv/bin/{procfile()['release']}"
-    assert int(service["TimeoutStopSec"]) >= _longest_stop()
+    assert service["Environment"] == f"STOP_SECONDS={service['TimeoutStopSec']}"
 
 
 @pytest.mark.skipif(find_nginx() is None, reason=NO_NGINX)
@@ -263,11 +272,10 @@ def _block(title: str, language: str) -> Any:
     return yaml.safe_load(_text(title, language))
 
 
-def _longest_stop() -> float:
-    """Seconds that a process needs to stop: a web process with a worker inside, or a worker."""
-    configured = re.search(r"^graceful_timeout = (\d+)", (ROOT / "gunicorn.conf.py").read_text(), re.MULTILINE)
-    assert configured is not None
-    return max(int(configured[1]) + embedded.STOP_SECONDS, processes.STOP_SECONDS)
+def _loaded(deploy: Deploy) -> Settings:
+    """What a web process reads there."""
+    database = {"DATABASE_URL": f"{deploy.url}u:p@database.internal:5432/receiver"}
+    return load_settings({**deploy.settings, **deploy.announces, **database})
 
 
 def _has_worker(deploy: Deploy) -> bool:
