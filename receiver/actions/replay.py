@@ -1,7 +1,8 @@
 """Makes events due again: for the page, the CLI, and for quarantined bodies once they parse.
 
-A replay of an event that is running, or due anyway, does nothing. A failing event is tried at once. Two operators at
-once make one replay. An event whose payload can't be read is refused and stays as it is.
+A replay of an event that is running, or due anyway, does nothing. An event that waits, such as a failing one or a
+delayed follow-up, runs at once. Two operators at once make one replay. An event whose payload can't be read is refused
+and stays as it is. A row without an event ID is or was quarantined: it gets its ID when it parses.
 
     CannotReplay    not_found, erased, unreadable, unusable or id_reused
 """
@@ -62,12 +63,12 @@ def replay_in(
     row = session.get(StoredEvent, inbox_id, with_for_update=True)
     if row is None:
         raise CannotReplay("not_found", "there is no such event")
-    if not (row.state in REPLAYABLE or is_put_off(row)):
+    if not (row.state in REPLAYABLE or can_run_now(inbox, row)):
         return Replayed.PENDING
     if unless_since and row.replayed_at and row.replayed_at > unless_since:
         return Replayed.REPLAYED
     event, body = _opened(inbox, row)
-    result = _release(session, inbox, row, event, body) if row.state == State.QUARANTINED else Replayed.DUE
+    result = _release(session, inbox, row, event, body) if row.event_id is None else Replayed.DUE
     if result is Replayed.DUE:
         make_due(session, inbox, inbox_id, replayed_at=inbox.now())
     record(
@@ -77,12 +78,13 @@ def replay_in(
     return result
 
 
-def is_put_off(row: StoredEvent) -> bool:
-    """Whether the event is pending, was tried without success, and nobody runs it: a replay tries it at once.
+def can_run_now(inbox: Inbox, row: StoredEvent) -> bool:
+    """Whether the event is pending, but waits: it was tried without success, or is to run later. Nobody runs it.
 
-    Its pauses grow to hours, and a person may know that the cause is mended.
+    A person may know that the cause is mended, or that a letter has to go out today.
     """
-    return row.state == State.PENDING and row.last_error is not None and row.leased_by is None
+    waits = row.last_error is not None or (row.due_at is not None and row.due_at > inbox.clock.now())
+    return row.state == State.PENDING and row.leased_by is None and waits
 
 
 def _release(session: Session, inbox: Inbox, row: StoredEvent, event: Event, body: bytes) -> Replayed:

@@ -1,15 +1,17 @@
-"""`events`: the commands that show, replay, check, erase, reseal and remask events."""
+"""`events`: the commands that show, replay, dismiss, check, erase, reseal and remask events."""
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
-from receiver.actions.bulk_replay import LEFT_ALONE, is_left_alone
+from receiver.actions.bulk import LEFT_ALONE, Act, left_alone_by
+from receiver.actions.dismiss import CannotDismiss, Dismissed
+from receiver.actions.dismiss import dismiss as dismiss_event
 from receiver.actions.replay import CannotReplay, Replayed
 from receiver.actions.replay import replay as replay_event
 from receiver.actions.reveal import reveal as reveal_column
@@ -28,14 +30,14 @@ from receiver.queries.health import health as health_now
 from receiver.queries.search import PAGE, TOLD, Row, page, stream
 from receiver.queries.unusable import look_at
 from receiver.store.inbox import Inbox
-from receiver.store.lifecycle import REPLAYABLE, State
+from receiver.store.lifecycle import DISMISSABLE, REPLAYABLE, State
 from receiver.store.masked import visible_payload
 from receiver.store.models import StoredEvent
 from receiver.store.shown import CHOSEN, WORDS, Shown, shown, shown_part
 
 ACTOR = "command line"
 NUMBER, LENGTH = click.IntRange(0, 1_000_000), Amount(0, 1_000_000)
-events = Commands("events", help="Show events, replay them, check them, and apply retention, new keys and new masks.")
+events = Commands("events", help="Show, replay, dismiss and check events, and apply retention, new keys and new masks.")
 
 
 def _hours(length: timedelta) -> float:
@@ -91,28 +93,36 @@ def show_(reference: str, as_json: bool) -> None:
 @click.option("--type", "event_type")
 @click.option("--reason")
 def replay(reference: str | None, state: str | None, failing: bool, event_type: str | None, reason: str | None) -> None:
-    """Make one event due again, or all events of a --state or --failing (and of a --type)."""
+    """Make one event due again, or all events of a --state or --failing (and of a --type). What waits runs now."""
     if [reference is not None, state is not None, failing].count(True) != 1:
         raise click.UsageError("Give either an event, or a --state, or --failing.")
     inbox = acting_inbox()
-    replayed, refused = 0, Counter[str]()
-    wanted = _filter(state, event_type, failing=failing)
-    for row in _chosen(inbox, reference, wanted):
-        if reference is None and is_left_alone(row, wanted):
-            refused["done"] += 1
-            continue
-        try:
-            result: str = replay_event(inbox, row.id, actor=ACTOR, reason=reason)
-            replayed += result == Replayed.DUE
-        except CannotReplay as error:
-            result = str(error)
-            refused[error.reason] += 1
-        say(f"{shown(row, inbox.settings.showing).command_name}: {result}")
-    if reference is None:
-        why = "".join(f"; {LEFT_ALONE[code]}: {number:,}" for code, number in refused.most_common())
-        click.echo(f"{replayed:,} replayed, {refused.total():,} refused{why}")
-    if refused.keys() - {"done"}:
-        raise SystemExit(1)
+
+    def act(row: Row | StoredEvent) -> tuple[str, bool]:
+        result = replay_event(inbox, row.id, actor=ACTOR, reason=reason)
+        return result, result is Replayed.DUE
+
+    _act(inbox, Act.REPLAY, "replayed", act, reference, _filter(state, event_type, failing=failing))
+
+
+@events.command("dismiss")
+@click.argument("reference", required=False)
+@click.option("--state", type=click.Choice([state.value for state in sorted(DISMISSABLE)]))
+@click.option("--type", "event_type")
+@click.option("--reason", required=True, help="Why. The audit log keeps it.")
+def dismiss(reference: str | None, state: str | None, event_type: str | None, reason: str) -> None:
+    """Close one event that is dead, unhandled or quarantined, or all of a --state (and of a --type)."""
+    if (reference is None) == (state is None):
+        raise click.UsageError("Give either an event, or a --state.")
+    if not reason.strip():
+        raise click.UsageError("The reason is empty.")
+    inbox = acting_inbox()
+
+    def act(row: Row | StoredEvent) -> tuple[str, bool]:
+        result = dismiss_event(inbox, row.id, actor=ACTOR, reason=reason)
+        return result, result is Dismissed.DONE
+
+    _act(inbox, Act.DISMISS, "dismissed", act, reference, _filter(state, event_type, failing=False))
 
 
 @events.command("reveal")
@@ -295,6 +305,34 @@ def _facts(health: Health) -> dict[str, Any]:
     for name, failing in (("failing", health.failing), ("waiting", health.waiting)):
         facts[name] = {"count": failing.count.number, "since": failing.since, "error": failing.error}
     return facts
+
+
+def _act(
+    inbox: Inbox,
+    act: Act,
+    done_word: str,
+    do: Callable[[Row | StoredEvent], tuple[str, bool]],
+    reference: str | None,
+    wanted: Filter,
+) -> None:
+    """Do it to the one event, or to all events of the filter. Exits with 1 when one of them refuses."""
+    done, refused = 0, Counter[str]()
+    for row in _chosen(inbox, reference, wanted):
+        if reference is None and (left_alone := left_alone_by(act, row, wanted)):
+            refused[left_alone] += 1
+            continue
+        try:
+            result, is_done = do(row)
+            done += is_done
+        except (CannotReplay, CannotDismiss) as error:
+            result = str(error)
+            refused[error.reason] += 1
+        say(f"{shown(row, inbox.settings.showing).command_name}: {result}")
+    if reference is None:
+        why = "".join(f"; {LEFT_ALONE[code]}: {number:,}" for code, number in refused.most_common())
+        click.echo(f"{done:,} {done_word}, {refused.total():,} refused{why}")
+    if refused.keys() - {"done"}:
+        raise SystemExit(1)
 
 
 def _chosen(inbox: Inbox, reference: str | None, wanted: Filter) -> Iterator[Row | StoredEvent]:

@@ -101,8 +101,8 @@ def _oldest_due(session: Session, inbox: Inbox) -> datetime | None:
 
 
 def _counts(session: Session, cap: int) -> dict[State, Count]:
-    """How many events each state has, without `processed`: it grows for ever, and its number needs no person."""
-    caps = {state: COUNT_CAP if state == State.PROCESSED else cap for state in State}
+    """How many events each state has. What is processed or dismissed grows for ever, and its number needs no person."""
+    caps = {state: COUNT_CAP if state in (State.PROCESSED, State.DISMISSED) else cap for state in State}
     rows = {state: sa.select(StoredEvent.id).where(StoredEvent.state == state) for state in State}
     return {state: counted(session, rows[state], caps[state]) for state in State}
 

@@ -13,7 +13,7 @@ LEAST_SESSION_SECRET_LENGTH = 32
 LONGEST_USER_NAME = 100
 OWN_PATHS = frozenset(
     {
-        "webhooks", "healthz", "readyz", "metrics", "sign-in", "sign-out", "events", "replays", "subjects", "audit",
+        "webhooks", "healthz", "readyz", "metrics", "sign-in", "sign-out", "events", "bulk", "subjects", "audit",
         "support", "captures", "static", "own", "first-operator",
     }
 )  # fmt: skip

@@ -10,6 +10,9 @@
     quarantined ── replay ─────┘  │                         │
                  (once it parses) └── replay, redelivery ── └── no handler ─▶ unhandled
 
+    dead, unhandled, quarantined ── dismiss ──▶ dismissed ── replay ──▶ pending
+
+A person dismisses what needs no more work. A redelivery does not revive it.
 "Running" is not a state of its own: it is `pending` with a lease and its token. A worker that dies leaves nothing to
 clean up. Its lease ends, and the event is due again.
 
@@ -30,14 +33,16 @@ class State(StrEnum):
     DEAD = "dead"
     UNHANDLED = "unhandled"
     QUARANTINED = "quarantined"
+    DISMISSED = "dismissed"
 
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.PENDING: frozenset({State.PENDING, State.PROCESSED, State.DEAD, State.UNHANDLED}),
     State.PROCESSED: frozenset({State.PENDING}),
-    State.DEAD: frozenset({State.PENDING}),
-    State.UNHANDLED: frozenset({State.PENDING}),
-    State.QUARANTINED: frozenset({State.PENDING}),
+    State.DEAD: frozenset({State.PENDING, State.DISMISSED}),
+    State.UNHANDLED: frozenset({State.PENDING, State.DISMISSED}),
+    State.QUARANTINED: frozenset({State.PENDING, State.DISMISSED}),
+    State.DISMISSED: frozenset({State.PENDING}),
 }
 
 
@@ -58,6 +63,7 @@ def checked(to: State, *, origin: State) -> State:
 
 
 REPLAYABLE = frozenset(state for state in State if state is not State.PENDING)
+DISMISSABLE = origins(State.DISMISSED)
 REVIVED_BY_REDELIVERY = frozenset({State.DEAD, State.UNHANDLED})
 REVIVAL_INTERVAL = timedelta(hours=1)
 

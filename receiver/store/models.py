@@ -197,24 +197,25 @@ class Heartbeat(ReceiverBase):
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class BulkReplay(ReceiverBase):
-    """A replay of everything that a filter finds; its states are drawn in receiver/actions/bulk_replay.py."""
+class BulkAct(ReceiverBase):
+    """An act on everything that a filter finds; its states are drawn in receiver/actions/bulk.py."""
 
-    __tablename__ = "bulk_replays"
+    __tablename__ = "bulk_acts"
     __table_args__ = (
-        sa.Index("ix_bulk_replays_running", "id", sqlite_where=_RUNNING, postgresql_where=_RUNNING),
+        sa.Index("ix_bulk_acts_running", "id", sqlite_where=_RUNNING, postgresql_where=_RUNNING),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     created_by: Mapped[str] = mapped_column(sa.String(100))
+    act: Mapped[str] = mapped_column(sa.String(20))  # replay or dismiss
     reason: Mapped[str | None] = mapped_column(sa.String(200))
     filter: Mapped[str] = mapped_column(sa.Text)  # as it stands in an address
     state: Mapped[str] = mapped_column(sa.String(20))
     position_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     position_id: Mapped[int | None] = mapped_column(sa.BigInteger)
-    replayed: Mapped[int] = mapped_column()
+    done: Mapped[int] = mapped_column()
     skipped: Mapped[int] = mapped_column()
     skipped_because: Mapped[dict[str, int] | None] = mapped_column(sa.JSON)  # how many for each reason code
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

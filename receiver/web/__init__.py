@@ -20,7 +20,7 @@ from receiver.web import (
     audit,
     auth,
     bounds,
-    bulk_replays,
+    bulk,
     captures,
     events,
     forms,
@@ -53,10 +53,11 @@ ACCESS = {
     "events.reveal": "operator",
     "events.export": "operator",
     "events.replay": "operator",
-    "bulk_replays.plan": "operator",
-    "bulk_replays.show": "operator",
-    "bulk_replays.confirm": "operator",
-    "bulk_replays.cancel": "operator",
+    "events.dismiss": "operator",
+    "bulk.plan": "operator",
+    "bulk.show": "operator",
+    "bulk.confirm": "operator",
+    "bulk.cancel": "operator",
     "subjects.show": "viewer",
     "audit.index": "viewer",
     "audit.find": "viewer",
@@ -91,7 +92,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.url_rule_class = LateRule
     app.url_map.converters["row"] = RowNumber
     app.register_blueprint(webhooks.blueprint)
-    for room in (health, auth, overview, events, bulk_replays, subjects, audit, support, captures):
+    for room in (health, auth, overview, events, bulk, subjects, audit, support, captures):
         app.register_blueprint(room.blueprint)
     csrf.exempt(webhooks.blueprint)
     words.init_app(app)

@@ -1,4 +1,4 @@
-"""The events pages: find events, look at one, run it again. The filter is in the address, so a view can be shared.
+"""The events pages: find events, look at one, replay it, dismiss it. The filter is in the address, so people share it.
 
 A form sends what somebody looks for. The address has it only in a form that may be kept there (privacy/columns.py).
 """
@@ -11,7 +11,9 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask_login import current_user, login_required
 from werkzeug.wrappers import Response
 
-from receiver.actions.replay import CannotReplay, is_put_off
+from receiver.actions.dismiss import CannotDismiss
+from receiver.actions.dismiss import dismiss as dismiss_event
+from receiver.actions.replay import CannotReplay, can_run_now
 from receiver.actions.replay import replay as replay_event
 from receiver.actions.reveal import reveal as reveal_column
 from receiver.database.engine import reading, writing
@@ -32,12 +34,13 @@ from receiver.queries.health import seen_types
 from receiver.queries.search import TOLD, count_failing, counts, follow_ups_of, neighbours, page, stream
 from receiver.queries.unusable import look_at
 from receiver.store.audit import record
-from receiver.store.lifecycle import REPLAYABLE, State
+from receiver.store.lifecycle import DISMISSABLE, REPLAYABLE, State
 from receiver.store.masked import visible_payload
 from receiver.store.models import StoredEvent
 from receiver.store.shown import shown
 from receiver.web.auth import operator_required
 from receiver.web.export import FORMATS
+from receiver.web.present import REASON_NEEDED
 from receiver.web.present import reason as given_reason
 
 blueprint = Blueprint("events", __name__, url_prefix="/events")
@@ -127,7 +130,8 @@ def _page_of(inbox_id: int, revealed: Mapping[str, str]) -> str:
         parameters=address_of(chosen),
         masked_payload=lambda: visible_payload(inbox.settings, row),
         unusable=look_at(inbox.settings, row),
-        replayable=row.state in REPLAYABLE or is_put_off(row),
+        replayable=row.state in REPLAYABLE or can_run_now(inbox, row),
+        dismissable=row.state in DISMISSABLE,
         seen=seen.isoformat() if seen else "",
     )
 
@@ -146,6 +150,24 @@ def replay(inbox_id: int) -> Response | str:
     try:
         flash(replay_event(inbox, inbox_id, actor=current_user.name, reason=reason, unless_since=seen))
     except CannotReplay as error:
+        flash(str(error))
+    return redirect(url_for("events.show", inbox_id=inbox_id))
+
+
+@blueprint.post("/<row:inbox_id>/dismiss")
+@operator_required
+def dismiss(inbox_id: int) -> Response:
+    """Close the event, for a reason."""
+    inbox, reason = present_inbox(), given_reason()
+    if reason is None:
+        flash(REASON_NEEDED)
+        return redirect(url_for("events.show", inbox_id=inbox_id))
+    try:
+        seen = moment_in(request.form, "seen")
+        flash(dismiss_event(inbox, inbox_id, actor=current_user.name, reason=reason, unless_since=seen))
+    except CannotDismiss as error:
+        if error.reason == "not_found":
+            abort(404)
         flash(str(error))
     return redirect(url_for("events.show", inbox_id=inbox_id))
 

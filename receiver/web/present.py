@@ -18,6 +18,9 @@ class RowNumber(BaseConverter):
         return number
 
 
+REASON_NEEDED = "Nothing was done: say why. The audit log keeps the reason."
+
+
 def reason() -> str | None:
     """Why a person does what the form asks for. Invisible characters become spaces."""
     text = "".join(sign if sign.isprintable() else " " for sign in request.form.get("reason", ""))

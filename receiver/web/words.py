@@ -17,6 +17,7 @@ ICONS = {
     State.DEAD: "✕",
     State.UNHANDLED: "○",
     State.QUARANTINED: "⚠",
+    State.DISMISSED: "–",
 }
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
-from receiver.actions import bulk_replay
+from receiver.actions import bulk
 from receiver.queries.filters import Filter
 from receiver.registry import describes
 from receiver.store.lifecycle import State
@@ -178,8 +178,8 @@ def test_a_plan_counts_and_shows_only_what_its_filter_would_replay(inbox, delive
     work()
     deliver(event_id="evt_4")
 
-    number = bulk_replay.plan(inbox, Filter(states=frozenset(states)), actor="siti", reason=None)
-    plan = bulk_replay.look(inbox, number)
+    number = bulk.plan(inbox, Filter(states=frozenset(states)), actor="siti", reason=None)
+    plan = bulk.look(inbox, number)
 
     assert (plan.count, len(plan.sample)) == (count, count)
     assert "pending" not in {row.state for row in plan.sample}
@@ -193,7 +193,7 @@ def test_a_number_that_no_row_can_have_is_an_address_at_which_there_is_nothing(s
     client = signed_in()
 
     for number in NUMBERS:
-        for path in (f"/events/{number}", f"/replays/{number}", f"/captures/{number}", f"/support/events/{number}"):
+        for path in (f"/events/{number}", f"/bulk/{number}", f"/captures/{number}", f"/support/events/{number}"):
             answer = client.get(path, headers=BROWSER)
             assert (answer.status_code, answer.mimetype) == (404, "text/html"), path
     for number in ("1", "9223372036854775807"):
@@ -264,7 +264,7 @@ def test_a_reason_that_no_database_keeps_is_kept_without_what_nobody_sees(signed
     client = signed_in()
     form = {"csrf_token": csrf_token(client.get("/events")), "sure": "yes", "reason": "asked\0to"}
 
-    answers = [client.post(f"/events/{stored('evt_1').id}/replay", data=form), client.post("/replays", data=form)]
+    answers = [client.post(f"/events/{stored('evt_1').id}/replay", data=form), client.post("/bulk", data=form)]
 
     assert [answer.status_code for answer in answers] == [302, 302]
 

@@ -224,7 +224,7 @@ def test_nobody_who_asks_for_such_text_breaks_anything(app, signed_in, csrf_toke
     results = [runner.invoke(args=["events", *command]) for command in commands]
     results += [runner.invoke(args=["users", *command]) for command in (["disable", "\udcff"], ["add", "\udcff"])]
     token = csrf_token(client.get("/events"))
-    planned = client.post("/replays?state=dead", data={"csrf_token": token, "reason": "why \0"})
+    planned = client.post("/bulk?state=dead", data={"csrf_token": token, "reason": "why \0"})
     replayed = runner.invoke(args=["events", "replay", "evt_1", "--reason", "why \udcff"])
 
     assert set(statuses.values()) <= {200, 400, 404}, statuses

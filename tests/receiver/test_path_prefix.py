@@ -82,9 +82,9 @@ def test_a_bulk_replay_and_its_progress_are_reached_through_the_prefix(inside, d
     deliver("policy.issued", event_id="evt_1")
     form = {"csrf_token": csrf_token(inside(f"{PREFIX}/events"))}
 
-    planned = inside(f"{PREFIX}/replays", "post", data=form)
+    planned = inside(f"{PREFIX}/bulk", "post", data=form)
 
-    assert planned.headers["Location"].startswith(f"{PREFIX}/replays/")
+    assert planned.headers["Location"].startswith(f"{PREFIX}/bulk/")
     assert inside(planned.headers["Location"]).status_code == 200
 
 

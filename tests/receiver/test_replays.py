@@ -3,8 +3,8 @@
 import pytest
 import sqlalchemy as sa
 
-from receiver.actions import bulk_replay
-from receiver.actions.bulk_replay import Progress
+from receiver.actions import bulk
+from receiver.actions.bulk import Progress
 from receiver.actions.replay import CannotReplay, replay
 from receiver.database.engine import writing
 from receiver.maintenance.retention import purge
@@ -12,7 +12,7 @@ from receiver.privacy.sealing import seal
 from receiver.queries.filters import Filter
 from receiver.registry import PermanentFailure, handles
 from receiver.store.lifecycle import State
-from receiver.store.models import AuditEntry, BulkReplay, StoredEvent
+from receiver.store.models import AuditEntry, BulkAct, StoredEvent
 from receiver.testing import both_databases
 from tests.receiver.databases import on_postgresql
 
@@ -48,32 +48,32 @@ def replays(inbox):
 
 
 def work_off(inbox):
-    while bulk_replay.step(inbox):
+    while bulk.step(inbox):
         pass
 
 
 @both_databases
 @pytest.mark.usefixtures("dead")
 def test_a_plan_counts_and_shows_and_replays_nothing(inbox, replays):
-    number = bulk_replay.plan(inbox, DEAD, actor="siti", reason="mended")
+    number = bulk.plan(inbox, DEAD, actor="siti", reason="mended")
     work_off(inbox)
 
-    found = bulk_replay.look(inbox, number)
-    assert (found.count, found.capped, len(found.sample), found.replay.state) == (3, False, 3, Progress.PLANNED)
+    found = bulk.look(inbox, number)
+    assert (found.count, found.capped, len(found.sample), found.job.state) == (3, False, 3, Progress.PLANNED)
     assert replays() == []
 
 
 @both_databases
 @pytest.mark.usefixtures("dead")
 def test_a_confirmed_plan_replays_everything_that_its_filter_finds(inbox, work, stored, replays):
-    number = bulk_replay.plan(inbox, DEAD, actor="siti", reason="mended")
+    number = bulk.plan(inbox, DEAD, actor="siti", reason="mended")
 
-    bulk_replay.confirm(inbox, number, actor="siti")
+    bulk.confirm(inbox, number, actor="siti")
     work_off(inbox)
     work()
 
-    done = bulk_replay.look(inbox, number).replay
-    assert (done.state, done.replayed, done.skipped) == (Progress.DONE, 3, 0)
+    done = bulk.look(inbox, number).job
+    assert (done.state, done.done, done.skipped) == (Progress.DONE, 3, 0)
     assert replays() == ["evt_0", "evt_1", "evt_2"]
     assert {stored(f"evt_{number}").state for number in range(3)} == {"processed"}
 
@@ -82,11 +82,11 @@ def test_a_confirmed_plan_replays_everything_that_its_filter_finds(inbox, work, 
 @pytest.mark.usefixtures("dead")
 def test_two_operators_with_the_same_plan_make_one_replay(inbox, work, replays):
     everything = Filter(event_type="test.event")
-    numbers = [bulk_replay.plan(inbox, everything, actor=name, reason=None) for name in ("siti", "devi")]
+    numbers = [bulk.plan(inbox, everything, actor=name, reason=None) for name in ("siti", "devi")]
 
     for number in numbers:
-        bulk_replay.confirm(inbox, number, actor="siti")
-        bulk_replay.confirm(inbox, number, actor="siti")
+        bulk.confirm(inbox, number, actor="siti")
+        bulk.confirm(inbox, number, actor="siti")
         work_off(inbox)
         work()
 
@@ -96,10 +96,10 @@ def test_two_operators_with_the_same_plan_make_one_replay(inbox, work, replays):
 @both_databases
 @pytest.mark.usefixtures("dead")
 def test_a_cancelled_plan_replays_nothing_and_stays_cancelled(inbox, replays):
-    number = bulk_replay.plan(inbox, DEAD, actor="siti", reason=None)
+    number = bulk.plan(inbox, DEAD, actor="siti", reason=None)
 
-    cancelled = bulk_replay.cancel(inbox, number, actor="siti")
-    confirmed = bulk_replay.confirm(inbox, number, actor="siti")
+    cancelled = bulk.cancel(inbox, number, actor="siti")
+    confirmed = bulk.confirm(inbox, number, actor="siti")
     work_off(inbox)
 
     assert (cancelled, confirmed, replays()) == (True, False, [])
@@ -109,7 +109,7 @@ def test_a_cancelled_plan_replays_nothing_and_stays_cancelled(inbox, replays):
 def test_the_page_plans_confirms_and_shows_the_result(signed_in, csrf_token, inbox, work):
     client = signed_in()
     token = {"csrf_token": csrf_token(client.get("/events"))}
-    planned = client.post("/replays?state=dead", data=token | {"reason": "mended"}, follow_redirects=True)
+    planned = client.post("/bulk?state=dead", data=token | {"reason": "mended"}, follow_redirects=True)
     address = planned.request.path
 
     confirmed = client.post(f"{address}/confirm", data=token, follow_redirects=True)
@@ -231,14 +231,14 @@ def test_a_bulk_replay_leaves_alone_what_has_no_readable_payload_and_counts_it_b
 ):
     spoil("evt_0", "unreadable")
     spoil("evt_1", "unusable")
-    number = bulk_replay.plan(inbox, DEAD, actor="siti", reason=None)
+    number = bulk.plan(inbox, DEAD, actor="siti", reason=None)
 
-    bulk_replay.confirm(inbox, number, actor="siti")
+    bulk.confirm(inbox, number, actor="siti")
     work_off(inbox)
     work()
 
-    done = bulk_replay.look(inbox, number).replay
-    assert (done.replayed, done.skipped) == (1, 2)
+    done = bulk.look(inbox, number).job
+    assert (done.done, done.skipped) == (1, 2)
     assert done.skipped_because == {"unreadable": 1, "unusable": 1}
     assert [stored(f"evt_{number}").state for number in range(3)] == ["dead", "dead", "processed"]
     assert replays() == ["evt_2"]
@@ -249,7 +249,7 @@ def test_the_page_of_a_bulk_replay_says_why_events_were_left_alone(signed_in, cs
     spoil("evt_0", "erased")
     client = signed_in()
     token = {"csrf_token": csrf_token(client.get("/events"))}
-    address = client.post("/replays?state=dead", data=token).location
+    address = client.post("/bulk?state=dead", data=token).location
 
     client.post(f"{address}/confirm", data=token)
     work_off(inbox)
@@ -262,25 +262,25 @@ def test_the_page_of_a_bulk_replay_says_why_events_were_left_alone(signed_in, cs
 @on_postgresql
 @pytest.mark.usefixtures("dead")
 def test_a_step_of_a_bulk_replay_belongs_to_one_worker(inbox, replays):
-    number = bulk_replay.plan(inbox, DEAD, actor="siti", reason=None)
-    bulk_replay.confirm(inbox, number, actor="siti")
+    number = bulk.plan(inbox, DEAD, actor="siti", reason=None)
+    bulk.confirm(inbox, number, actor="siti")
 
     with inbox.engine.begin() as of_another_worker:
-        of_another_worker.execute(sa.select(BulkReplay.id).with_for_update())
-        taken = bulk_replay.step(inbox)
+        of_another_worker.execute(sa.select(BulkAct.id).with_for_update())
+        taken = bulk.step(inbox)
         meanwhile = replays()
     work_off(inbox)
 
-    done = bulk_replay.look(inbox, number).replay
+    done = bulk.look(inbox, number).job
     assert (taken, meanwhile) == (False, [])
-    assert (done.replayed, done.skipped) == (3, 0)
+    assert (done.done, done.skipped) == (3, 0)
 
 
 @on_postgresql
 @pytest.mark.usefixtures("dead")
 def test_a_step_that_is_cut_off_has_not_happened_and_is_counted_once(inbox, replays, stored):
-    number = bulk_replay.plan(inbox, DEAD, actor="siti", reason=None)
-    bulk_replay.confirm(inbox, number, actor="siti")
+    number = bulk.plan(inbox, DEAD, actor="siti", reason=None)
+    bulk.confirm(inbox, number, actor="siti")
     with inbox.engine.begin() as connection:
         connection.exec_driver_sql(
             "CREATE FUNCTION cut_off() RETURNS trigger AS $$ BEGIN IF NEW.event_id = 'evt_0' THEN"
@@ -289,27 +289,27 @@ def test_a_step_that_is_cut_off_has_not_happened_and_is_counted_once(inbox, repl
         )
 
     with pytest.raises(sa.exc.DBAPIError):
-        bulk_replay.step(inbox)
+        bulk.step(inbox)
     after_the_cut = replays()
     with inbox.engine.begin() as connection:
         connection.exec_driver_sql("DROP TRIGGER cut_off ON events")
     work_off(inbox)
 
-    done = bulk_replay.look(inbox, number).replay
+    done = bulk.look(inbox, number).job
     assert after_the_cut == []
-    assert (done.replayed, done.skipped, replays()) == (3, 0, ["evt_0", "evt_1", "evt_2"])
+    assert (done.done, done.skipped, replays()) == (3, 0, ["evt_0", "evt_1", "evt_2"])
 
 
 @on_postgresql
 @pytest.mark.usefixtures("dead")
 def test_one_event_that_the_database_refuses_does_not_hold_up_a_bulk_replay(inbox, stored):
-    number = bulk_replay.plan(inbox, DEAD, actor="siti", reason=None)
-    bulk_replay.confirm(inbox, number, actor="siti")
+    number = bulk.plan(inbox, DEAD, actor="siti", reason=None)
+    bulk.confirm(inbox, number, actor="siti")
     with inbox.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE events ADD CHECK (event_id <> 'evt_1' OR state <> 'pending')")
 
     work_off(inbox)
 
-    done = bulk_replay.look(inbox, number).replay
-    assert (done.state, done.replayed, done.skipped_because) == ("done", 2, {"refused": 1})
+    done = bulk.look(inbox, number).job
+    assert (done.state, done.done, done.skipped_because) == ("done", 2, {"refused": 1})
     assert stored("evt_1").state == "dead"

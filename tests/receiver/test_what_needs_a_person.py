@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from bench.fill import fill
-from receiver.actions import bulk_replay
+from receiver.actions import bulk
 from receiver.actions.replay import replay
 from receiver.maintenance.rollup import INTERVAL, roll_up_if_due
 from receiver.queries.conditions import CODES
@@ -387,15 +387,15 @@ def test_a_bulk_replay_of_what_is_failing_tries_it_at_once_and_nothing_else(fail
     work()
     deliver("payment.success", event_id="evt_3")
 
-    number = bulk_replay.plan(inbox, Filter.from_parameters({"failing": ["yes"]}), actor="siti", reason=None)
-    planned = bulk_replay.look(inbox, number)
-    bulk_replay.confirm(inbox, number, actor="siti")
-    while bulk_replay.step(inbox):
+    number = bulk.plan(inbox, Filter.from_parameters({"failing": ["yes"]}), actor="siti", reason=None)
+    planned = bulk.look(inbox, number)
+    bulk.confirm(inbox, number, actor="siti")
+    while bulk.step(inbox):
         pass
 
-    done = bulk_replay.look(inbox, number).replay
+    done = bulk.look(inbox, number).job
     assert (planned.count, [row.event_id for row in planned.sample]) == (1, ["evt_1"])
-    assert (done.replayed, done.skipped) == (1, 0)
+    assert (done.done, done.skipped) == (1, 0)
     assert (stored("evt_1").attempts, stored("evt_1").last_error) == (0, None)
 
 
@@ -403,9 +403,9 @@ def test_a_plan_counts_the_states_that_its_filter_names(inbox):
     fill(inbox.engine, 900)
     chosen = Filter(states=frozenset({State.DEAD}))
 
-    number = bulk_replay.plan(inbox, chosen, actor="siti", reason=None)
+    number = bulk.plan(inbox, chosen, actor="siti", reason=None)
 
-    assert bulk_replay.look(inbox, number).count == 9
+    assert bulk.look(inbox, number).count == 9
 
 
 @both_databases

@@ -87,7 +87,7 @@ def test_a_worker_that_lost_the_database_lets_go_of_its_leases_and_loses_nothing
 
 
 @on_postgresql
-@pytest.mark.parametrize("broken", ["summed_until", "worker_heartbeats", "bulk_replays"])
+@pytest.mark.parametrize("broken", ["summed_until", "worker_heartbeats", "bulk_acts"])
 def test_upkeep_that_fails_stops_no_events(inbox, deliver, stored, drain, broken):
     deliver(event_id="evt_1")
     with inbox.engine.begin() as connection:

@@ -60,14 +60,14 @@ def test_what_a_stranger_scans_for_is_not_noted(path, post, noted):
     assert noted() == []
 
 
-@pytest.mark.parametrize("path", ["/", "/hooks/insurance", "/sign-in", "/replays", "/events/1/replay", "/readyz"])
+@pytest.mark.parametrize("path", ["/", "/hooks/insurance", "/sign-in", "/bulk", "/events/1/replay", "/readyz"])
 def test_what_carries_a_signature_is_noted_wherever_it_goes_but_its_path_is_not(path, post, noted):
     post(path, data=b"{}", headers={"Webhook-Signature": "v1,abc"})
 
     assert noted() == [(None, 1)]
 
 
-@pytest.mark.parametrize("path", ["/sign-in", "/replays", "/webhooks/senang"])
+@pytest.mark.parametrize("path", ["/sign-in", "/bulk", "/webhooks/senang"])
 def test_a_post_to_a_page_without_a_signature_and_one_to_the_webhook_are_at_no_wrong_path(path, post, noted):
     headers = {"Webhook-Signature": "v1,abc"} if path == "/webhooks/senang" else {}
     post(path, data=b"{}", headers=headers)

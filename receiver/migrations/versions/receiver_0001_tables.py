@@ -85,7 +85,7 @@ def upgrade() -> None:
     create_events()
     create_audit_log()
     create_sums()
-    create_replays()
+    create_bulk_acts()
     create_captures()
     create_users()
     create_worker_tables()
@@ -99,7 +99,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in (
         "worker_heartbeats", "observations", "sign_in_failures", "first_sign_in_link", "ended_sessions", "users",
-        "captured_deliveries", "capture_window", "bulk_replays", "summed_until", "hourly_sums", "audit_log", "events",
+        "captured_deliveries", "capture_window", "bulk_acts", "summed_until", "hourly_sums", "audit_log", "events",
     ):  # fmt: skip
         op.drop_table(table)
     if op.get_bind().dialect.name == "postgresql":
@@ -142,7 +142,7 @@ def create_events() -> None:
         sa.Column("parsed", sa.Boolean(), server_default=sa.true(), nullable=False),
         sa.Column("masked_payload", sa.Text(), nullable=True),
         sa.CheckConstraint(
-            "state IN ('pending', 'processed', 'dead', 'unhandled', 'quarantined')", name="ck_events_state"
+            "state IN ('pending', 'processed', 'dead', 'unhandled', 'quarantined', 'dismissed')", name="ck_events_state"
         ),
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
@@ -229,25 +229,26 @@ def create_sums() -> None:
     op.bulk_insert(summed_until, [{"id": 1, "audit_id": 0, "failed_in_a_row": 0}])
 
 
-def create_replays() -> None:
+def create_bulk_acts() -> None:
     op.create_table(
-        "bulk_replays",
+        "bulk_acts",
         sa.Column("id", BIG_ID, nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("created_by", sa.String(length=100), nullable=False),
+        sa.Column("act", sa.String(length=20), nullable=False),
         sa.Column("reason", sa.String(length=200), nullable=True),
         sa.Column("filter", sa.Text(), nullable=False),
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("position_at", MOMENT, nullable=True),
         sa.Column("position_id", sa.BigInteger(), nullable=True),
-        sa.Column("replayed", sa.Integer(), nullable=False),
+        sa.Column("done", sa.Integer(), nullable=False),
         sa.Column("skipped", sa.Integer(), nullable=False),
         sa.Column("skipped_because", sa.JSON(), nullable=True),
         sa.Column("finished_at", MOMENT, nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
     )
-    create_partial_index("ix_bulk_replays_running", "bulk_replays", ["id"], "state = 'running'")
+    create_partial_index("ix_bulk_acts_running", "bulk_acts", ["id"], "state = 'running'")
 
 
 def create_captures() -> None:

@@ -102,7 +102,7 @@ def test_a_viewer_sees_everything_and_nothing_that_acts(viewer, receiver):
 
 @in_every_browser
 def test_a_viewer_who_goes_to_an_operators_address_is_refused(viewer):
-    for path in ("/captures", "/events/export.csv", "/replays/1"):
+    for path in ("/captures", "/events/export.csv", "/bulk/1"):
         assert viewer.goto(path).status == 403
 
 

@@ -19,7 +19,7 @@ from flask import Flask
 from flask_migrate import upgrade
 
 from receiver import create_app
-from receiver.actions import bulk_replay
+from receiver.actions import bulk
 from receiver.clock import Clock
 from receiver.config import load_settings
 from receiver.database.engine import reading
@@ -105,7 +105,7 @@ class World:
 
     def work(self) -> None:
         """What a worker does, until nothing is due and no bulk replay is left."""
-        while bulk_replay.step(self.inbox) or process_next(self.bench):
+        while bulk.step(self.inbox) or process_next(self.bench):
             pass
 
     def dead(self, **changes: Any) -> dict[str, Any]:

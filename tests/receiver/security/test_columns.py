@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from receiver.privacy.columns import Showing
 from receiver.registry import handles
-from receiver.store.models import AuditEntry, BulkReplay, StoredEvent
+from receiver.store.models import AuditEntry, BulkAct, StoredEvent
 from receiver.store.shown import CHOSEN, WORDED
 from receiver.testing import both_databases
 from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
@@ -98,7 +98,7 @@ def test_no_page_shows_such_a_column_nor_links_to_it(odd_event, signed_in, csrf_
         assert f'href="/events/{odd_event.id}' in pages[found.location], asked
     found = client.post("/audit/find", data={"event_id": NRIC, "csrf_token": csrf_token(client.get("/audit"))})
     pages[found.location] = client.get(found.location).text
-    plan = client.post(f"/replays?q={quote(NAME)}", data={"csrf_token": csrf_token(client.get("/events"))})
+    plan = client.post(f"/bulk?q={quote(NAME)}", data={"csrf_token": csrf_token(client.get("/events"))})
     pages[plan.location] = client.get(plan.location).text
     client.post(f"{plan.location}/confirm", data={"csrf_token": csrf_token(client.get("/events"))})
     pages["/audit?"] = client.get("/audit").text
@@ -107,7 +107,7 @@ def test_no_page_shows_such_a_column_nor_links_to_it(odd_event, signed_in, csrf_
     assert "accepted" in pages[found.location]
     assert {address: leaks(address + page) for address, page in pages.items() if leaks(address + page)} == {}
     session.rollback()
-    assert not leaks(str(session.scalars(sa.select(BulkReplay.filter)).all()))
+    assert not leaks(str(session.scalars(sa.select(BulkAct.filter)).all()))
     assert not leaks(str(session.scalars(sa.select(AuditEntry.detail)).all()))
 
 

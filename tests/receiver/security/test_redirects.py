@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-PARTS = ("", "static", "x", "events", "..", ".", "sign-in", "replays", "evil.example", "\\evil.example", "export.csv")
+PARTS = ("", "static", "x", "events", "..", ".", "sign-in", "bulk", "evil.example", "\\evil.example", "export.csv")
 STRANGERS_WORDS = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Prefix": "//evil.example"}
 NEXT = (
     "http://evil.example",

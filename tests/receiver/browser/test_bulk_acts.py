@@ -18,7 +18,7 @@ def plan(operator, receiver):
     receiver.deliver(policy_id=policy)
     operator.goto("/events")
     find(operator, policy)
-    operator.get_by_label("Reason (optional)").fill("after the outage")
+    operator.get_by_label("Reason (to dismiss, needed)").fill("after the outage")
     send(operator, "Replay all that match…")
     return operator
 
@@ -106,7 +106,7 @@ def test_the_focus_stays_on_the_stop_button_while_the_progress_moves(plan):
     send(plan, "Replay them")
     plan.get_by_role("button", name="Stop").focus()
 
-    with plan.expect_response("**/replays/*"):
+    with plan.expect_response("**/bulk/*"):
         plan.clock.run_for(5_000)
     plan.clock.run_for(1_000)
 
