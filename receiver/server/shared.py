@@ -50,8 +50,7 @@ def settle() -> None:
 def loading() -> Iterator[None]:
     """In the block the garbage collector is off, and afterwards it passes over what was loaded.
 
-    Looking through what stays for good, at the start and once more at the end of the process, would be a third of what
-    a short command costs. A process of gunicorn's has turned the garbage collector off before, and turns it on with
+    Else a short command would look through what stays for good, at the start and once more at its end. A process of gunicorn's has turned the garbage collector off before, and turns it on with
     `settle()`.
     """
     if not gc.isenabled():
