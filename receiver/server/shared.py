@@ -19,7 +19,7 @@ SHARED = (
     "secure",
     "sqlalchemy.dialects.postgresql",
     "sqlalchemy.dialects.sqlite",
-    "receiver.actions.bulk_replay",
+    "receiver.actions.bulk",
     "receiver.follow_ups",
     "receiver.ingest.rows",
     "receiver.protocol.signatures",
