@@ -9,6 +9,7 @@ what a child does.
 """
 
 import gc
+import mmap
 import multiprocessing
 import os
 import signal
@@ -52,7 +53,7 @@ class Watched:
     def __init__(self, inbox: Inbox, lane: Lane, upkeep: Mapping[str, Part], *, drain_patience: float | None) -> None:
         self.name = f"{socket.gethostname()[:40]}:{os.getpid()}:{uuid4().hex[:8]}"
         self.lane = lane
-        self._reported = _fork.Array("d", 2, lock=False)
+        self._reported = memoryview(mmap.mmap(-1, 2 * 8)).cast("d")  # needs no /dev/shm, which a platform may not have
         self.process = _fork.Process(target=self._work, args=(inbox, os.getpid(), upkeep, drain_patience))
         self.process.start()
 
