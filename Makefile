@@ -6,7 +6,7 @@ BENCH := .venv-bench
 PYTEST := env -u PYTHONPATH -u PYTHONHOME -u PYTEST_ADDOPTS PYTHONUTF8=1 $(BIN)/pytest
 FLASK := $(BIN)/flask --app wsgi
 
-.PHONY: run demo test test-app test-browser chromium screenshots bench bench-pages lint soak audit recordings lock
+.PHONY: run demo test test-app test-browser chromium containers screenshots bench bench-pages lint soak audit recordings lock
 
 run: $(VENV)/ready .env          ## web and worker on SQLite, http://127.0.0.1:8000
 	$(FLASK) db upgrade
@@ -31,10 +31,14 @@ chromium: $(VENV)/ready-dev      ## Debian's headless shell as root, else what i
 	@$(BIN)/python -m tests.receiver.browser.chromium --bring
 	@$(BIN)/python -m tests.receiver.browser.nginx --bring
 
+containers: $(VENV)/ready-dev    ## what builds and runs the image of Dockerfile in `make soak`: Debian's, as root
+	@$(BIN)/python -m tests.field.containers --bring
+
 screenshots: chromium            ## the pictures in README.md and docs, of the real page
 	$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.receiver.browser.screenshots
 
-soak: $(VENV)/ready-dev          ## the long fault runs
+soak: $(VENV)/ready-dev          ## the long fault runs, and each platform's commands
+	@$(BIN)/python -m tests.field.containers
 	$(PYTEST) -n 4 --dist worksteal -m soak --timeout 3000
 
 bench: $(BENCH)/ready             ## beside other receivers and queues: bench/RESULTS.md and docs/performance.md; half an hour

@@ -15,20 +15,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import sqlalchemy as sa
 
-from receiver.clock import Clock
-from receiver.config import load_settings
-from receiver.sandbox.samples import sample
-from receiver.sandbox.sender import Answer, Sender, post_over_http
-from receiver.store.models import StoredEvent
+from receiver.sandbox.sender import Answer
 from receiver.testing.waiting import PATIENCE_SECONDS, eventually
 from tests import inherited
+from tests.field.first_delivery import deliver, states
 from tests.field.platforms import PLATFORMS, READY, Deploy, instructions, procfile
-from tests.field.relay import relay
 from tests.receiver.owners import files, is_fork
 from tests.receiver.processes import ROOT, Receiver
 
@@ -58,34 +52,29 @@ def code() -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture
-def database(postgres) -> Iterator[tuple[str, str]]:
-    """An empty database: its URL for the test, and the address and port behind which a platform has it."""
-    with postgres.database() as url, relay(Path(parse_qs(urlsplit(url).query)["host"][0])) as port:
-        yield url.replace("postgresql:", "postgresql+psycopg:"), f"127.0.0.1:{port}{urlsplit(url).path}"
-
-
 LONG = [name for name in PLATFORMS if name != "compose"]
 
 
 @pytest.mark.parametrize("platform", ["compose", *(pytest.param(name, marks=pytest.mark.soak) for name in LONG)])
-def test_the_commands_of_a_platform_take_the_first_delivery_and_stop_in_order(platform, code, database):
-    deploy, (url, place) = PLATFORMS[platform](), database
+def test_the_commands_of_a_platform_take_the_first_delivery_and_stop_in_order(platform, code, database_of_a_platform):
+    deploy, (url, place) = PLATFORMS[platform](), database_of_a_platform
     with started(code, deploy, place) as deployed:
         deployed.release_and_start()
         eventually(lambda: deployed.status(READY) == 200 or deployed.lost())
 
-        answer = deployed.deliver("payment.success")
+        answer = deployed.deliver()
 
         assert answer.accepted, (answer.text, deployed.said())
         eventually(lambda: states(url) == ["processed"] or deployed.lost())
         assert deployed.stop() == [0] * len(deployed.processes), deployed.said()
 
 
-def test_the_check_of_the_image_passes_while_the_process_answers_and_fails_when_it_does_not(code, database):
+def test_the_check_of_the_image_passes_while_the_process_answers_and_fails_when_it_does_not(
+    code, database_of_a_platform
+):
     """Its port is the one that the platform sets, and no database is asked."""
     check = json.loads(next(rest for word, rest in instructions() if word == "HEALTHCHECK").partition("CMD ")[2])
-    with started(code, PLATFORMS["image"](), database[1]) as deployed:
+    with started(code, PLATFORMS["image"](), database_of_a_platform[1]) as deployed:
         web = deployed.start(procfile()["web"])
         eventually(lambda: deployed.status("/healthz") == 200)
         assert deployed.status(READY) == 503  # the release phase never ran
@@ -144,17 +133,9 @@ class Deployed:
         """What a check of the platform is answered, which comes over plain HTTP and without a router."""
         return self.receiver.status(path)
 
-    def deliver(self, event_type: str) -> Answer:
-        """What the platform's router passes on: it came over HTTPS, from somewhere else."""
-        settings = load_settings({**self.deploy.settings, **self.machine})
-        routed = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7", "X-Real-IP": "203.0.113.7"}
-
-        def post(url: str, body: bytes, headers: object) -> Answer:
-            return post_over_http(url, body, {**dict(headers), **routed})
-
-        clock = Clock()
-        payload = sample(event_type, fields=settings.payload_fields, now=clock.now())
-        return Sender(self.receiver.url, settings.scheme, settings.signature_keys[0], clock, post).deliver(payload)
+    def deliver(self) -> Answer:
+        """What the platform's router passes on."""
+        return deliver(self.receiver.url, {**self.deploy.settings, **self.machine})
 
     def lost(self) -> bool:
         """Whether a process ended that was to stay."""
@@ -198,13 +179,6 @@ def started(code: Path, deploy: Deploy, place: str) -> Iterator[Deployed]:
                         os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
                 receiver.stop()
-
-
-def states(url: str) -> list[str]:
-    """The states of the events in the database."""
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
-    with engine.connect() as connection:
-        return list(connection.scalars(sa.select(StoredEvent.state)))
 
 
 def _in_the_image() -> list[str]:
