@@ -145,7 +145,8 @@ PLATFORMS = (
         source=(
             "basecamp/kamal-proxy (internal/server/target.go): with `ssl: true` it replaces X-Forwarded-For and "
             "-Proto. With `forward_headers: true` it appends to the first, and passes on the second: set that only "
-            "behind another router. Where Kamal sets the variable was not read; the 10 s are those of Docker."
+            "behind another router. Kamal sets the variable in each container (basecamp/kamal, June 2026: "
+            "lib/kamal/commands/app.rb). The 10 s are those of Docker."
         ),
     ),
     Platform(
