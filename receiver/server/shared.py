@@ -50,8 +50,8 @@ def settle() -> None:
 def loading() -> Iterator[None]:
     """In the block the garbage collector is off, and afterwards it passes over what was loaded.
 
-    Else a short command would look through what stays for good, at the start and once more at its end. A process of gunicorn's has turned the garbage collector off before, and turns it on with
-    `settle()`.
+    Else a short command would look through what stays for good, at the start and once more at its end. A process of
+    gunicorn's has turned the garbage collector off before, and turns it on with `settle()`.
     """
     if not gc.isenabled():
         yield

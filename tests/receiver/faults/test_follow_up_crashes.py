@@ -38,9 +38,9 @@ def processed_by_now(inbox):
     return lambda: all_processed(inbox)
 
 
-def kill_a_worker(worker):
-    """One of the processes that run events. Its parent starts another one."""
-    found = eventually_some(lambda: workers_of(worker.pid))
+def kill_a_child(parent):
+    """One of the processes that run events or take deliveries. Its parent starts another one."""
+    found = eventually_some(lambda: workers_of(parent.pid))
     with suppress(ProcessLookupError):
         os.kill(random.choice(found), signal.SIGKILL)
 
@@ -52,14 +52,15 @@ def eventually_some(find):
 
 
 def deliver_and_kill(receiver, inbox, payload, *, kills, between=lambda _number: None):
-    """Deliver events all the time, and kill a worker after every few of them. Returns the IDs."""
-    sender, worker, sent = receiver.sender(inbox), receiver.worker(), []
-    receiver.web()
+    """Deliver events all the time. Every few of them a worker is killed, at times a web process. Returns the IDs."""
+    sender, worker, web, sent = receiver.sender(inbox), receiver.worker(), receiver.web(), []
     for number in range(kills):
         for _ in range(AT_ONCE):
             sent.append(payload("probe.told", transaction_id=f"TXN-{len(sent)}"))
             until_accepted(sender, sent[-1])
-        kill_a_worker(worker)
+        kill_a_child(worker)
+        if number % 5 == 2:
+            kill_a_child(web)
         between(number)
     return [each["event_id"] for each in sent]
 
