@@ -53,7 +53,7 @@ def eventually_some(find):
 
 def deliver_and_kill(receiver, inbox, payload, *, kills, between=lambda _number: None):
     """Deliver events all the time. Every few of them a worker is killed, at times a web process. Returns the IDs."""
-    sender, worker, web, sent = receiver.sender(inbox), receiver.worker(), receiver.web(), []
+    sender, worker, web, sent = receiver.sender(inbox), receiver.worker(), receiver.web("--workers", "2"), []
     for number in range(kills):
         for _ in range(AT_ONCE):
             sent.append(payload("probe.told", transaction_id=f"TXN-{len(sent)}"))
