@@ -74,7 +74,11 @@ def ssl_context(_config, default_ssl_context_factory):
 
 def on_starting(server):
     """Before anything is served."""
-    if mistake := start.mistake(server.cfg) or start.database_mistake(settings):
+    os.environ["WEB_CONCURRENCY"] = str(server.cfg.workers)  # they share the connections, and read it by themselves
+    ours = load_settings()
+    if mistake := start.mistake(server.cfg) or start.database_mistake(
+        ours, least=ours.least_connections, most=ours.connections
+    ):
         start.refuse(mistake)
     shared.load()
 

@@ -45,7 +45,9 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
     )
-    app.extensions["inbox"] = Inbox(make_engine(settings.database_url), settings, clock or Clock())
+    app.extensions["inbox"] = Inbox(
+        make_engine(settings.database_url, settings.share.pages), settings, clock or Clock()
+    )
     login.init_app(app)
     discovery.discover(settings.partner_package)
     show_more(*discovery.own_words(settings.partner_package))

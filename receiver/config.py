@@ -23,6 +23,7 @@ from receiver.privacy.columns import Showing
 from receiver.privacy.sealing import SealingKey
 from receiver.protocol.envelope import DEFAULT_FIELDS, Event, changing_from, fields_from, parse_event, zone_from
 from receiver.protocol.schemes import SignatureScheme, key_bytes, scheme_from
+from receiver.settings import budget
 from receiver.settings.checks import Read, consequences, unsafe, weak
 from receiver.settings.env_file import doubts_of
 from receiver.settings.platforms import NAMES, UNKNOWN, Platform, platform_of
@@ -62,6 +63,7 @@ class Settings:
     # DATABASE_URL: SQLite or PostgreSQL. It carries DATABASE_POOLER, that a pooler in transaction mode is in between,
     # and DATABASE_DIRECT_URL, the address past that pooler.
     database_url: str
+    database_connections: int | None  # DATABASE_CONNECTIONS: the most that one machine opens; see `connections`
     log_level: str  # LOG_LEVEL: INFO has a line per delivery and attempt
     environment: str  # SENANG_ENVIRONMENT: sandbox or live (§8.3)
     scheme: SignatureScheme  # SENANG_SIGNATURE_SCHEME and its overrides, one per axis
@@ -115,7 +117,29 @@ class Settings:
     @property
     def web_processes(self) -> int:
         """How many web processes gunicorn starts. SQLite has one writer: a second process would only wait for it."""
-        return self.web_concurrency or (1 if self.database_url.startswith("sqlite") else 2)
+        return self.web_concurrency or (1 if self.database_url.startswith("sqlite") else budget.WEB_PROCESSES)
+
+    @property
+    def beside_web(self) -> int | None:
+        """How many worker processes run beside gunicorn's web processes. None: no worker does."""
+        return self.worker_processes + self.slow_processes if self.embedded_worker else None
+
+    @property
+    def connections(self) -> int:
+        """The most connections to PostgreSQL that gunicorn opens, with all that it starts."""
+        return self.database_connections or budget.usual(self.web_processes, self.beside_web)
+
+    @property
+    def least_connections(self) -> int:
+        """With fewer, gunicorn and what it starts can't work."""
+        return budget.least(self.web_processes, self.beside_web)
+
+    @cached_property
+    def share(self) -> budget.Share:
+        """The part of these that one web process may open."""
+        if self.database_url.startswith("sqlite"):
+            return budget.Share(budget.ON_SQLITE, budget.ON_SQLITE)
+        return budget.share(self.connections, self.web_processes, self.beside_web)
 
     @cached_property
     def showing(self) -> Showing:
@@ -157,6 +181,7 @@ def _read(env: Source, platform: Platform | None) -> dict[str, Any]:
     payload_fields = env.parsed("SENANG_PAYLOAD_FIELDS", fields_from, "")
     return {
         "database_url": _database(env),
+        "database_connections": env.int("DATABASE_CONNECTIONS", None, validate=Range(1, 10_000)),
         "environment": environment,
         "log_level": env.str("LOG_LEVEL", "INFO", validate=OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])),
         "scheme": scheme,

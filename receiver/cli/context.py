@@ -7,7 +7,7 @@ from flask.cli import AppGroup
 from sqlalchemy.exc import SQLAlchemyError
 
 from receiver.config import EXIT_CONFIGURATION
-from receiver.database.causes import cause_of
+from receiver.database.causes import told
 from receiver.present import present_inbox
 from receiver.privacy.escaping import one_line
 from receiver.protocol.json_body import to_json
@@ -37,7 +37,7 @@ class Commands(AppGroup):
         except BadFilter as error:
             raise click.ClickException(f"The {error.name} is not understood.") from None
         except SQLAlchemyError as error:
-            raise click.ClickException(f"The database does not answer as it should: {cause_of(error)}") from None
+            raise click.ClickException(told(error)) from None
 
 
 def acting_inbox() -> Inbox:

@@ -301,6 +301,8 @@ def _facts(health: Health) -> dict[str, Any]:
     facts = asdict(health)
     facts["counts"] = {state.value: count.number for state, count in health.counts.items()}
     facts["quarantined"] = {reason: count.number for reason, count in health.quarantined.items()}
+    if health.connections:
+        facts["connections"] = health.connections._asdict()
     facts["counted_no_further"] = [state.value for state, count in health.counts.items() if count.capped]
     for name, failing in (("failing", health.failing), ("waiting", health.waiting)):
         facts[name] = {"count": failing.count.number, "since": failing.since, "error": failing.error}

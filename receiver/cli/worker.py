@@ -16,7 +16,8 @@ from receiver.cli.context import Amount, refuse_environment
 from receiver.maintenance.retention import purge_if_due
 from receiver.maintenance.rollup import roll_up_if_due
 from receiver.present import present_inbox
-from receiver.server.start import say_doubts
+from receiver.server.start import database_mistake, refuse, say_doubts
+from receiver.settings.budget import of_a_worker
 from receiver.store.audit import write_finished_sums
 from receiver.store.inbox import Inbox
 from receiver.store.schema import remedy_of, takes_writes
@@ -46,14 +47,18 @@ log = structlog.get_logger()
 def worker(processes: int | None, drain: bool, patience: float, parent: int | None) -> None:
     """Run the handlers of events that are due."""
     inbox = present_inbox()
+    wanted = lanes(inbox.settings, processes or inbox.settings.worker_processes)
     with suppress(SQLAlchemyError):  # a database that is away now may come
         refuse_environment(inbox)
     if parent is None:  # else gunicorn has said it
         say_doubts(inbox.settings)
+        needed = of_a_worker(len(wanted))
+        if mistake := database_mistake(inbox.settings, least=needed, most=needed):
+            refuse(mistake)
         _say_database_problem(inbox)
     supervisor = Supervisor(
         inbox,
-        lanes(inbox.settings, processes or inbox.settings.worker_processes),
+        wanted,
         parent or os.getppid(),
         upkeep=UPKEEP,
         drain_patience=patience if drain else None,

@@ -9,6 +9,9 @@ import sys
 
 import sqlalchemy as sa
 
+UNSUITABLE_POOLER = "unsuitable_pooler"
+"""The reason of every error that only somebody between us and the server can cause."""
+
 
 class UnsuitableServer(sa.exc.InvalidRequestError):
     """This server, or the way to it, can't keep our promises. `reason` says which of its settings is wrong."""
@@ -88,6 +91,17 @@ def _as_code(error: BaseException) -> str:
     return re.sub("(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower()
 
 
+def told(error: BaseException) -> str:
+    """The cause as a sentence for a person, and what to do where that is known."""
+    cause = cause_of(error)
+    return ". ".join(filter(None, [f"The database does not answer as it should: {cause}", remedy_for(cause)]))
+
+
+def remedy_for(cause: str) -> str | None:
+    """What to do about the cause, in a sentence. None where it depends."""
+    return _REMEDIES.get(cause.partition(" ")[0])
+
+
 _QUOTED = re.compile(r""""[^"]*"|'[^']*'""")
 """Names that are not ours, in a message."""
 _REASONS = {
@@ -105,6 +119,8 @@ _REASONS = {
     "53300": "too_many_connections",
     "40": "locked",
     "55P03": "locked",
+    "26000": UNSUITABLE_POOLER,  # a statement that we prepared is unknown: this is another session
+    "42P05": UNSUITABLE_POOLER,  # one that we did not prepare is there
     "57014": "timed_out",
     "25P03": "timed_out",
     "25P04": "timed_out",
@@ -131,6 +147,7 @@ _REASONS = {
 }
 """The reason by the begin of the SQLSTATE (PostgreSQL, appendix A) or of SQLite's name. The first match counts."""
 _WORDINGS = {
+    r"unsupported startup parameter|command-line options": UNSUITABLE_POOLER,  # PgBouncer, Neon; Amazon's RDS Proxy
     r"password|fe_sendauth|SASL|SCRAM": "refused_password",
     r"no encryption|SSL off": "tls",  # in pg_hba.conf's refusal: the server wants TLS, and there is none
     r"pg_hba|role +does not exist|no such user|[Ll]ogin": "refused_login",
@@ -151,3 +168,12 @@ _WORDINGS = {
     r"connection (failed|is bad)": "not_connected",
 }
 """The reason by the words of a message, without the names in it. The first match counts."""
+_REMEDIES = {
+    UNSUITABLE_POOLER: "DATABASE_URL leads through a pooler. Set DATABASE_POOLER=1.",
+    "too_many_connections": (
+        "The server, the database or the role takes no more connections. Lower DATABASE_CONNECTIONS, run fewer "
+        "processes, or let the database have more."
+    ),
+    "no_free_connection": "All connections of this process were in use. Raise DATABASE_CONNECTIONS.",
+}
+"""What to do, by the reason, where a setting of ours is the answer."""

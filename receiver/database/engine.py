@@ -45,6 +45,8 @@ SESSION_SETTINGS = {
 SETTINGS_OF_THIS_TRANSACTION = "SELECT " + ", ".join(
     f"set_config('{name}', '{value}', true)" for name, value in SESSION_SETTINGS.items()
 )
+APPLICATION_NAME = "senang-receiver"
+"""By which our connections are counted, and which `pg_stat_activity` shows. An address may name another one."""
 _POOLER = "pooler"
 _NO_WAY_PAST = "none"
 
@@ -57,9 +59,18 @@ def through_pooler(url: str, direct_url: str) -> str:
     return make_url(url).update_query_dict({_POOLER: direct_url or _NO_WAY_PAST}).render_as_string(hide_password=False)
 
 
-def make_engine(url: str) -> Engine:
-    """An engine that keeps our promises. Only this engine is changed: a partner's own engines stay as they are."""
-    engine = sa.create_engine(**_options(url), json_serializer=to_json, json_deserializer=parse_value)
+def has_pooler(url: str) -> bool:
+    """Whether the URL has that note."""
+    return _POOLER in make_url(url).query
+
+
+def make_engine(url: str, connections: int = 2) -> Engine:
+    """An engine that keeps our promises, with so many connections at most. One stays open, the others while in use.
+
+    Only this engine is changed: a partner's own engines stay as they are.
+    """
+    options = _options(url) | {"pool_size": 1, "max_overflow": connections - 1, "pool_timeout": LOCK_TIMEOUT_SECONDS}
+    engine = sa.create_engine(**options, json_serializer=to_json, json_deserializer=parse_value)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "do_connect", _keep_private)
         sa.event.listen(engine, "connect", _set_up_file)
@@ -80,7 +91,6 @@ def _options(url: str) -> dict[str, Any]:
             "url": url,
             "hide_parameters": True,
             "connect_args": {"timeout": LOCK_TIMEOUT_SECONDS, "check_same_thread": False},
-            "pool_timeout": LOCK_TIMEOUT_SECONDS,
         }
     address = make_url(url)
     way_past = address.query.get(_POOLER)
@@ -90,17 +100,18 @@ def _options(url: str) -> dict[str, Any]:
         ours = ("-c " + f"{name}={value}".replace(" ", "\\ ") for name, value in SESSION_SETTINGS.items())
         session: dict[str, Any] = {"options": " ".join([theirs, *ours]).strip()}
     else:
-        session = {"prepare_threshold": None}  # a statement's name is known to one session alone
+        # A statement's name is known to one session alone. PGOPTIONS would be options, too.
+        session = {"prepare_threshold": None, "options": ""}
     return {
         "url": address.difference_update_query([_POOLER]),
         "hide_parameters": True,
         "execution_options": {_POOLER: way_past},
         "pool_pre_ping": True,
-        "pool_timeout": LOCK_TIMEOUT_SECONDS,
         # A peer that went away without a word is given up after a quarter of a minute, even within a COMMIT.
         "connect_args": {
             "connect_timeout": 2,
             "client_encoding": "utf8",
+            "fallback_application_name": APPLICATION_NAME,
             **session,
             "keepalives_idle": 5,
             "keepalives_interval": 3,
@@ -195,6 +206,11 @@ def _end_transaction(connection: Any, _record: Any, _state: Any) -> None:
 def is_pooled(engine: Engine) -> bool:
     """Whether its connections lead through a pooler in transaction mode."""
     return engine.get_execution_options().get(_POOLER) is not None
+
+
+def knows_sessions(engine: Engine) -> bool:
+    """Whether its server is PostgreSQL, and what it says of its sessions is about ours, not about a pooler's."""
+    return engine.dialect.name == "postgresql" and not is_pooled(engine)
 
 
 def past_the_pooler(engine: Engine) -> Engine | None:

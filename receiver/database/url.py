@@ -2,7 +2,7 @@
 
 Platforms and other people's tools write such addresses in many ways. Each either works or is refused with a sentence
 that names what is wrong, and never a value: what looks like a port or an option may be the tail of a password. To add
-a way of writing, add it to `_SCHEMES` or `_HINTS`.
+a way of writing, add it to `_SCHEMES` or `_FOREIGN`.
 """
 
 import re
@@ -29,16 +29,61 @@ _SCHEMES = {
     "sqlite+aiosqlite": "sqlite",
 }
 """Which driver an address needs; there is one for each database here, whatever the address asks for."""
-_HINTS = {
-    "schema": "`schema` is Prisma's: write options=-csearch_path%3Dname",
-    "pgbouncer": "`pgbouncer` is Prisma's: set DATABASE_POOLER=1",
-    "connection_limit": "`connection_limit` is Prisma's: leave it out",
-    "pool_timeout": "`pool_timeout` is Prisma's: leave it out",
-    "ssl": "`ssl` is another driver's: write sslmode=require",
-    "sslaccept": "`sslaccept` is Prisma's: write sslmode=require or sslmode=verify-full",
-    "charset": "`charset` is MySQL's: leave it out",
-    "prepared_statement_cache_size": "`prepared_statement_cache_size` is asyncpg's: leave it out",
+
+
+def _spelt(name: str) -> str:
+    """The name as one of its spellings, whether a tool writes pool_size, poolSize or pool-size."""
+    return name.lower().replace("_", "").replace("-", "")
+
+
+_SEARCH_PATH = "write options=-csearch_path%3Dname"
+_TLS = "write sslmode=require or sslmode=verify-full"
+_POOL = "leave it out, and set DATABASE_CONNECTIONS if you need to"
+_STATEMENTS = "leave it out; if a pooler is the reason for it, set DATABASE_POOLER=1"
+_OURS = "leave it out: the receiver sets it for each session"
+_NOTHING = "leave it out"
+_FOREIGN = {
+    "leave it out, and set DATABASE_POOLER=1": ("pgbouncer", "supa"),
+    _SEARCH_PATH: ("schema", "currentSchema", "search_path", "schema_search_path", "searchpath"),
+    _TLS: (
+        "ssl", "sslaccept", "sslfactory", "ssl_require", "ssl_mode", "ssl-mode", "sslidentity", "uselibpqcompat", "tls",
+    ),
+    _POOL: (
+        "connection_limit", "pool_timeout", "pool", "pool_size", "max_overflow", "pool_recycle", "pool_pre_ping",
+        "pool_use_lifo", "checkout_timeout", "reaping_frequency", "idle_timeout", "max", "min", "max_connections",
+        "min_size", "max_size", "pool_max_conns", "pool_min_conns", "pool_max_conn_lifetime", "pool_max_conn_idle_time",
+        "pool_health_check_period", "conn_max_age", "conn_health_checks", "idleTimeoutMillis",
+        "max_idle_connection_lifetime", "max_connection_lifetime",
+    ),
+    _STATEMENTS: (
+        "prepared_statement_cache_size", "prepared_statement_name_func", "statement_cache_size", "prepared_statements",
+        "statement_limit", "prepareThreshold", "prepare_threshold", "preparedStatementCacheQueries", "prepare",
+        "preferQueryMode", "default_query_exec_mode", "statement_cache_capacity", "description_cache_capacity",
+        "statement-cache-capacity", "binary_parameters", "disable_server_side_cursors", "advisory_locks",
+    ),
+    _OURS: (
+        "encoding", "charset", "characterEncoding", "timezone", "statement_timeout", "lock_timeout", "query_timeout",
+        "idle_in_transaction_session_timeout", "min_messages", "command_timeout",
+    ),
+    "write target_session_attrs": ("targetServerType",),
+    "write application_name": ("applicationName",),
+    "write connect_timeout": ("loginTimeout", "connectTimeout"),
+    _NOTHING: (
+        "adapter", "engine", "driver", "echo", "socket_timeout", "socketTimeout", "tcpKeepAlive", "keepalive",
+        "reWriteBatchedInserts", "stringtype", "defaultRowFetchSize", "binaryTransfer", "autosave", "loadBalanceHosts",
+        "variables", "server_settings", "server_version", "serverVersion", "async_fallback", "executemany_mode",
+        "use_native_hstore", "timeout", "parseTime", "autocommit", "isolation_level", "readOnly", "directConnection",
+    ),
+}  # fmt: skip
+_HINTS = {_spelt(name): what for what, names in _FOREIGN.items() for name in names}
+"""What to do about the parameters of Prisma, Rails, Django, SQLAlchemy, asyncpg, JDBC, Go, Node and others."""
+_POOLERS = {
+    r".*\.pooler\.supabase\.com:\d+|.*:6543": "Supavisor",
+    r"pgbouncer\..*|.*:6432": "PgBouncer",
+    r".*-pooler\..*": "Neon's pooler",
+    r".*:25061": "DigitalOcean's pool",
 }
+"""Who pools the connections at such a host and port."""
 _CHOICES = {
     "sslmode": {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"},
     "gssencmode": {"disable", "prefer", "require"},
@@ -62,6 +107,8 @@ def normalise_url(text: str) -> str:
     Every scheme of PostgreSQL's gets the psycopg driver; a relative SQLite path is taken from the project's root, so
     that every process opens the same file wherever it was started.
     """
+    if text.strip().lower().startswith("jdbc:"):
+        raise UnusableUrl("`jdbc:` is Java's: leave it out, and write postgresql://user:password@host/database.")
     scheme, colon, rest = text.strip().partition("://")
     driver = _SCHEMES.get(scheme.lower())
     if not colon or driver is None:
@@ -76,6 +123,12 @@ def normalise_url(text: str) -> str:
         raise UnusableUrl(f"its port is no number. {_ESCAPE}.") from None
     checked = _sqlite(url) if driver == "sqlite" else _postgresql(url)
     return checked.render_as_string(hide_password=False)
+
+
+def pooler_of(url: URL) -> str | None:
+    """The pooler whose addresses have this form. None if it looks like the address of a server."""
+    place = f"{url.host or ''}:{url.port or 5432}".lower()
+    return next((pooler for form, pooler in _POOLERS.items() if re.fullmatch(form, place)), None)
 
 
 def _sqlite(url: URL) -> URL:
@@ -111,13 +164,13 @@ def _postgresql(url: URL) -> URL:
         raise UnusableUrl(f"there can be no such host. {_ESCAPE}.")
     if not (url.database or {"dbname", "service"} & set(url.query)):
         raise UnusableUrl("it names no database: write postgresql://user:password@host/database.")
-    for name in url.query:
-        if name in _HINTS:
-            raise UnusableUrl(f"{_HINTS[name]}.")
     # psycopg is a tenth of a start. Only a process whose database is PostgreSQL needs it.
     from psycopg import pq
 
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    if foreign := [name for name in url.query if name not in known and _spelt(name) in _HINTS]:
+        hints = "; ".join(f"`{name}`: {_HINTS[_spelt(name)]}" for name in foreign)
+        raise UnusableUrl(f"PostgreSQL does not know what another tool wrote there. {hints}.")
     if set(url.query) - known:
         raise UnusableUrl(f"it has an option that PostgreSQL does not know. {_ESCAPE}.")
     for name, values in url.normalized_query.items():

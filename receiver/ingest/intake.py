@@ -1,5 +1,6 @@
 """What a web process needs beside the inbox: the committer, the threads that store the rest, and its counters.
 
+What it stores goes by connections of its own (receiver/settings/budget.py): pages can't take them.
 It is made at the first need, so after gunicorn has forked, and by no command.
 """
 
@@ -25,16 +26,18 @@ class Intake:
     """The intake of one process. Nothing is connected and no thread runs before something is to be stored."""
 
     def __init__(self, inbox: Inbox) -> None:
-        self.inbox = inbox
-        self.committer = GroupCommit(arrival_store(inbox), patience=COMMIT_DEADLINE_SECONDS)
-        self.storing = Storing()
+        connections = inbox.settings.share.deliveries
+        self.inbox = inbox.apart(connections)
+        self.committer = GroupCommit(arrival_store(self.inbox), patience=COMMIT_DEADLINE_SECONDS)
+        self.storing = Storing(threads=connections)
         self.latencies = Latencies()
         self.lines = Lines(inbox.clock)
 
     def close(self) -> None:
-        """Store what waits, and give the committer's connection up. The inbox stays open."""
+        """Store what waits, and give all connections up. The app's inbox stays open."""
         self.storing.close()
         self.committer.close()
+        self.inbox.close()
 
     def write_remaining(self) -> None:
         """Write every count that is still in memory: the process is about to end."""

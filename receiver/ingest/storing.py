@@ -15,15 +15,14 @@ from sqlalchemy.exc import DBAPIError
 from receiver.ingest.room import MOST_BYTES_WAITING, MOST_WAITING, Overloaded, Room, TooLate
 
 T = TypeVar("T")
-THREADS = 32
 
 
 class Storing:
-    """The threads of one process that store what is no new event."""
+    """The threads of one process that store what is no new event. Each needs a connection while it works."""
 
-    def __init__(self, *, most_waiting: int = MOST_WAITING, most_bytes: int = MOST_BYTES_WAITING) -> None:
+    def __init__(self, *, threads: int, most_waiting: int = MOST_WAITING, most_bytes: int = MOST_BYTES_WAITING) -> None:
         self._room = Room(most=most_waiting, most_bytes=most_bytes)
-        self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="storing")
+        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="storing")
 
     @property
     def is_idle(self) -> bool:

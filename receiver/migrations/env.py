@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from receiver.database.causes import cause_of
+from receiver.database.causes import told
 from receiver.database.columns import Base, ReceiverBase
 from receiver.store.schema import VERSION_TABLE
 
@@ -131,7 +131,7 @@ def run() -> None:
             with context.begin_transaction():
                 context.run_migrations()
     except SQLAlchemyError as error:
-        raise CommandError(f"The database does not answer as it should: {cause_of(error)}") from error
+        raise CommandError(told(error)) from error
 
 
 run()

@@ -37,6 +37,7 @@ class Limits:
     rejected: int = 20  # within ten minutes
     refused_in_a_row: int = 4
     wrong_paths: int = 0  # POSTs within an hour
+    connections: float = 0.9  # the part of those that there may be
 
 
 NONE = Count(0)
@@ -49,6 +50,15 @@ class Failing:
     count: Count = NONE
     since: datetime | None = None  # the earliest of them
     error: str | None = None  # the most frequent one, masked
+
+
+class Connections(NamedTuple):
+    """Connections to PostgreSQL."""
+
+    ours: int
+    used: int  # of those that the limit counts; ours are among them
+    most: int
+    limit: str  # whose it is: the server's, the database's or the role's
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,8 @@ class Health:
     wrong_paths: int  # POSTs to paths that look like the webhook's, within an hour
     wrong_path: str | None  # the most frequent of these paths
     right_path: str  # the webhook's
+    connections: Connections | None  # None on SQLite and behind a pooler
+    behind_pooler: bool  # then nobody here can know how many connections there are
     unmasked: list[str] = field(default_factory=list)  # what the masking self-test found in clear text
 
 
@@ -90,6 +102,16 @@ def _not_ready(health: Health, _limits: Limits) -> Iterator[str]:
 def _no_worker(health: Health, _limits: Limits) -> Iterator[str]:
     if health.due_without_worker:
         yield "Events are due, but no worker has been seen for a minute. Start one: flask --app wsgi worker"
+
+
+def _connections(health: Health, limits: Limits) -> Iterator[str]:
+    found = health.connections
+    if found and found.used >= limits.connections * found.most:
+        yield (
+            f"{found.used:,} of the {found.most:,} connections that the {found.limit} may have are used, "
+            f"{found.ours:,} of them by the receiver. Without a free one, deliveries get a 503. Close others, lower "
+            "DATABASE_CONNECTIONS, run fewer processes, or let the database have more."
+        )
 
 
 def _refused_in_a_row(health: Health, limits: Limits) -> Iterator[str]:
@@ -222,6 +244,7 @@ FEWEST_TO_JUDGE = 5
 _CONDITIONS: dict[str, Callable[[Health, Limits], Iterator[str]]] = {
     "not_ready": _not_ready,
     "no_worker": _no_worker,
+    "connections": _connections,
     "refused_in_a_row": _refused_in_a_row,
     "wrong_path": _wrong_path,
     "all_quarantined": _all_quarantined,

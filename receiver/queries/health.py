@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from receiver.database.causes import cause_of
 from receiver.database.columns import UtcDateTime
-from receiver.database.engine import reading
+from receiver.database.engine import is_pooled, knows_sessions, reading
 from receiver.privacy.masking import masking_self_test
 from receiver.queries.conditions import Failing, Health, Limits
+from receiver.queries.connections import connections
 from receiver.queries.count import COUNT_CAP, Count, cap_for
 from receiver.queries.filters import Filter
 from receiver.queries.index_pieces import branch, counted, failing_branch
@@ -74,6 +75,8 @@ def health(inbox: Inbox, limits: Limits = DEFAULT_LIMITS, *, count_to: int = COU
             wrong_paths=wrong_paths,
             wrong_path=wrong_path,
             right_path=inbox.settings.webhook_path,
+            connections=connections(session) if knows_sessions(inbox.engine) else None,
+            behind_pooler=is_pooled(inbox.engine),
             unmasked=masking_self_test(),
         )
 

@@ -3,19 +3,25 @@
 To refuse another way to start gunicorn, add it to `mistake()`. To refuse another server, add it to `OTHER_SERVERS`.
 """
 
+from __future__ import annotations
+
 import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from receiver.config import EXIT_CONFIGURATION, Settings
-from receiver.database.engine import make_engine, reading
+from receiver.database.causes import UNSUITABLE_POOLER, cause_of, remedy_for
+from receiver.database.engine import knows_sessions, make_engine, reading
 from receiver.private_files import is_open_to_others
+
+if TYPE_CHECKING:
+    from receiver.queries.conditions import Connections
 
 WORKER_CLASS = "receiver.server.web_worker.WebWorker"
 GUNICORN_BOOT_ERROR = 3
@@ -44,20 +50,40 @@ def mistake(config: Any) -> str | None:
     return None
 
 
-def database_mistake(settings: Settings) -> str | None:
-    """Why this database must not be used, in a sentence. None if it may be used, or does not answer yet."""
-    from receiver.store.environment import REFUSAL, environment_problem  # only `live` needs it before the start
+def database_mistake(settings: Settings, *, least: int, most: int) -> str | None:
+    """Why this database must not be used so, in a sentence. None if it may be used, or does not answer yet.
 
-    if settings.environment != "live":
+    The processes that are about to be started need `least` connections, and open `most` of them.
+    """
+    is_on_sqlite, given = settings.database_url.startswith("sqlite"), settings.database_connections
+    if is_on_sqlite and settings.environment != "live":
         return None
+    if given is not None and given < least and not is_on_sqlite:
+        return f"DATABASE_CONNECTIONS: is {given:,}, but these processes need {least:,}. Raise it, or run fewer."
+
+    from receiver.queries.connections import connections as connections_now  # a sandbox on SQLite needs none of these
+    from receiver.store.environment import REFUSAL, environment_problem
+
     engine = make_engine(settings.database_url)
     try:
         with reading(engine) as session:
+            if knows_sessions(engine) and (sentence := _too_many(most, connections_now(session))):
+                return sentence
             return f"DATABASE_URL: {REFUSAL}" if environment_problem(session, settings.environment) else None
-    except SQLAlchemyError:
-        return None
+    except SQLAlchemyError as error:
+        cause = cause_of(error)
+        return f"DATABASE_POOLER: {remedy_for(cause)}" if cause.startswith(UNSUITABLE_POOLER) else None
     finally:
         engine.dispose()
+
+
+def _too_many(most: int, there_may_be: Connections) -> str | None:
+    if most <= there_may_be.most:
+        return None
+    return (
+        f"DATABASE_CONNECTIONS: these processes may open {most:,} connections, but the {there_may_be.limit} may "
+        f"have {there_may_be.most:,}. Lower it, run fewer processes, or let the database have more."
+    )
 
 
 def addresses(port: int) -> list[str]:

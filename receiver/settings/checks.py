@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.engine import make_url
 
+from receiver.database.engine import has_pooler
+from receiver.database.url import pooler_of
 from receiver.protocol.placeholders import is_guessable, is_published, is_repeated
 from receiver.protocol.schemes import weakness
 
@@ -158,6 +160,15 @@ def _one_client(read: Read) -> Iterator[str]:
         )
 
 
+def _unnamed_pooler(read: Read) -> Iterator[str]:
+    pooler = pooler_of(make_url(read.values["database_url"]))
+    if pooler and not has_pooler(read.values["database_url"]):
+        yield (
+            f"DATABASE_POOLER: is 0, and DATABASE_URL looks like an address of {pooler}. If it is one, set"
+            " DATABASE_POOLER=1."
+        )
+
+
 def _half_an_operator(read: Read) -> Iterator[str]:
     if bool(read.values["first_operator_name"]) != bool(read.values["first_operator_hash"]):
         yield "FIRST_OPERATOR_NAME and FIRST_OPERATOR_PASSWORD_HASH: set both, or neither."
@@ -169,4 +180,4 @@ UNSAFE: tuple[Check, ...] = (
     _half_an_operator,
 )  # fmt: skip
 WEAK: tuple[Check, ...] = (_lost_database, _webhook_secrets, _own_secrets, _metrics_token)
-CONSEQUENCES: tuple[Check, ...] = (_all_refused, _one_client)
+CONSEQUENCES: tuple[Check, ...] = (_all_refused, _one_client, _unnamed_pooler)

@@ -3,13 +3,14 @@
 What a web process adds is an `Intake` (receiver/ingest/intake.py).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 from sqlalchemy.engine import Engine
 
 from receiver.clock import Clock
 from receiver.config import Settings
+from receiver.database.engine import make_engine
 from receiver.database.now import database_now
 from receiver.database.sealed_text import give_keys
 from receiver.store.environment import Guard
@@ -32,6 +33,10 @@ class Inbox:
     def guard(self) -> Guard:
         """What keeps `live` away from a sandbox's database."""
         return Guard(self.engine, self.settings.environment)
+
+    def apart(self, connections: int) -> "Inbox":
+        """The same inbox on so many connections of its own, which nobody else can take."""
+        return replace(self, engine=make_engine(self.settings.database_url, connections))
 
     def close(self) -> None:
         """Close the connections."""

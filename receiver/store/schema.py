@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from receiver.database.causes import remedy_for
 from receiver.database.engine import writing
 from receiver.database.url import ROOT
 from receiver.discovery import folder_of
@@ -58,8 +59,11 @@ def takes_writes(inbox: Inbox) -> str | None:
 
 
 def remedy_of(problem: str) -> dict[str, str]:
-    """What a log line adds about a problem of `takes_writes()`: the command that the release phase should have run."""
-    return {"remedy": "flask --app wsgi db upgrade"} if problem in ("not_migrated", "behind") else {}
+    """What a log line adds about a problem of `takes_writes()`: a command or a setting, where one is the answer."""
+    if problem in ("not_migrated", "behind"):
+        return {"remedy": "flask --app wsgi db upgrade"}
+    remedy = remedy_for(problem)
+    return {"remedy": remedy} if remedy else {}
 
 
 def schema_problem(session: Session, package: str) -> str | None:

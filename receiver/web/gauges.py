@@ -10,9 +10,9 @@ def gauges(health: Health) -> Iterator[Gauge]:
     """What the database knows. A count that ends at its cap has a 1 beside it in `senang_events_capped`."""
     counts = {state.value: count for state, count in health.counts.items()}
     needed = {condition.code for condition in conditions(health, Limits())}
-    numbers = {state: count.number for state, count in counts.items()}
+    by_state = {state: count.number for state, count in counts.items()}
     yield Gauge(
-        "events", "Events by state; senang_events_capped says which count ends before its end", numbers, "state"
+        "events", "Events by state; senang_events_capped says which count ends before its end", by_state, "state"
     )
     capped = {state: int(count.capped) for state, count in counts.items()}
     yield Gauge("events_capped", "1 where there are more events than senang_events says", capped, "state")
@@ -26,6 +26,9 @@ def gauges(health: Health) -> Iterator[Gauge]:
     waits = (health.now - health.oldest_due).total_seconds() if health.oldest_due else 0.0
     yield Gauge("oldest_due_seconds", "For how long the oldest due event has been due", max(0.0, waits))
     yield Gauge("wrong_path_posts", "POSTs of the last hour to paths that look like the webhook's", health.wrong_paths)
+    if found := health.connections:
+        numbers = {"ours": found.ours, "all": found.used, "most": found.most}
+        yield Gauge("database_connections", "Connections: ours, all, and the most that may be", numbers, "which")
     yield Gauge(
         "due_without_worker", "Events are due and no worker was seen for a minute", int(health.due_without_worker)
     )

@@ -125,13 +125,30 @@ def test_a_schema_is_migrated_through_the_pooler(settings, postgres, pooler):
     [pytest.param((), marks=pytest.mark.soak), ("ignore_startup_parameters = options",)],
     ids=["refused", "swallowed"],
 )
-def test_a_pooler_that_the_settings_do_not_name_is_never_trusted(settings, database, more):
+def test_a_pooler_that_the_settings_do_not_name_is_never_trusted_and_each_command_names_the_setting(
+    settings, database, more
+):
+    commands = {
+        ("-m", "gunicorn", "wsgi:app"): 78,
+        ("-m", "flask", "--app", "wsgi", "worker"): 78,
+        ("-m", "flask", "--app", "wsgi", "db", "upgrade"): 1,
+        ("-m", "flask", "--app", "wsgi", "events", "check"): 1,
+    }
     with running_pgbouncer(database, *more) as pgbouncer:
         unaware = settings | {"DATABASE_POOLER": "0", "DATABASE_URL": pgbouncer.url(database)}
         with running(unaware) as receiver:
-            receiver.web()
+            for command, exit_code in commands.items():
+                done = receiver.python(*command)
+                said = done.stdout + done.stderr
 
-            assert receiver.status("/readyz") == 503
+                assert (done.returncode, "DATABASE_POOLER=1" in said, "Traceback" in said) == (exit_code, True, False)
+
+
+@on_postgresql
+def test_behind_a_pooler_nobody_can_know_how_many_connections_are_ours(settings, assemble):
+    result = assemble(settings).test_cli_runner().invoke(args=["events", "check", "--json"])
+
+    assert '"connections": null, "behind_pooler": true' in result.output
 
 
 def careless_server(inbox):

@@ -6,12 +6,14 @@ import re
 import shutil
 from base64 import b64encode
 from secrets import token_bytes, token_hex, token_urlsafe
+from urllib.parse import quote, unquote
 
 import pytest
 from dotenv import dotenv_values
 from sqlalchemy.engine import make_url
 
 from receiver.config import SCHEME_AXES, ConfigurationError, load_settings
+from receiver.settings.budget import OF_A_COMMAND
 from receiver.settings.env_file import doubts_of, load_env_file
 from receiver.settings.platforms import PLATFORMS
 from receiver.settings.source import READ_ELSEWHERE
@@ -89,7 +91,7 @@ def test_a_known_platform_trusts_one_proxy_and_requires_https(environment):
         ("postgresql://u:p@h:1,hunter2:2/d", "port"),
         ("postgresql://u:hunter2@h", "database"),
         ("mysql://u:hunter2@h/d", "postgresql://"),
-        ("jdbc:postgresql://u:hunter2@h/d", "postgresql://"),
+        ("jdbc:postgresql://u:hunter2@h/d", "`jdbc:` is Java's"),
         ("postgres+ssl://u:hunter2@h/d", "postgresql://"),
         ("'postgresql://u:hunter2@h/d'", "quotation marks"),
         ("postgresql:/u:hunter2@h/d", "postgresql://"),
@@ -119,6 +121,26 @@ def test_an_address_that_cannot_work_is_refused_with_a_sentence_and_without_a_va
     assert "hunter" not in found[0]
 
 
+def test_parameters_of_other_tools_are_all_named_with_what_to_set_instead(environment):
+    cases = {
+        "pgbouncer=true&connection_limit=hunter1": ["`pgbouncer`", "DATABASE_POOLER=1", "`connection_limit`"],
+        "connect_timeout=15&supa=base-pooler.x": ["`supa`", "DATABASE_POOLER=1"],
+        "pool=5&checkout_timeout=5&encoding=unicode": ["`pool`", "DATABASE_CONNECTIONS", "`encoding`"],
+        "prepared_statements=false&schema_search_path=x": ["`prepared_statements`", "`schema_search_path`"],
+        "conn_max_age=600&ssl_require=true": ["`conn_max_age`", "`ssl_require`", "sslmode=require"],
+        "pool_size=20&max_overflow=0&pool_pre_ping=true": ["`pool_size`", "`max_overflow`", "`pool_pre_ping`"],
+        "currentSchema=x&prepareThreshold=0&ssl=true": ["`currentSchema`", "`prepareThreshold`", "`ssl`"],
+        "statement_cache_size=0": ["`statement_cache_size`", "DATABASE_POOLER=1"],
+        "pool_max_conns=4&TimeZone=Asia/Kuala_Lumpur": ["`pool_max_conns`", "`TimeZone`"],
+        "serverVersion=16&charset=utf8": ["`serverVersion`", "`charset`"],
+    }
+    for query, named in cases.items():
+        (found,) = mistakes(environment | {"DATABASE_URL": f"postgresql://u:hunter2@h/d?{query}"})
+
+        assert [name for name in named if name not in found] == [], found
+        assert "hunter" not in found
+
+
 @pytest.mark.parametrize(
     ("url", "meant"),
     [
@@ -129,6 +151,15 @@ def test_an_address_that_cannot_work_is_refused_with_a_sentence_and_without_a_va
         (" postgresql://u:p@h/d ", "postgresql+psycopg://u:p@h/d"),
         ("postgresql://u:p@[::1]:5433/d", "postgresql+psycopg://u:p@[::1]:5433/d"),
         ("postgresql://h/d?sslmode=verify-full&sslrootcert=/ca.pem", "sslmode=verify-full"),
+        ("postgresql://h/d?options=-csearch_path=inbox", "options=-csearch_path%3Dinbox"),
+        (
+            "postgres://postgres.ref:p@x.pooler.supabase.com:6543/postgres",
+            "psycopg://postgres.ref:p@x.pooler.supabase.com:6543",
+        ),
+        ("postgres://doadmin:p@x.db.ondigitalocean.com:25061/pool?sslmode=require", ":25061/pool?sslmode=require"),
+        ("postgres://u:p@pgbouncer.x.flympg.net/fly-db", "psycopg://u:p@pgbouncer.x.flympg.net/fly-db"),
+        ("postgres://u:p@ep-x-pooler.neon.tech/d?sslmode=require&channel_binding=require", "channel_binding=require"),
+        ("postgres://u:p@x.scalingo-dbs.com:30000/d?sslmode=prefer", "sslmode=prefer"),
         ("postgresql:///d?host=/var/run/postgresql", "postgresql+psycopg:///d?host="),
         ("sqlite:////tmp/receiver.db", "sqlite:////tmp/receiver.db"),
         ("sqlite+pysqlite:////tmp/receiver.db", "sqlite:////tmp/receiver.db"),
@@ -138,12 +169,44 @@ def test_an_address_that_another_tool_writes_works(environment, url, meant):
     assert meant in load_settings(environment | {"DATABASE_URL": url}).database_url
 
 
-@pytest.mark.parametrize("password", ["p/w", "p#w", "p%w", "p:w", "p?w", "p%40w"])
-def test_a_password_with_unusual_characters_reaches_the_driver_as_it_is(environment, password):
-    url = load_settings(environment | {"DATABASE_URL": f"postgresql://u:{password}@h:5433/d"}).database_url
+def test_a_password_with_unusual_characters_reaches_the_driver_as_it_is(environment):
+    for written in ("p/w", "p#w", "p%w", "p:w", "p?w", "p+w", "p&=w", *map(quote, "@:/#%?+ é"), "%40%3A%2F%23%25"):
+        url = load_settings(environment | {"DATABASE_URL": f"postgresql://u:{written}@h:5433/d"}).database_url
 
-    parsed = make_url(url)
-    assert (parsed.password, parsed.host, parsed.port) == (password.replace("%40", "@"), "h", 5433)
+        parsed = make_url(url)
+        assert (parsed.password, parsed.host, parsed.port) == (unquote(written), "h", 5433), written
+
+
+def test_the_processes_of_a_small_plan_keep_within_its_connections_with_room_for_a_release_and_a_command(environment):
+    on_postgresql = environment | {"DATABASE_URL": "postgresql://u:p@h/d"}
+
+    def given(**settings):
+        found = load_settings(on_postgresql | settings)
+        return found.connections, found.share.deliveries, found.share.pages
+
+    assert given() == (13, 2, 2)  # 3 of them for the worker, and 1 in each web process for new events
+    assert given()[0] + 2 * OF_A_COMMAND <= 20
+    assert given(EMBEDDED_WORKER="0") == (10, 2, 2)
+    assert given(WEB_CONCURRENCY="4", WORKER_PROCESSES="2") == (25, 2, 2)
+    assert given(DATABASE_CONNECTIONS="11") == (11, 1, 2)
+    assert given(DATABASE_CONNECTIONS="21") == (21, 4, 4)
+
+
+def test_an_address_of_a_poolers_form_is_said_at_the_start_unless_the_pooler_is_named(environment):
+    for address, pooler in (
+        ("postgres://postgres.ref:p@aws-0-x.pooler.supabase.com:6543/postgres", "Supavisor"),
+        ("postgres://u:p@pgbouncer.x.flympg.net/fly-db", "PgBouncer"),
+        ("postgres://u:p@h:6432/d", "PgBouncer"),
+        ("postgres://u:p@ep-x-pooler.y.neon.tech/d?sslmode=require", "Neon's pooler"),
+        ("postgres://doadmin:p@x.db.ondigitalocean.com:25061/pool?sslmode=require", "DigitalOcean's pool"),
+    ):
+        named = environment | {"DATABASE_URL": address}
+        (said,) = [doubt for doubt in load_settings(named).doubts if doubt.startswith("DATABASE_POOLER")]
+
+        assert pooler in said, address
+        assert "DATABASE_POOLER" not in "".join(load_settings(named | {"DATABASE_POOLER": "1"}).doubts)
+    direct = environment | {"DATABASE_URL": "postgres://u:p@direct.x.flympg.net/fly-db"}
+    assert "DATABASE_POOLER" not in "".join(load_settings(direct).doubts)
 
 
 def test_options_that_a_pooler_would_refuse_are_refused_at_the_start(environment):

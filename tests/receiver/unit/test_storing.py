@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from receiver.ingest.room import Overloaded, TooLate
-from receiver.ingest.storing import THREADS, Storing
+from receiver.ingest.storing import Storing
 from receiver.testing.waiting import eventually
 
 LONG = 30.0
+THREADS = 4
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def occupied(opened):
     """Threads that are all busy until `opened`."""
 
     def occupy(**options):
-        storing = Storing(**options)
+        storing = Storing(threads=THREADS, **options)
         begun = threading.Semaphore(0)
 
         def wait():
@@ -47,7 +48,7 @@ def soon(seconds=0.05):
 
 def test_work_has_no_more_time_than_its_delivery_has_left():
     with pytest.raises(TooLate):
-        Storing().result(lambda: "done", size=1, ends_at=time.monotonic() - 1)
+        Storing(threads=THREADS).result(lambda: "done", size=1, ends_at=time.monotonic() - 1)
 
 
 def test_what_waited_in_vain_is_not_done_later(occupied, opened):
