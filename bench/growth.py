@@ -38,6 +38,7 @@ from receiver.ingest.arrivals import Arrival
 from receiver.ingest.intake import arrival_store
 from receiver.ingest.rows import Delivery, Rows
 from receiver.protocol.envelope import Event
+from receiver.protocol.kept import Kept
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import State
 from receiver.store.models import StoredEvent
@@ -160,7 +161,7 @@ class Traffic:
         """What follows for a duplicate."""
         event_id = next(self._known)
         event = _event(event_id)
-        Rows(self._inbox, Delivery(b"{}", uuid4().hex)).receive_again(event)
+        Rows(self._inbox, Delivery(Kept(b"{}"), uuid4().hex)).receive_again(event)
 
     def lease(self) -> None:
         """What a worker does for each batch."""

@@ -21,8 +21,21 @@ from receiver.database.url import normalise_url
 from receiver.discovery import partner_package
 from receiver.privacy.columns import Showing
 from receiver.privacy.sealing import SealingKey
-from receiver.protocol.envelope import DEFAULT_FIELDS, Event, changing_from, fields_from, parse_event, zone_from
+from receiver.protocol.documents import documents
+from receiver.protocol.envelope import (
+    DEFAULT_FIELDS,
+    Event,
+    changing_from,
+    events_from,
+    fields_from,
+    parse_event,
+    zone_from,
+)
+from receiver.protocol.errors import UnusablePayload
+from receiver.protocol.kept import Kept, unpack
+from receiver.protocol.places import LONGEST_HEADER, Beside, Places
 from receiver.protocol.schemes import SignatureScheme, key_bytes, scheme_from
+from receiver.protocol.weaknesses import accepted_from
 from receiver.settings import budget
 from receiver.settings.checks import Read, consequences, unsafe, weak
 from receiver.settings.env_file import doubts_of
@@ -70,7 +83,9 @@ class Settings:
     webhook_secrets: tuple[str, ...]  # SENANG_WEBHOOK_SECRETS, newest first, as they were written
     signature_keys: tuple[bytes, ...]  # what the scheme makes of them; any may match
     timestamp_tolerance: timedelta  # SENANG_TIMESTAMP_TOLERANCE: seconds, past and future alike
-    payload_fields: Mapping[str, str]  # SENANG_PAYLOAD_FIELDS: the dotted path of each envelope field
+    accepted_weaknesses: frozenset[str]  # SENANG_ACCEPTED_WEAKNESSES: codes that `live` takes on purpose
+    payload_fields: Mapping[str, str]  # SENANG_PAYLOAD_FIELDS: the place of each envelope field
+    payload_events: str  # SENANG_PAYLOAD_EVENTS: the dotted path of a list of events in the body, or of the one event
     timestamp_zone: tzinfo | None  # SENANG_TIMESTAMP_ZONE: for moments that name no zone; without it nobody guesses
     changing_fields: tuple[str, ...]  # SENANG_CHANGING_FIELDS: dotted paths in which one event's deliveries may differ
     partner_id: str  # SENANG_PARTNER_ID: for support requests (§12.2)
@@ -146,13 +161,61 @@ class Settings:
         """How texts that a sender chose are shown to people."""
         return Showing(self.secret_key)
 
-    def read_event(self, body: bytes, received_at: datetime | None = None, *, is_ours: bool = False) -> Event:
-        """The event that the bytes describe, read as these settings say. A follow-up `is_ours`: it has our own fields.
+    @cached_property
+    def request_headers(self) -> tuple[str, ...]:
+        """The headers that a delivery is verified and read by, in lower case."""
+        return tuple(dict.fromkeys((*self.scheme.headers, *self._places.headers)))
 
-        Raises UnusablePayload.
+    @cached_property
+    def _places(self) -> Places:
+        return self.payload_fields if isinstance(self.payload_fields, Places) else Places(self.payload_fields, {})
+
+    def documents(self, body: bytes, beside: Beside) -> list[Kept]:
+        """The events in a body that is authentic, each as it is to be kept. Raises UnusablePayload."""
+        found = documents(
+            body,
+            body_format=self.scheme.vouched_format,
+            events=self.payload_events,
+            most_bytes=self.max_body_bytes,
+            is_packed=self.scheme.signs_body,
+        )
+        return [Kept(document, beside, self.scheme.coverage) for document in found]
+
+    def beside(self, headers: Mapping[str, str], now: datetime) -> Beside:
+        """What of a delivery's headers and moment the envelope's fields may come from."""
+        places = self._places
+        used = {name: headers[name][:LONGEST_HEADER] for name in places.headers if headers.get(name)}
+        return Beside(used, now if places.needs_arrival else None)
+
+    def read_event(
+        self, sealed: bytes, received_at: datetime | None = None, *, is_ours: bool = False, is_parsed: bool = True
+    ) -> Event:
+        """The event in the bytes that were sealed, read as these settings say.
+
+        A follow-up `is_ours`: it has our own fields. Bytes that were not parsed when they came are read in the present
+        format. Raises UnusablePayload.
         """
-        fields = DEFAULT_FIELDS if is_ours else self.payload_fields
-        return parse_event(body, fields, self.timestamp_zone, received_at)
+        kept = unpack(sealed)
+        return self.read_kept(kept if is_parsed else self.parsed(kept), received_at, is_ours=is_ours)
+
+    def parsed(self, raw: Kept) -> Kept:
+        """The one event in a body that could not be read when it came. Raises UnusablePayload."""
+        found = self.documents(raw.body, raw.beside)
+        if len(found) > 1:
+            raise UnusablePayload({"body": ["several_events"]})
+        return found[0]._replace(coverage=raw.coverage)
+
+    def read_kept(self, kept: Kept, received_at: datetime | None = None, *, is_ours: bool = False) -> Event:
+        """The event in a document. Raises UnusablePayload."""
+        return parse_event(
+            kept.body,
+            DEFAULT_FIELDS if is_ours else self.payload_fields,
+            self.timestamp_zone,
+            received_at,
+            beside=kept.beside,
+            coverage=kept.coverage,
+            signed_headers=self.scheme.signed_headers,
+        )
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -178,7 +241,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 def _read(env: Source, platform: Platform | None) -> dict[str, Any]:
     environment = env.str("SENANG_ENVIRONMENT", "sandbox", validate=OneOf(["sandbox", "live"]))
     scheme = env.parsed("SENANG_SIGNATURE_SCHEME", lambda preset: _scheme(preset, env), "standard-webhooks")
-    payload_fields = env.parsed("SENANG_PAYLOAD_FIELDS", fields_from, "")
+    payload_fields = env.parsed("SENANG_PAYLOAD_FIELDS", lambda text: fields_from(text, scheme), "")
     return {
         "database_url": _database(env),
         "database_connections": env.int("DATABASE_CONNECTIONS", None, validate=Range(1, 10_000)),
@@ -188,7 +251,9 @@ def _read(env: Source, platform: Platform | None) -> dict[str, Any]:
         "webhook_secrets": tuple(env.str("SENANG_WEBHOOK_SECRETS", "").split(",")),
         "signature_keys": env.parsed("SENANG_WEBHOOK_SECRETS", lambda text: _keys(scheme, text)),
         "timestamp_tolerance": timedelta(seconds=env.whole("SENANG_TIMESTAMP_TOLERANCE", 300, 1, 86400)),
+        "accepted_weaknesses": env.parsed("SENANG_ACCEPTED_WEAKNESSES", accepted_from, ""),
         "payload_fields": payload_fields,
+        "payload_events": env.parsed("SENANG_PAYLOAD_EVENTS", events_from, ""),
         "timestamp_zone": env.parsed("SENANG_TIMESTAMP_ZONE", zone_from, ""),
         "changing_fields": env.parsed(
             "SENANG_CHANGING_FIELDS", lambda text: changing_from(text, payload_fields or DEFAULT_FIELDS), ""

@@ -23,6 +23,7 @@ from receiver.ingest.intake import close_all, intake_of
 from receiver.ingest.keeping import accept
 from receiver.ingest.room import NotStored
 from receiver.ingest.rows import Delivery
+from receiver.protocol.kept import Kept
 
 DELIVERIES_AT_ONCE = 32
 TRIES = 10
@@ -44,7 +45,7 @@ class Ours:
             event = intake.inbox.settings.read_event(bodies[place])
             for _ in range(TRIES):  # a stalled disk is answered 503, and the sender comes again
                 with suppress(NotStored):
-                    accept(intake, event, Delivery(bodies[place], f"{place:032x}"))
+                    accept(intake, event, Delivery(Kept(bodies[place]), f"{place:032x}"))
                     return
             raise AssertionError("the database takes no events")
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from receiver.database.engine import reading, writing
 from receiver.privacy.sealing import CannotUnseal, unseal
+from receiver.protocol.kept import unpack
 from receiver.queries.audit_trail import find_event
 from receiver.queries.filters import row_named
 from receiver.store.audit import record
@@ -77,7 +78,7 @@ def take_body(inbox: Inbox, event: Waiting, receiver: str) -> bytes:
         row = session.get(StoredEvent, event.inbox_id)
         if row is None or row.sealed_payload is None:
             raise CannotUnseal("erased")
-        body = unseal(row.sealed_payload, row=row.seal_id, keys=inbox.settings.payload_keys)
+        body = unpack(unseal(row.sealed_payload, row=row.seal_id, keys=inbox.settings.payload_keys)).body
         result = f"relayed to {receiver}"
         if len(result) > LONGEST_RESULT:
             result = f"relayed to …{receiver[12 - LONGEST_RESULT :]}"

@@ -15,9 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from receiver.database.engine import writing
-from receiver.privacy.sealing import CannotUnseal, unseal
+from receiver.privacy.sealing import CannotUnseal, seal, unseal
 from receiver.protocol.envelope import Event
 from receiver.protocol.errors import UnusablePayload
+from receiver.protocol.kept import Kept, pack, unpack
 from receiver.store.audit import record
 from receiver.store.envelope_columns import envelope_columns
 from receiver.store.inbox import Inbox
@@ -67,8 +68,8 @@ def replay_in(
         return Replayed.PENDING
     if unless_since and row.replayed_at and row.replayed_at > unless_since:
         return Replayed.REPLAYED
-    event, body = _opened(inbox, row)
-    result = _release(session, inbox, row, event, body) if row.event_id is None else Replayed.DUE
+    event, kept = _opened(inbox, row)
+    result = _release(session, inbox, row, event, kept) if row.event_id is None else Replayed.DUE
     if result is Replayed.DUE:
         make_due(session, inbox, inbox_id, replayed_at=inbox.now())
     record(
@@ -87,18 +88,22 @@ def can_run_now(inbox: Inbox, row: StoredEvent) -> bool:
     return row.state == State.PENDING and row.leased_by is None and waits
 
 
-def _release(session: Session, inbox: Inbox, row: StoredEvent, event: Event, body: bytes) -> Replayed:
+def _release(session: Session, inbox: Inbox, row: StoredEvent, event: Event, kept: Kept) -> Replayed:
     """Give a quarantined body its event ID. If its event has arrived in the meantime, it is a duplicate."""
     twin = session.execute(sa.select(*KEPT).where(StoredEvent.event_id == event.id)).one_or_none()
     if twin is None:
         columns: dict[str, Any] = envelope_columns(event) | {"event_id": event.id, "stated_event_id": None}
+        if not row.parsed:  # from now on it is read as it was read now, whatever the settings will be
+            keys = inbox.settings.payload_keys
+            columns["sealed_payload"] = seal(pack(kept), row=row.seal_id, keys=keys)
+            columns["sealing_key"] = keys[0].id
         session.execute(
             sa.update(StoredEvent)
             .where(StoredEvent.id == row.id)
             .values(**columns, quarantine_reason=None, parsed=True)
         )
         return Replayed.DUE
-    same = twin.body_digest == row.body_digest or says_the_same(session, inbox.settings, twin, body)
+    same = twin.body_digest == row.body_digest or says_the_same(session, inbox.settings, twin, kept.body)
     if same is None:
         raise CannotReplay("unreadable", f"its event ID is taken, and {NOBODY_CAN_TELL}")
     if not same:
@@ -107,13 +112,16 @@ def _release(session: Session, inbox: Inbox, row: StoredEvent, event: Event, bod
     return Replayed.DUPLICATE
 
 
-def _opened(inbox: Inbox, row: StoredEvent) -> tuple[Event, bytes]:
+def _opened(inbox: Inbox, row: StoredEvent) -> tuple[Event, Kept]:
     """The event that a handler would get. Raises CannotReplay."""
     if row.sealed_payload is None:
         raise CannotReplay("erased", "its payload was erased by retention")
     try:
-        body = unseal(row.sealed_payload, row=row.seal_id, keys=inbox.settings.payload_keys)
-        return inbox.settings.read_event(body, is_ours=row.is_follow_up), body
+        settings = inbox.settings
+        kept = unpack(unseal(row.sealed_payload, row=row.seal_id, keys=settings.payload_keys))
+        if not row.parsed:
+            kept = settings.parsed(kept)
+        return settings.read_kept(kept, is_ours=row.is_follow_up), kept
     except CannotUnseal as error:
         raise CannotReplay("unreadable", f"its payload cannot be unsealed: {error}") from None
     except UnusablePayload as error:

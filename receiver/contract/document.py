@@ -14,6 +14,7 @@ from receiver.contract.signed import parameters, security_schemes, verification
 from receiver.contract.sources import Part, of_type
 from receiver.contract.typed import TypedData, paths
 from receiver.protocol.json_body import to_json
+from receiver.protocol.places import place_of
 from receiver.queries.observed import Observed
 from receiver.registry import Handling, handler_for, name_of, registered
 
@@ -107,7 +108,8 @@ def _fixed(name: str) -> str:
 
 def _not_declared(settings: Settings, fields: Iterable[str], handlings: Iterable[Handling | None]) -> list[str]:
     """The observed paths that neither the envelope nor a schema of the data names."""
-    places = [*settings.payload_fields.values(), settings.scheme.body_field]
+    places = [path for text in settings.payload_fields.values() for path in place_of(text).paths]
+    places.append(settings.scheme.body_field)
     declared = {".".join(place.split(".")[:depth]) for place in places for depth in range(1, place.count(".") + 2)}
     for handling in handlings:
         if handling and handling.data:

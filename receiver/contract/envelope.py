@@ -9,6 +9,7 @@ from datetime import tzinfo
 
 from receiver.contract.sources import OBSERVED, Part, configured, of_field
 from receiver.protocol.envelope import MOST_TEXT, REQUIRED
+from receiver.protocol.places import is_path, place_of
 
 NOTHING, OPTIONAL_TEXT, EVENT_ID, MOMENT = "Nothing", "OptionalText", "EventId", "Moment"
 ENVELOPE = "ObservedFields"
@@ -77,10 +78,15 @@ def shared_schemas(zone: tzinfo | None, *, all_is_text: bool) -> dict[str, Part]
 def body_schema(
     mapping: Mapping[str, str], event_type: Part, data: Part, *, data_is_needed: bool, signature_at: str
 ) -> Part:
-    """The JSON Schema of a body of this type. `signature_at` is the path of the signature, where the body has it."""
+    """The JSON Schema of an event of this type. `signature_at` is the path of the signature, where the body has it."""
     whole = _Place(is_needed=True)
+    otherwise: Mapping[str, object] = getattr(mapping, "otherwise", {})
     for name, path in mapping.items():
-        is_needed = name in REQUIRED or (name == "data" and data_is_needed)
+        if not is_path(path):  # it comes from elsewhere, or is composed
+            for inside in place_of(path).paths:
+                _at(whole, inside, is_needed=name in REQUIRED)
+            continue
+        is_needed = (name in REQUIRED and name not in otherwise) or (name == "data" and data_is_needed)
         place = _at(whole, path, is_needed=is_needed)
         place.here.append(_field(name, event_type, data, data_is_needed) | of_field(name))
     if signature_at:

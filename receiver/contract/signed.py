@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from receiver.config import Settings
 from receiver.contract.sources import Part, configured
-from receiver.protocol.schemes import TIMESTAMP_FORMATS, SignatureScheme
+from receiver.protocol.schemes import HMACS, TIMESTAMP_FORMATS, SignatureScheme
 
 SECURITY = "signature"
 
@@ -39,8 +39,9 @@ def security_schemes(scheme: SignatureScheme) -> dict[str, Part]:
     """The security schemes of the document. A signature in the body is none that OpenAPI knows."""
     if not scheme.header:
         return {}
+    kind = f"HMAC with {scheme.algorithm}" if scheme.algorithm in HMACS else scheme.algorithm
     described = (
-        f"HMAC with {scheme.algorithm} over {scheme.content}, in {scheme.encoding}. See x-verification for the rest. "
+        f"{kind} over {scheme.content}, in {scheme.encoding}. See x-verification for the rest. "
         "It is verified over the raw bytes, before anything reads them (§4.2)."
     )
     return {SECURITY: {"type": "apiKey", "in": "header", "name": scheme.header, "description": described}}

@@ -2,7 +2,7 @@
 
 import json
 from json.encoder import encode_basestring_ascii
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from werkzeug.exceptions import HTTPException
 
@@ -35,9 +35,16 @@ def answer(receipt: Receipt) -> Reply:
     """What the sender hears of its delivery."""
     if receipt.result in ACKNOWLEDGED:
         if receipt.event_id is None:
-            return Reply(200, json.dumps({"status": receipt.result, "errors": receipt.errors}))
+            return Reply(200, json.dumps(_acknowledged(receipt)))
         return Reply(200, f'{{"status": "{receipt.result}", "event_id": {encode_basestring_ascii(receipt.event_id)}}}')
     return UNAUTHORIZED if receipt.result == REJECTED else UNAVAILABLE
+
+
+def _acknowledged(receipt: Receipt) -> dict[str, Any]:
+    if receipt.events:
+        return {"status": receipt.result, "events": [_acknowledged(event) for event in receipt.events]}
+    about: dict[str, Any] = {"event_id": receipt.event_id} if receipt.errors is None else {"errors": receipt.errors}
+    return {"status": receipt.result, **about}
 
 
 def refusal(error: HTTPException) -> Reply:

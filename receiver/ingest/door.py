@@ -21,7 +21,7 @@ from receiver.ingest.reading import Incoming
 def take(intake: Intake, incoming: Incoming) -> Reply:
     """Take one delivery that was read."""
     settings, now = intake.inbox.settings, intake.inbox.clock.now()
-    judged = judge(settings, incoming.body, incoming.headers(settings.scheme.headers), now)
+    judged = judge(settings, incoming.body, incoming.headers(settings.request_headers), now)
     receipt = keep(intake, incoming, judged)
     note(intake, incoming, receipt)
     return answer(receipt)

@@ -10,41 +10,49 @@ from typing import NamedTuple
 from receiver.config import Settings
 from receiver.protocol.envelope import Event
 from receiver.protocol.errors import InvalidSignature, StaleTimestamp, UnusablePayload
+from receiver.protocol.kept import Kept
+from receiver.protocol.places import Beside, Places
 from receiver.protocol.signatures import Verified, verify
 
 
 class New(NamedTuple):
     """An authentic event. Only the database can say whether its ID is known already."""
 
-    body: bytes
+    kept: Kept
     event: Event
 
     def __repr__(self) -> str:
         """Without the body, which is clear text."""
-        return f"New({len(self.body)} bytes)"
+        return f"New({self.kept})"
 
 
 class Unusable(NamedTuple):
     """Authentic, but it can't be read as an event."""
 
-    body: bytes
+    kept: Kept
     error: UnusablePayload
 
     def __repr__(self) -> str:
         """Without the body, which is clear text."""
-        return f"Unusable({len(self.body)} bytes)"
+        return f"Unusable({self.kept})"
 
 
 class Stale(NamedTuple):
     """Authentic, but its timestamp is outside the tolerance."""
 
-    body: bytes
+    kept: Kept
     content: Event | UnusablePayload
     reason: str
 
     def __repr__(self) -> str:
         """Without the body, which is clear text."""
-        return f"Stale({len(self.body)} bytes, {self.reason})"
+        return f"Stale({self.kept}, {self.reason})"
+
+
+class Several(NamedTuple):
+    """A delivery of several events: all of them are kept, or none."""
+
+    items: tuple[New | Unusable | Stale, ...]
 
 
 class Forged(NamedTuple):
@@ -53,21 +61,18 @@ class Forged(NamedTuple):
     reason: str
 
 
-Judgement = New | Unusable | Stale | Forged
+Judgement = New | Unusable | Stale | Several | Forged
 
 
 def judge(settings: Settings, body: bytes, headers: Mapping[str, str], now: datetime) -> Judgement:
-    """What this body is, with these headers of the signature scheme, at this moment."""
+    """What this body is, with these headers of the request, at this moment."""
     try:
         verified = _verified(settings, body, headers, now)
     except StaleTimestamp as stale:
-        return Stale(stale.body, _content(settings, stale.body), stale.reason)
+        return _read(settings, stale.body, settings.beside(headers, now), stale.reason)
     except InvalidSignature as error:
         return Forged(error.reason)
-    content = _content(settings, verified.body)
-    if isinstance(content, UnusablePayload):
-        return Unusable(verified.body, content)
-    return New(verified.body, content)
+    return _read(settings, verified.body, settings.beside(headers, now), None)
 
 
 def _verified(settings: Settings, body: bytes, headers: Mapping[str, str], now: datetime) -> Verified:
@@ -81,8 +86,35 @@ def _verified(settings: Settings, body: bytes, headers: Mapping[str, str], now: 
     )
 
 
-def _content(settings: Settings, body: bytes) -> Event | UnusablePayload:
+def _read(settings: Settings, body: bytes, beside: Beside, stale: str | None) -> Judgement:
+    """What an authentic body is. `stale` is the reason, where its timestamp is outside the tolerance."""
     try:
-        return settings.read_event(body)
+        found = settings.documents(body, beside)
+    except UnusablePayload as error:
+        raw = Kept(body, beside, settings.scheme.coverage)
+        return Stale(raw, error, stale) if stale else Unusable(raw, error)
+    items = tuple(_item(settings, kept, stale) for kept in found)
+    return items[0] if len(items) == 1 else Several(items)
+
+
+def _item(settings: Settings, kept: Kept, stale: str | None) -> New | Unusable | Stale:
+    content = _content(settings, kept)
+    kept = _as_it_is_kept(settings, kept, content)
+    if stale:
+        return Stale(kept, content, stale)
+    return Unusable(kept, content) if isinstance(content, UnusablePayload) else New(kept, content)
+
+
+def _content(settings: Settings, kept: Kept) -> Event | UnusablePayload:
+    try:
+        return settings.read_kept(kept)
     except UnusablePayload as error:
         return error
+
+
+def _as_it_is_kept(settings: Settings, kept: Kept, content: Event | UnusablePayload) -> Kept:
+    """Without what nobody needs to read it again."""
+    fields = settings.payload_fields
+    if isinstance(content, Event) and not (isinstance(fields, Places) and fields.needs_beside(content.payload)):
+        return kept._replace(beside=Beside())
+    return kept

@@ -5,7 +5,7 @@ the sandbox what an operator asked to see. Everything that is stored of a delive
 it takes longer, the result is `NOT_STORED`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import structlog
@@ -13,15 +13,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Request
 
 from receiver.database.causes import cause_of
+from receiver.database.engine import writing
 from receiver.ingest import captures
 from receiver.ingest.intake import Intake
-from receiver.ingest.judging import Forged, Judgement, New, Stale, Unusable
+from receiver.ingest.judging import Forged, Judgement, New, Several, Stale, Unusable
 from receiver.ingest.reading import Incoming
-from receiver.ingest.receipts import ACCEPTED, NOT_STORED, REJECTED, Receipt
+from receiver.ingest.receipts import ACCEPTED, NOT_STORED, REJECTED, Receipt, of_several
 from receiver.ingest.room import NotStored, TooLate
 from receiver.ingest.rows import Delivery, Rows, arrival
 from receiver.protocol.captured import Captured, without_credentials
 from receiver.protocol.envelope import Event
+from receiver.protocol.kept import Kept
 from receiver.store.audit import record_rejection
 from receiver.store.tally import Key
 
@@ -37,15 +39,19 @@ def keep(intake: Intake, incoming: Incoming, judged: Judgement) -> Receipt:
             return keep_rejection(intake, incoming, reason)
         case _ if _is_refused(intake, incoming):
             return NOT_STORED
-        case New(body, event):
-            return _keep_event(intake, incoming, event, _delivery(incoming, body))
-        case Unusable(body, error):
-            rows = Rows(intake.inbox, _delivery(incoming, body))
+        case New(kept, event):
+            return _keep_event(intake, incoming, event, _delivery(incoming, kept))
+        case Unusable(kept, error):
+            rows = Rows(intake.inbox, _delivery(incoming, kept))
             return _in_time(intake, incoming, lambda: rows.quarantine_unusable(error)) or NOT_STORED
-        case Stale(body, content, reason):
+        case Stale(kept, content, reason):
             _capture(intake, incoming, reason)
-            rows = Rows(intake.inbox, _delivery(incoming, body))
+            rows = Rows(intake.inbox, _delivery(incoming, kept))
             return _in_time(intake, incoming, lambda: rows.quarantine_stale(content, reason)) or NOT_STORED
+        case Several(items):
+            if isinstance(items[0], Stale):
+                _capture(intake, incoming, items[0].reason)
+            return _in_time(intake, incoming, lambda: _keep_all(intake, incoming, items)) or NOT_STORED
 
 
 def keep_rejection(intake: Intake, incoming: Incoming, reason: str, detail: str | None = None) -> Receipt:
@@ -81,8 +87,24 @@ def _keep_event(intake: Intake, incoming: Incoming, event: Event, delivery: Deli
     return _in_time(intake, incoming, lambda: rows.receive_again(event)) or NOT_STORED
 
 
-def _delivery(incoming: Incoming, body: bytes) -> Delivery:
-    return Delivery(body, incoming.request_id, round(incoming.milliseconds()))
+def _keep_all(intake: Intake, incoming: Incoming, items: Sequence[New | Unusable | Stale]) -> Receipt:
+    """Keep every event of one delivery in one transaction."""
+    receipts = []
+    with writing(intake.inbox.engine) as session:
+        for item in items:
+            rows = Rows(intake.inbox, _delivery(incoming, item.kept))
+            match item:
+                case New(_, event):
+                    receipts.append(rows.accept_in(session, event))
+                case Unusable(_, error):
+                    receipts.append(rows.quarantine_unusable_in(session, error))
+                case Stale(_, content, reason):
+                    receipts.append(rows.quarantine_stale_in(session, content, reason))
+    return of_several(receipts)
+
+
+def _delivery(incoming: Incoming, kept: Kept) -> Delivery:
+    return Delivery(kept, incoming.request_id, round(incoming.milliseconds()))
 
 
 def _is_refused(intake: Intake, incoming: Incoming) -> bool:

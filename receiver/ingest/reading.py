@@ -22,6 +22,7 @@ from werkzeug.sansio.utils import get_content_length
 
 from receiver.config import Settings
 from receiver.problem import RETRY_AFTER_SECONDS
+from receiver.protocol.schemes import PATH, QUERY
 from receiver.transport import refuse_plain_http
 
 COMMIT_DEADLINE_SECONDS = 2.5
@@ -71,7 +72,10 @@ class Incoming:
     def headers(self, names: tuple[str, ...]) -> dict[str, str]:
         """Those of the headers that were sent."""
         keys = _environ_keys(names)
-        return {name: self.environ[key] for name, key in keys if key in self.environ}
+        found = {name: self.environ[key] for name, key in keys if key in self.environ}
+        if PATH in found:
+            found[PATH] = self.environ.get("SCRIPT_NAME", "") + found[PATH]
+        return found
 
     def milliseconds(self) -> float:
         """How long it has been here."""
@@ -86,7 +90,10 @@ def read(environ: Environ, settings: Settings, *, request_id: str, started: floa
 
 @cache
 def _environ_keys(names: tuple[str, ...]) -> list[tuple[str, str]]:
-    return [(name, f"HTTP_{name.upper().replace('-', '_')}") for name in names]
+    return [(name, _OF_THE_ADDRESS.get(name) or f"HTTP_{name.upper().replace('-', '_')}") for name in names]
+
+
+_OF_THE_ADDRESS = {QUERY: "QUERY_STRING", PATH: "PATH_INFO"}
 
 
 def _body(environ: Environ, limit: int) -> bytes:

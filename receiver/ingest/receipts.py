@@ -1,5 +1,6 @@
 """What became of a delivery: what the third step at the door hands to the fourth."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 ACCEPTED, DUPLICATE, QUARANTINED = "accepted", "duplicate", "quarantined"
@@ -17,6 +18,16 @@ class Receipt(NamedTuple):
     event_type: str | None = None
     errors: Errors | None = None
     reason: str = ""
+    events: "tuple[Receipt, ...]" = ()  # of a delivery with several
+
+
+_BEST_FIRST = (ACCEPTED, DUPLICATE, QUARANTINED, REJECTED)
+
+
+def of_several(receipts: Sequence[Receipt]) -> Receipt:
+    """The receipt of a delivery with several events: its result is the best one of theirs."""
+    best = min(receipts, key=lambda receipt: _BEST_FIRST.index(receipt.result))
+    return Receipt(best.result, reason=best.reason, events=tuple(receipts))
 
 
 NOT_STORED = Receipt("not stored")

@@ -16,7 +16,7 @@ from receiver.config import Settings
 from receiver.database.engine import writing
 from receiver.database.insert import insert_into
 from receiver.ingest.arrivals import Arrival
-from receiver.ingest.receipts import DUPLICATE, QUARANTINED, REJECTED, Receipt
+from receiver.ingest.receipts import ACCEPTED, DUPLICATE, QUARANTINED, REJECTED, Receipt
 from receiver.privacy.card_data import (
     cut_authentication_data,
     drop_authentication_data,
@@ -26,6 +26,7 @@ from receiver.privacy.sealing import body_digest, seal
 from receiver.protocol.envelope import Event
 from receiver.protocol.errors import UnusablePayload
 from receiver.protocol.json_body import parse_object, to_json
+from receiver.protocol.kept import Kept, pack
 from receiver.store.audit import record
 from receiver.store.envelope_columns import envelope_columns
 from receiver.store.inbox import Inbox
@@ -35,21 +36,27 @@ from receiver.store.models import StoredEvent
 from receiver.store.same_body import KEPT, NOBODY_CAN_TELL, says_the_same
 from receiver.store.tally import Key
 from receiver.store.transitions import make_due
+from receiver.store.wakeup import notify
 
 MOST_COMPARED, LARGEST_COMPARED = 5, 64 * 1024
 """So many quarantined bodies of one event ID are compared with another one, the newest."""
 
 
 class Delivery(NamedTuple):
-    """One POST whose signature was right. It does not show its body."""
+    """One POST whose signature was right, with one event of it. It does not show its body."""
 
-    body: bytes
+    kept: Kept
     request_id: str
     duration_ms: int = 0
 
+    @property
+    def body(self) -> bytes:
+        """The event's own document."""
+        return self.kept.body
+
     def __repr__(self) -> str:
         """Without the body, which is clear text."""
-        return f"Delivery({len(self.body)} bytes, {self.request_id})"
+        return f"Delivery({self.kept}, {self.request_id})"
 
 
 def arrival(settings: Settings, event: Event, delivery: Delivery) -> Arrival:
@@ -58,7 +65,7 @@ def arrival(settings: Settings, event: Event, delivery: Delivery) -> Arrival:
     return Arrival(
         seal_id=seal_id,
         body_digest=body_digest(delivery.body, settings.payload_keys),
-        sealed_payload=_sealed(settings, delivery.body, event.payload, seal_id),
+        sealed_payload=_sealed(settings, delivery.kept, event.payload, seal_id),
         event_id=event.id,
         **envelope_columns(event),
         request_id=delivery.request_id,
@@ -83,21 +90,41 @@ class Rows:
     def quarantine_unusable(self, error: UnusablePayload) -> Receipt:
         """Keep an authentic body that can't be read as an event, for a replay once it can."""
         with writing(self._inbox.engine) as session:
-            row = self._row(error.payload) | {"parsed": error.payload is not None}
-            self._quarantine(session, row, "unusable", detail=json.dumps(error.errors))
+            return self.quarantine_unusable_in(session, error)
+
+    def quarantine_unusable_in(self, session: Session, error: UnusablePayload) -> Receipt:
+        """`quarantine_unusable()` in a transaction that somebody else began."""
+        row = self._row(error.payload) | {"parsed": error.payload is not None}
+        self._quarantine(session, row, "unusable", detail=json.dumps(error.errors))
         return Receipt(QUARANTINED, errors=error.errors)
+
+    def accept_in(self, session: Session, event: Event) -> Receipt:
+        """Keep an event, or count another delivery of it, in a transaction that somebody else began."""
+        now = self._inbox.now()
+        columns = envelope_columns(event) | {"event_id": event.id, "state": State.PENDING, "due_at": now}
+        inbox_id = _insert_event(session, self._row(event.payload) | columns)
+        if inbox_id is None:
+            self._receive_again(session, event)
+            return Receipt(DUPLICATE, event.id, event.type)
+        self._audit(session, ACCEPTED, inbox_id, event.id, event.type, detail=_noted(event))
+        notify(session)
+        return Receipt(ACCEPTED, event.id, event.type)
 
     def quarantine_stale(self, content: Event | UnusablePayload, reason: str) -> Receipt:
         """Keep a body with the right signature and a wrong timestamp, unless its event is here already."""
-        if isinstance(content, UnusablePayload):
-            self.quarantine_unusable(content)
-            return Receipt(REJECTED, reason=reason)
         with writing(self._inbox.engine) as session:
-            known = session.scalar(sa.select(StoredEvent.id).where(StoredEvent.event_id == content.id))
-            if known is None:
-                self._quarantine_event(session, content, "stale")
-            else:
-                self._audit(session, "rejected: stale", known, content.id, content.type)
+            return self.quarantine_stale_in(session, content, reason)
+
+    def quarantine_stale_in(self, session: Session, content: Event | UnusablePayload, reason: str) -> Receipt:
+        """`quarantine_stale()` in a transaction that somebody else began."""
+        if isinstance(content, UnusablePayload):
+            self.quarantine_unusable_in(session, content)
+            return Receipt(REJECTED, reason=reason)
+        known = session.scalar(sa.select(StoredEvent.id).where(StoredEvent.event_id == content.id))
+        if known is None:
+            self._quarantine_event(session, content, "stale")
+        else:
+            self._audit(session, "rejected: stale", known, content.id, content.type)
         return Receipt(REJECTED, content.id, content.type, reason=reason)
 
     def _receive_again(self, session: Session, event: Event) -> None:
@@ -126,7 +153,7 @@ class Rows:
             inbox,
             known.id,
             revived_at=inbox.now(),
-            sealed_payload=_sealed(settings, self._delivery.body, event.payload, known.seal_id),
+            sealed_payload=_sealed(settings, self._delivery.kept, event.payload, known.seal_id),
             sealing_key=settings.payload_keys[0].id,
         )
         record(
@@ -174,7 +201,7 @@ class Rows:
         return {
             "seal_id": seal_id,
             "body_digest": body_digest(body, settings.payload_keys),
-            "sealed_payload": _sealed(settings, body, payload, seal_id),
+            "sealed_payload": _sealed(settings, self._delivery.kept, payload, seal_id),
             "sealing_key": settings.payload_keys[0].id,
             "masked_payload": masked_text(settings, payload, body),
             "received_at": self._inbox.now(),
@@ -222,10 +249,11 @@ def _noted(event: Event) -> str | None:
     )
 
 
-def _sealed(settings: Settings, body: bytes, payload: Mapping[str, Any] | None, seal_id: UUID) -> bytes:
+def _sealed(settings: Settings, kept: Kept, payload: Mapping[str, Any] | None, seal_id: UUID) -> bytes:
     """The sealed body, without card authentication data (PCI DSS 3.3.1). Its numbers stay as they were written."""
+    body = kept.body
     if payload is None:  # nobody can parse it, and cutting must not make an event of it
         body = cut_authentication_data(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
     elif may_hold_authentication_data(body) and drop_authentication_data(payload)[1]:
         body = to_json(drop_authentication_data(parse_object(body, literal_numbers=True))[0]).encode()
-    return seal(body, row=seal_id, keys=settings.payload_keys)
+    return seal(pack(kept._replace(body=body)), row=seal_id, keys=settings.payload_keys)

@@ -178,7 +178,7 @@ def _mask(session: Session, inbox: Inbox, rows: list[int]) -> set[int]:
         row = session.get_one(StoredEvent, row_id)
         with suppress(CannotUnseal):
             body = unseal(row.sealed_payload or b"", row=row.seal_id, keys=inbox.settings.payload_keys)
-            row.masked_payload = masked_body(inbox.settings, body, is_ours=row.is_follow_up)
+            row.masked_payload = masked_body(inbox.settings, body, is_ours=row.is_follow_up, is_parsed=row.parsed)
         session.flush()
         session.expunge(row)
     return set()

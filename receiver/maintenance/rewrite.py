@@ -53,7 +53,7 @@ def remask(inbox: Inbox) -> Rewritten:
     """Mask every payload by the present rules, as long as its sealed form is kept."""
 
     def mask_again(row: StoredEvent, body: bytes) -> None:
-        row.masked_payload = masked_body(inbox.settings, body, is_ours=row.is_follow_up)
+        row.masked_payload = masked_body(inbox.settings, body, is_ours=row.is_follow_up, is_parsed=row.parsed)
 
     return _rewrite(inbox, StoredEvent.sealed_payload.is_not(None), mask_again)
 

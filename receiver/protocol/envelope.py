@@ -9,13 +9,14 @@ add it to `_is_odd()` and `_odd_text()`.
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from decimal import Decimal
 from functools import cache
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
@@ -23,6 +24,8 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields
 from receiver.protocol.errors import InvalidScheme, UnusablePayload
 from receiver.protocol.json_body import at, leaves, parse_object
 from receiver.protocol.moments import NoMoment, read_moment
+from receiver.protocol.places import BODY_SHA256, Beside, Place, Places, is_path, place_of
+from receiver.protocol.schemes import STANDARD, Coverage, SignatureScheme
 
 DEFAULT_FIELDS: Mapping[str, str] = MappingProxyType(
     {
@@ -33,7 +36,10 @@ DEFAULT_FIELDS: Mapping[str, str] = MappingProxyType(
     }
 )  # fmt: skip
 MOST_TEXT = 200
+NOTHING_BESIDE = Beside()
 
+_UNQUOTED = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
+"""What stays as it is in a composed event ID. Everything else is written as %20 and the like, as in an address."""
 _NO_PATH = re.compile(r"[\s;=\"'|]")
 _EVENT_ID = re.compile(r"[!-~]{1,200}")
 
@@ -56,10 +62,20 @@ class Event:
     payload: Mapping[str, Any]  # everything that was sent and is signed, unknown fields included
     odd: Mapping[str, str] = field(default_factory=dict)  # optional fields that were not as expected, and why
     received_at: datetime | None = None  # aware, UTC; None until it is stored
+    unverified: tuple[str, ...] = ()
+    """Which fields no signature vouches for: names of the envelope (`status`), then dotted paths of `payload`.
+
+    Whoever saw one delivery could have written them. It is empty where all is signed, as with every usual scheme. Ask
+    the sender's API before you act on an unverified amount or status.
+    """
 
 
-def fields_from(text: str) -> Mapping[str, str]:
-    """The field mapping of a setting such as `event_id=meta.id,event_type=type`. Raises InvalidScheme."""
+def fields_from(text: str, scheme: SignatureScheme | None = None) -> Mapping[str, str]:
+    """The field mapping of a setting such as `event_id=meta.id,event_type=type`. Raises InvalidScheme.
+
+    places.py says what may stand behind a name. With standard-webhooks, an event ID that is not in the body is the one
+    of the signed header, as its specification has it.
+    """
     chosen = dict[str, str]()
     for pair in filter(None, (part.strip() for part in text.split(","))):
         name, _, path = (part.strip() for part in pair.partition("="))
@@ -67,19 +83,35 @@ def fields_from(text: str) -> Mapping[str, str]:
             raise InvalidScheme("payload_fields", f"knows only {', '.join(DEFAULT_FIELDS)}")
         if name in chosen:
             raise InvalidScheme("payload_fields", f"names {name} twice")
-        if not path or not all(path.split(".")):
-            raise InvalidScheme("payload_fields", f"{name} needs a dotted path")
-        if _NO_PATH.search(path):
-            raise InvalidScheme(
-                "payload_fields",
-                f"the path of {name} has a character that no path may have: write name=path,name=path",
-            )
+        _check_place(name, path)
         chosen[name] = path
-    for path, count in Counter(chosen.values()).items():
+    for path, count in Counter(path for path in chosen.values() if is_path(path)).items():
         if count > 1:
             names = " and ".join(name for name in chosen if chosen[name] == path)
             raise InvalidScheme("payload_fields", f"{names} have the same path")
-    return MappingProxyType({**DEFAULT_FIELDS, **chosen})
+    if scheme:
+        unsigned = set(place_of(chosen.get("event_id", "event_id")).headers) - scheme.signed_headers
+        if unsigned:
+            raise InvalidScheme("payload_fields", "takes event_id from a header that is not signed")
+    is_standard = scheme is not None and scheme.name == STANDARD and scheme.id_header and "event_id" not in chosen
+    otherwise = {"event_id": f"header:{scheme.id_header}"} if scheme and is_standard else {}
+    places = Places({**DEFAULT_FIELDS, **chosen}, otherwise)
+    return places if places.special or places.otherwise else MappingProxyType(dict(places))
+
+
+def _check_place(name: str, path: str) -> None:
+    if not is_path(path):
+        place = place_of(path)
+        if name == "event_id" and not (place.paths or place.headers or BODY_SHA256 in path):
+            raise InvalidScheme("payload_fields", "event_id can't be the same for all deliveries, nor a moment")
+        return
+    if not path or not all(path.split(".")):
+        raise InvalidScheme("payload_fields", f"{name} needs a dotted path")
+    if _NO_PATH.search(path):
+        raise InvalidScheme(
+            "payload_fields",
+            f"the path of {name} has a character that no path may have: write name=path,name=path",
+        )
 
 
 def zone_from(text: str) -> tzinfo | None:
@@ -88,6 +120,13 @@ def zone_from(text: str) -> tzinfo | None:
         return ZoneInfo(text) if text else None
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise InvalidScheme("timestamp_zone", "needs an IANA name such as Asia/Kuala_Lumpur") from None
+
+
+def events_from(text: str) -> str:
+    """The dotted path of a setting such as `events`. Raises InvalidScheme."""
+    if text and not all(text.split(".")):
+        raise InvalidScheme("payload_events", "needs a dotted path")
+    return text
 
 
 def changing_from(text: str, mapping: Mapping[str, str]) -> tuple[str, ...]:
@@ -101,20 +140,39 @@ def changing_from(text: str, mapping: Mapping[str, str]) -> tuple[str, ...]:
         if not all(path.split(".")):
             raise InvalidScheme("changing_fields", "needs dotted paths")
         for name, place in mapping.items():
-            if name != "timestamp" and f"{place}.".startswith(f"{path}."):
+            inside = (place,) if is_path(place) else place_of(place).paths
+            if name != "timestamp" and any(f"{one}.".startswith(f"{path}.") for one in inside):
                 raise InvalidScheme("changing_fields", f"may not hold {name}")
     return paths
 
 
 def parse_event(
-    body: bytes, mapping: Mapping[str, str], zone: tzinfo | None = None, received_at: datetime | None = None
+    body: bytes,
+    mapping: Mapping[str, str],
+    zone: tzinfo | None = None,
+    received_at: datetime | None = None,
+    *,
+    beside: Beside = NOTHING_BESIDE,
+    coverage: Coverage | None = None,
+    signed_headers: Collection[str] = (),
 ) -> Event:
     """The event that the bytes describe. Raises UnusablePayload, whatever the bytes are.
 
-    A moment that names no zone is read in `zone`. `received_at` is passed on to the event.
+    A moment that names no zone is read in `zone`. `received_at` is passed on to the event. `beside` is what came with
+    the body, `coverage` what of the body is signed.
     """
     payload = parse_object(body)
     found = {name: value for name in DEFAULT_FIELDS if (value := at(payload, mapping[name])) is not None}
+    special: Mapping[str, Place] = getattr(mapping, "special", _NONE)
+    for name, place in special.items():
+        value = place.value(body, payload, beside)
+        if value is not None:
+            found[name] = quote(value, safe=_UNQUOTED) if name == "event_id" and isinstance(value, str) else value
+    otherwise: Mapping[str, Place] = getattr(mapping, "otherwise", _NONE)
+    for name in otherwise.keys() - found.keys():
+        value = otherwise[name].value(body, payload, beside)
+        if value is not None:
+            found[name] = value
     schema = _schema(zone)
     odd: dict[str, str] = {}
     try:
@@ -137,6 +195,26 @@ def parse_event(
         payload=payload,
         odd=odd,
         received_at=received_at,
+        unverified=unverified(payload, mapping, coverage, signed_headers) if coverage or special else (),
+    )
+
+
+def unverified(
+    payload: Mapping[str, Any], mapping: Mapping[str, str], coverage: Coverage | None, signed_headers: Collection[str]
+) -> tuple[str, ...]:
+    """The names of the envelope's fields, then the paths of the payload, that no signature vouches for."""
+    names = tuple(name for name in DEFAULT_FIELDS if not is_verified(mapping[name], coverage, signed_headers))
+    if coverage is None:
+        return names
+    return names + tuple(path for path, _ in leaves(payload) if not coverage.covers(path))
+
+
+def is_verified(text: str, coverage: Coverage | None, signed_headers: Collection[str]) -> bool:
+    """Whether all that the place is made of is signed."""
+    place = place_of(text)
+    return all(name in signed_headers for name in place.headers) and (
+        coverage is None
+        or (all(map(coverage.covers, place.paths)) and (BODY_SHA256 not in text or coverage.paths == ("",)))
     )
 
 
@@ -170,6 +248,8 @@ def _odd_text(name: str, value: Any, body: bytes, mapping: Mapping[str, str]) ->
         return None
     if isinstance(value, bool):
         return "true" if value else "false"
+    if not is_path(mapping[name]):
+        return str(value) if len(str(value)) <= MOST_TEXT else None
     literal = str(at(parse_object(body, literal_numbers=True), mapping[name]))  # 12.50 is not 12.5
     return literal if len(literal) <= MOST_TEXT else None
 
@@ -248,6 +328,7 @@ class EventSchema(Schema):
         return {name: readers[name](value, name, found) for name, value in found.items()}
 
 
+_NONE: Mapping[str, Place] = MappingProxyType({})
 _schema = cache(EventSchema)
 REQUIRED = frozenset(name for name, known in EventSchema().fields.items() if known.required)
 

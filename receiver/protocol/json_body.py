@@ -33,6 +33,14 @@ class Number(str):
 
 def parse_object(body: bytes, *, literal_numbers: bool = False) -> dict[str, Any]:
     """The JSON object in the bytes. With `literal_numbers`, each number is a `Number`. Raises UnusablePayload."""
+    value = parse_any(body, literal_numbers=literal_numbers)
+    if not isinstance(value, dict):
+        raise UnusablePayload({"body": ["not_an_object"]})
+    return value
+
+
+def parse_any(body: bytes, *, literal_numbers: bool = False) -> Any:
+    """The JSON value in the bytes, read as strictly. Raises UnusablePayload."""
     try:
         text = body.removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
     except UnicodeDecodeError:
@@ -48,8 +56,6 @@ def parse_object(body: bytes, *, literal_numbers: bool = False) -> dict[str, Any
         raise UnusablePayload({"body": ["not_json"]}) from None
     except ValueError:  # Python does not read integers of thousands of digits
         raise UnusablePayload({"body": ["number_too_long"]}) from None
-    if not isinstance(value, dict):
-        raise UnusablePayload({"body": ["not_an_object"]})
     if text.count("{") + text.count("[") > MOST_DEPTH and _depth(value) > MOST_DEPTH:
         raise UnusablePayload({"body": ["too_deep"]})
     return value

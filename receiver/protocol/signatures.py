@@ -6,29 +6,27 @@ step must read this body, not the one that came (fields.py).
 """
 
 import base64
+import binascii
 import hmac
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.hmac import HMAC
-
+from receiver.protocol.content import Delivered, Pieces, content_pieces, filled_in, reads_back
 from receiver.protocol.errors import InvalidSignature, StaleTimestamp, UnusablePayload
-from receiver.protocol.fields import HEAVY, SignedFields
-from receiver.protocol.json_body import at, parse_object, to_json
+from receiver.protocol.fields import HEAVY, SignedFields, ambiguous, item_at
+from receiver.protocol.forms import parse_query
+from receiver.protocol.json_body import parse_object, to_json
 from receiver.protocol.moments import written
-from receiver.protocol.schemes import TIMESTAMP_FORMATS, SignatureScheme
+from receiver.protocol.proofs import CHECKS, digest, is_right
+from receiver.protocol.schemes import QUERY, TIMESTAMP_FORMATS, SignatureScheme
+from receiver.protocol.tokens import Token, claims_of, parse_token
 
 MOST_ENTRIES = 16
 _MESSAGE_ID = re.compile(r"[!-~]{1,200}")
-_HASHES: dict[str, hashes.HashAlgorithm] = {
-    "sha256": hashes.SHA256(),
-    "sha512": hashes.SHA512(),
-    "sha1": hashes.SHA1(),  # noqa: S303 - only for reading old senders
-}
+_JWT_ALGORITHMS = {"jwt-hs256": "HS256", "jwt-rs256": "RS256"}
+_JWT_PROOFS = {"jwt-hs256": "sha256", "jwt-rs256": "rsa-sha256"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,9 +52,14 @@ def sign(body: bytes, *, scheme: SignatureScheme, key: bytes, message_id: str, t
 
     Raises UnusablePayload when the scheme reads or writes a field that the body can't have.
     """
+    if scheme.has_public_key or scheme.is_token_signed:
+        raise UnusablePayload({"signature": ["only_the_sender_can_sign"]})
     moment = _timestamp_text(scheme, timestamp)
-    covered = _covered(scheme, body, SignedFields(body, without=scheme.body_field))
-    text = encode_digest(scheme.encoding, _digest(scheme, key, _content(scheme, message_id, moment, covered)))
+    if scheme.timestamp_field:
+        body = _with_field(body, scheme.timestamp_field, moment)
+    fields = SignedFields(body, without=scheme.body_field, body_format=scheme.body_format)
+    pieces = content_pieces(scheme, Delivered(body, {}, fields, message_id, moment))
+    text = encode_digest(scheme.encoding, digest(scheme.algorithm, key, filled_in(pieces, key)))
     entry = f"{scheme.tag}{scheme.tag_separator}{text}" if scheme.tag else text
     if scheme.timestamp_tag:
         entry = f"{scheme.timestamp_tag}{scheme.tag_separator}{moment}{scheme.entry_separator}{entry}"
@@ -80,49 +83,112 @@ def verify(
     Raises InvalidSignature. Raises StaleTimestamp when only the timestamp is wrong.
     """
     lowered = {name.lower(): value for name, value in headers.items()}
-    fields = SignedFields(body, without=scheme.body_field)  # asked last, because it costs most
+    if scheme.is_token_signed:
+        return _verify_token(body, lowered, scheme, keys, now, tolerance)
+    fields = SignedFields(body, without=scheme.body_field, body_format=scheme.body_format)  # asked last: it costs most
     try:
         entries = _entries(scheme, _signature_text(scheme, lowered, fields))
         message_id = _message_id(scheme, lowered)
-        moment, timestamp = _timestamp(scheme, lowered, entries)
+        moment, timestamp = _timestamp(scheme, lowered, entries, fields)
         signatures = _signatures(scheme, entries)
-        content = _content(scheme, message_id, moment, _covered(scheme, body, fields))
+        pieces = content_pieces(scheme, Delivered(body, lowered, fields, message_id, moment))
     except (InvalidSignature, UnusablePayload) as error:
-        _matching_key(scheme, keys, body, [b""])  # the same work for every cause, so that the time tells nothing
+        _matching_key(scheme, keys, [body], [b""])  # the same work for every cause, so that the time tells nothing
         raise _refusal(scheme, error) from None
-    key_index = _matching_key(scheme, keys, content, signatures)
+    key_index = _matching_key(scheme, keys, pieces, signatures)
     if key_index is None:
         raise InvalidSignature("wrong_signature")
-    if scheme.signs_fields:
-        body = fields.vouched_body(scheme.value_separator, scheme.field_separator)
+    if scheme.is_rewritten:
+        body = fields.vouched_body(scheme)
+    if scheme.has_loose_parts and not reads_back(scheme, pieces):
+        raise ambiguous()
     if timestamp is not None and abs(now - timestamp) > tolerance:
         raise StaleTimestamp("timestamp_too_old" if timestamp < now else "timestamp_too_new", body)
     return Verified(body, message_id or None, timestamp, key_index)
 
 
-def encode_digest(encoding: str, digest: bytes) -> str:
+def _verify_token(
+    body: bytes,
+    headers: Mapping[str, str],
+    scheme: SignatureScheme,
+    keys: Sequence[bytes],
+    now: datetime,
+    tolerance: timedelta,
+) -> Verified:
+    """`verify()` for a JWT. The event is in it, or a claim of it says what the body is."""
+    fields = SignedFields(body, without=scheme.body_field, body_format=scheme.body_format)
+    try:
+        texts = _signatures(scheme, _entries(scheme, _signature_text(scheme, headers, fields)))
+    except (InvalidSignature, UnusablePayload) as error:
+        raise _refusal(scheme, error) from None
+    found = _matching_token(scheme, keys, texts)
+    if found is None:
+        raise InvalidSignature("wrong_signature")
+    token, key_index = found
+    claims = claims_of(token) or {}
+    if scheme.claim:
+        content = filled_in(content_pieces(scheme, Delivered(body, headers, fields, "", "")), b"")
+        claimed = item_at(claims, scheme.claim)
+        if not hmac.compare_digest(content, claimed.encode() if isinstance(claimed, str) else b""):
+            raise InvalidSignature("wrong_signature")
+    else:
+        body = token.claims
+    timestamp = _claimed_moment(claims, scheme.timestamp_tag) if scheme.timestamp_tag else None
+    if timestamp is not None and abs(now - timestamp) > tolerance:
+        raise StaleTimestamp("timestamp_too_old" if timestamp < now else "timestamp_too_new", body)
+    if "exp" in claims and _claimed_moment(claims, "exp") < now - tolerance:
+        raise StaleTimestamp("timestamp_too_old", body)
+    return Verified(body, None, timestamp, key_index)
+
+
+def _matching_token(scheme: SignatureScheme, keys: Sequence[bytes], texts: Sequence[bytes]) -> tuple[Token, int] | None:
+    name = _JWT_PROOFS[scheme.algorithm]
+    tokens = [parse_token(text, _JWT_ALGORITHMS[scheme.algorithm]) for text in texts]
+    for token in filter(None, tokens):
+        for index, key in enumerate(keys):
+            if name in CHECKS:
+                is_signed = is_right(name, key, token.signature, token.signed)
+            else:
+                is_signed = hmac.compare_digest(digest(name, key, token.signed), token.signature)
+            if is_signed:
+                return token, index
+    return None
+
+
+def _claimed_moment(claims: Mapping[str, object], name: str) -> datetime:
+    value = claims.get(name)
+    if value is None:
+        raise InvalidSignature("missing_timestamp")
+    try:
+        return datetime.fromtimestamp(float(str(value)), UTC)
+    except (ValueError, OverflowError, OSError):
+        raise InvalidSignature("malformed_timestamp") from None
+
+
+def encode_digest(encoding: str, made: bytes) -> str:
     """The one canonical text of a signature."""
     if encoding == "hex":
-        return digest.hex()
+        return made.hex()
     if encoding == "hex-upper":
-        return digest.hex().upper()
+        return made.hex().upper()
+    if encoding == "plain":
+        return made.decode("latin-1")
     encode = base64.urlsafe_b64encode if encoding.startswith("base64url") else base64.b64encode
-    text = encode(digest).decode()
+    text = encode(made).decode()
     return text.rstrip("=") if encoding.endswith("unpadded") else text
 
 
-def _content(scheme: SignatureScheme, message_id: str, timestamp: str, covered: bytes) -> bytes:
-    """The bytes that are signed. `covered` stands for `{body}` or `{fields}`."""
-    values = {"{id}": message_id, "{timestamp}": timestamp, "{url}": scheme.url}
-    parts = []
-    for part in scheme.content_parts:  # the body may contain `{id}`, so nothing is filled in twice
-        parts.append(covered if part in ("{body}", "{fields}") else values.get(part, part).encode())
-    return b"".join(parts)
-
-
-def _covered(scheme: SignatureScheme, body: bytes, fields: SignedFields) -> bytes:
-    """The bytes that `{body}` or `{fields}` stands for."""
-    return fields.text(scheme.value_separator, scheme.field_separator) if scheme.signs_fields else body
+def decode_digest(encoding: str, text: str) -> bytes | None:
+    """The bytes of a signature's text, or None. A second spelling is none."""
+    try:
+        if encoding.startswith("hex"):
+            made = bytes.fromhex(text)
+        else:
+            padded = text + "=" * (-len(text) % 4)
+            made = base64.b64decode(padded.replace("-", "+").replace("_", "/"), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return made if encode_digest(encoding, made) == text else None
 
 
 def _refusal(scheme: SignatureScheme, error: InvalidSignature | UnusablePayload) -> InvalidSignature:
@@ -136,7 +202,9 @@ def _refusal(scheme: SignatureScheme, error: InvalidSignature | UnusablePayload)
 def _signature_text(scheme: SignatureScheme, headers: Mapping[str, str], fields: SignedFields) -> str:
     if scheme.header:
         return headers.get(scheme.header.lower(), "")
-    found = at(fields.payload, scheme.body_field)
+    if scheme.query:
+        return parse_query(headers.get(QUERY, "")).get(scheme.query, "")
+    found = item_at(fields.payload, scheme.body_field)
     return found if isinstance(found, str) else ""
 
 
@@ -161,16 +229,28 @@ def _signatures(scheme: SignatureScheme, entries: Sequence[str]) -> list[bytes]:
 
 
 def _matching_key(
-    scheme: SignatureScheme, keys: Sequence[bytes], content: bytes, signatures: Sequence[bytes]
+    scheme: SignatureScheme, keys: Sequence[bytes], pieces: Pieces, signatures: Sequence[bytes]
 ) -> int | None:
     """The index of the key that matches. Every key is tried with every signature, so that the time tells nothing."""
     match = None
+    content = b"" if None in pieces else filled_in(pieces, b"")
     for index, key in enumerate(keys):
-        expected = encode_digest(scheme.encoding, _digest(scheme, key, content)).encode()
-        for signature in signatures:
-            if hmac.compare_digest(expected, signature) and match is None:
-                match = index
+        signed = content or filled_in(pieces, key)
+        if scheme.has_public_key:
+            found = any(_is_right(scheme, key, text, signed) for text in signatures)
+        else:
+            expected = encode_digest(scheme.encoding, digest(scheme.algorithm, key, signed)).encode()
+            found = False
+            for text in signatures:
+                found = hmac.compare_digest(expected, text) or found
+        if found and match is None:
+            match = index
     return match
+
+
+def _is_right(scheme: SignatureScheme, key: bytes, text: bytes, content: bytes) -> bool:
+    made = decode_digest(scheme.encoding, text.decode())
+    return made is not None and is_right(scheme.algorithm, key, made, content)
 
 
 def _message_id(scheme: SignatureScheme, headers: Mapping[str, str]) -> str:
@@ -186,12 +266,14 @@ def _message_id(scheme: SignatureScheme, headers: Mapping[str, str]) -> str:
 
 
 def _timestamp(
-    scheme: SignatureScheme, headers: Mapping[str, str], entries: Sequence[str]
+    scheme: SignatureScheme, headers: Mapping[str, str], entries: Sequence[str], fields: SignedFields
 ) -> tuple[str, datetime | None]:
-    if not scheme.timestamp_header and not scheme.timestamp_tag:
-        return "", None
     if scheme.timestamp_header:
         text = headers.get(scheme.timestamp_header.lower(), "")
+    elif scheme.timestamp_field:
+        text = fields.chosen(scheme.timestamp_field)
+    elif not scheme.timestamp_tag:
+        return "", None
     else:
         prefix = f"{scheme.timestamp_tag}{scheme.tag_separator}"
         stamps = [entry.removeprefix(prefix) for entry in entries if entry.startswith(prefix)]
@@ -235,15 +317,3 @@ def _with_field(body: bytes, path: str, text: str) -> bytes:
             raise UnusablePayload({path: ["leads_through_a_value"]})
     place[name] = text
     return to_json(payload).encode()
-
-
-def _digest(scheme: SignatureScheme, key: bytes, content: bytes) -> bytes:
-    digest = _keyed(scheme.algorithm, key).copy()
-    digest.update(content)
-    return digest.finalize()
-
-
-@lru_cache(64)
-def _keyed(algorithm: str, key: bytes) -> HMAC:
-    """What every digest with this key begins with. `hmac.digest()` makes it each time, which is half of its work."""
-    return HMAC(key, _HASHES[algorithm])

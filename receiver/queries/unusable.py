@@ -11,7 +11,7 @@ from receiver.privacy.sealing import CannotUnseal, unseal
 from receiver.protocol.errors import UnusablePayload
 from receiver.store.models import UNPARSED_DAYS, StoredEvent
 
-_COMPRESSED = "The body is compressed ({}). The receiver does not unpack it: the sender has to send plain JSON."
+_COMPRESSED = "The body is compressed ({}). The receiver does not unpack that: ask for plain JSON, or gzip."
 _ADVICE = {
     "missing_offset": (
         "The timestamp has no zone. Set SENANG_TIMESTAMP_ZONE to the sender's zone, such as Asia/Kuala_Lumpur, "
@@ -31,7 +31,14 @@ _ADVICE = {
         "The body is not a JSON object, or it can be read in two ways. No setting can change that. Ask Senang.io what "
         "it sent.",
     ),
-    **{name: _COMPRESSED.format(name) for name in ("gzip", "deflate", "zstd")},
+    **{name: _COMPRESSED.format(name) for name in ("deflate", "zstd")},
+    "gzip": "The body is compressed by gzip, and it is broken, or its signature is not over the compressed bytes.",
+    "too_large": "Unpacked, the body is larger than MAX_BODY_BYTES. Raise that setting, then replay the delivery.",
+    "several_events": "The body holds several events. Ask Senang.io to send it again, under the present settings.",
+    **dict.fromkeys(
+        ("no_events", "not_a_form", "too_many_events", "too_many_values"),
+        "The body is not what SENANG_SIGNATURE_BODY_FORMAT and SENANG_PAYLOAD_EVENTS say. Correct them, then replay.",
+    ),
 }
 _OTHERWISE = (
     "The delivery is authentic, but it can't be read as an event. Correct SENANG_PAYLOAD_FIELDS, then replay it."
@@ -54,7 +61,8 @@ def look_at(settings: Settings, row: StoredEvent) -> Unusable | None:
         return None
     kept_until = None if row.parsed else row.received_at + timedelta(days=UNPARSED_DAYS)
     try:
-        settings.read_event(unseal(row.sealed_payload, row=row.seal_id, keys=settings.payload_keys))
+        sealed = unseal(row.sealed_payload, row=row.seal_id, keys=settings.payload_keys)
+        settings.read_event(sealed, is_parsed=row.parsed)
     except CannotUnseal:
         return None
     except UnusablePayload as error:

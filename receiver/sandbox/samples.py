@@ -17,6 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 from receiver.protocol.envelope import DEFAULT_FIELDS
+from receiver.protocol.places import is_path, place_of
 
 Samples = Mapping[str, Mapping[str, Any]]
 """For an event type, the fields of the envelope that a sample of it has."""
@@ -89,7 +90,8 @@ def sample(
     payload: dict[str, Any] = {"sandbox": True}
     for name in sorted(envelope, key=lambda name: fields[name].count(".")):  # or `data` would replace `data.id`
         if envelope[name] is not None:
-            put(payload, fields[name], envelope[name])
+            for path in (fields[name],) if is_path(fields[name]) else place_of(fields[name]).paths:
+                put(payload, path, envelope[name])
     return payload
 
 

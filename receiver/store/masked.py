@@ -16,6 +16,7 @@ from receiver.privacy.sealing import CannotUnseal, unseal
 from receiver.protocol.envelope import DEFAULT_FIELDS
 from receiver.protocol.errors import UnusablePayload
 from receiver.protocol.json_body import parse_value, to_json
+from receiver.protocol.kept import unpack
 from receiver.store.models import StoredEvent
 
 _REFERENCES = ("event_id", "transaction_id", "policy_id", "claim_id")
@@ -33,12 +34,13 @@ def masked_text(settings: Settings, payload: Mapping[str, Any] | None, body: byt
     return to_json(mask_payload(dict(payload), references=references))
 
 
-def masked_body(settings: Settings, body: bytes, *, is_ours: bool) -> str:
-    """The masked payload of bytes that are not parsed yet."""
+def masked_body(settings: Settings, body: bytes, *, is_ours: bool, is_parsed: bool = True) -> str:
+    """The masked payload of bytes that were sealed."""
     try:
-        return masked_text(settings, settings.read_event(body, is_ours=is_ours).payload, body, is_ours=is_ours)
+        event = settings.read_event(body, is_ours=is_ours, is_parsed=is_parsed)
+        return masked_text(settings, event.payload, body, is_ours=is_ours)
     except UnusablePayload as error:
-        return masked_text(settings, error.payload, body)
+        return masked_text(settings, error.payload, unpack(body).body)
 
 
 def visible_payload(settings: Settings, row: StoredEvent) -> object | None:
@@ -47,5 +49,5 @@ def visible_payload(settings: Settings, row: StoredEvent) -> object | None:
     if text is None and row.sealed_payload is not None:
         with suppress(CannotUnseal):
             body = unseal(row.sealed_payload, row=row.seal_id, keys=settings.payload_keys)
-            text = masked_body(settings, body, is_ours=row.is_follow_up)
+            text = masked_body(settings, body, is_ours=row.is_follow_up, is_parsed=row.parsed)
     return None if text is None else escaped_json(parse_value(text))  # an old masked payload may not be escaped

@@ -16,6 +16,7 @@ from receiver.privacy.card_data import drop_authentication_data
 from receiver.privacy.sealing import CannotUnseal, digest_matches, unseal
 from receiver.protocol.errors import UnusablePayload
 from receiver.protocol.json_body import parse_object, same_value, without_paths
+from receiver.protocol.kept import unpack
 from receiver.store.models import StoredEvent
 
 KEPT = (StoredEvent.id, StoredEvent.body_digest, StoredEvent.seal_id)
@@ -50,7 +51,7 @@ def says_the_same(session: Session, settings: Settings, kept: Kept, body: bytes)
     sealed = session.scalar(sa.select(StoredEvent.sealed_payload).where(StoredEvent.id == kept.id))
     with suppress(CannotUnseal, UnusablePayload):
         if sealed is not None:
-            first = unseal(sealed, row=kept.seal_id, keys=settings.payload_keys)
+            first = unpack(unseal(sealed, row=kept.seal_id, keys=settings.payload_keys)).body
             return same_value(_saying(settings, first), _saying(settings, body))
     return None if same_bytes is False else True  # the key of its digest is gone: as good as the same
 

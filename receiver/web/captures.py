@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 from receiver.green import Crowded
 from receiver.ingest import captures
 from receiver.present import present_inbox
-from receiver.protocol.schemes import weakness
+from receiver.protocol.weaknesses import weakness
 from receiver.store.shown import shown_part
 from receiver.web.auth import operator_required
 from receiver.web.diagnoses import diagnosis_beside

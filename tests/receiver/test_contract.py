@@ -178,7 +178,6 @@ TAKEN = [
 ]
 """Changes of an event that is processed all the same."""
 QUARANTINED = [
-    {"event_id": None},
     {"event_id": "two words"},
     {"event_id": ""},
     {"event_type": " "},

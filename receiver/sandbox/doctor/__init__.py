@@ -11,8 +11,9 @@ from datetime import timedelta
 
 from receiver.protocol.captured import Captured
 from receiver.protocol.errors import UnusableSecret
-from receiver.protocol.schemes import key_bytes, weakness
+from receiver.protocol.schemes import key_bytes
 from receiver.protocol.signatures import encode_digest
+from receiver.protocol.weaknesses import weakness
 from receiver.sandbox.diagnosis import Diagnosis
 from receiver.sandbox.doctor.causes import USUAL, prove
 from receiver.sandbox.doctor.payload_fields import REQUIRED, fields_setting, guess_fields, still_unusable

@@ -12,6 +12,7 @@ import pytest
 
 from receiver.ingest.keeping import accept
 from receiver.ingest.rows import Delivery
+from receiver.protocol.kept import Kept
 from receiver.testing import both_databases
 from receiver.testing.waiting import PATIENCE_SECONDS, eventually
 from receiver.worker.batch import Batch, process_next
@@ -149,7 +150,7 @@ def test_many_workers_over_many_events_run_each_once(processes, inbox, intake, p
     sent = [payload("payment.success", transaction_id=f"TXN-{number}") for number in range(events)]
     for event in sent:
         body = json.dumps(event).encode()
-        accept(intake, inbox.settings.read_event(body), Delivery(body, "r"))
+        accept(intake, inbox.settings.read_event(body), Delivery(Kept(body), "r"))
 
     parent = processes.worker("--processes", str(workers), "--drain")
 

@@ -33,7 +33,7 @@ def test_nothing_authentic_ever_makes_the_endpoint_fail(sender, payload):
 def test_a_changed_structure_is_quarantined_and_replayed_once_the_mapping_is_fixed(
     sender, payload, inbox, session, work
 ):
-    changed = payload("payment.success", event_id=None) | {"meta": {"id": "evt_9"}}
+    changed = payload("payment.success", event_id="evt 9") | {"meta": {"id": "evt_9"}}
     sender.deliver(changed)
     row_id = session.scalars(sa.select(StoredEvent.id)).one()
     with pytest.raises(CannotReplay, match="event_id"):

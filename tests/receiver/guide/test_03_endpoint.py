@@ -169,11 +169,12 @@ def test_what_is_refused_unread_leaves_a_trace_with_its_reason(environment, requ
     ("body", "errors"),
     [
         (b"not json", {"body": ["not_json"]}),
-        (b"[]", {"body": ["not_an_object"]}),
+        (b"[]", {"body": ["no_events"]}),
+        (b"3", {"body": ["not_an_object"]}),
         (b'{"event_id":"a","event_id":"b"}', {"body": ["duplicate_key"]}),
         (b"\xff\xfe", {"body": ["not_utf8"]}),
         (b'{"event_id":NaN}', {"body": ["not_a_finite_number"]}),
-        (b'{"event_type":"a","timestamp":1}', {"event_id": ["missing"]}),
+        (b'{"event_id":"a","timestamp":1}', {"event_type": ["missing"]}),
     ],
 )
 def test_an_authentic_but_unusable_body_is_acknowledged_and_quarantined(sender, session, body, errors):

@@ -15,8 +15,9 @@ import sqlalchemy as sa
 
 from receiver.config import ConfigurationError, load_settings
 from receiver.protocol.errors import InvalidSignature, StaleTimestamp
-from receiver.protocol.schemes import SCHEMES, scheme_from, weakness
+from receiver.protocol.schemes import SCHEMES, scheme_from
 from receiver.protocol.signatures import verify
+from receiver.protocol.weaknesses import weakness
 from receiver.registry import handles
 from receiver.store.models import AuditEntry, StoredEvent
 from receiver.testing import both_databases

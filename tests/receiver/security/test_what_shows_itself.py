@@ -15,6 +15,7 @@ from receiver.protocol.captured import Captured
 from receiver.protocol.envelope import DEFAULT_FIELDS, parse_event
 from receiver.protocol.errors import StaleTimestamp, UnusablePayload
 from receiver.protocol.fields import SignedFields
+from receiver.protocol.kept import Kept
 from receiver.protocol.schemes import SCHEMES
 from receiver.protocol.signatures import Signed, Verified
 from receiver.sandbox.doctor.causes import prove
@@ -51,10 +52,10 @@ HOLDERS = {
     "signed fields": lambda: SignedFields(BODY, without=""),
     "a stale delivery": lambda: StaleTimestamp("timestamp_too_old", BODY),
     "an unusable payload": lambda: UnusablePayload({"body": ["not_json"]}, {"name": CLEAR}),
-    "a delivery": lambda: Delivery(BODY, "request", 1),
-    "a delivery that was judged new": lambda: New(BODY, an_event()),
-    "a delivery that was judged unusable": lambda: Unusable(BODY, UnusablePayload({}, {"name": CLEAR})),
-    "a delivery that was judged stale": lambda: Stale(BODY, an_event(), "timestamp_too_old"),
+    "a delivery": lambda: Delivery(Kept(BODY), "request", 1),
+    "a delivery that was judged new": lambda: New(Kept(BODY), an_event()),
+    "a delivery that was judged unusable": lambda: Unusable(Kept(BODY), UnusablePayload({}, {"name": CLEAR})),
+    "a delivery that was judged stale": lambda: Stale(Kept(BODY), an_event(), "timestamp_too_old"),
     "a key that the doctor tries": lambda: keys(CLEAR),
     "what the doctor found": lambda: search(captured(), [CLEAR]),
     "what the doctor proved": lambda: prove(captured(), [f" {CLEAR} "], [], until=float("inf")),
