@@ -18,7 +18,7 @@ demo: $(VENV)/ready .env         ## every event type through the front door, the
 
 test: $(VENV)/ready-dev          ## style, types and every test, on SQLite and on a real PostgreSQL
 	@$(BIN)/python -m tests.receiver.browser.chromium
-	@$(BIN)/python -m tests.receiver.browser.nginx
+	@$(BIN)/python -m tests.receiver.routers
 	$(PYTEST) -n 6 --dist worksteal -m "not soak"
 
 test-app: $(VENV)/ready-dev      ## your own tests alone, on SQLite: seconds
@@ -27,9 +27,9 @@ test-app: $(VENV)/ready-dev      ## your own tests alone, on SQLite: seconds
 test-browser: chromium           ## the pages in a real Chromium, which it brings where there is none
 	$(PYTEST) -n 2 tests/receiver/browser
 
-chromium: $(VENV)/ready-dev      ## Debian's headless shell as root, else what is there, else Playwright's download
+chromium: $(VENV)/ready-dev      ## Debian's headless shell and three routers as root; else what is there, or Playwright's download
 	@$(BIN)/python -m tests.receiver.browser.chromium --bring
-	@$(BIN)/python -m tests.receiver.browser.nginx --bring
+	@$(BIN)/python -m tests.receiver.routers --bring
 
 containers: $(VENV)/ready-dev    ## what builds and runs the image of Dockerfile in `make soak`: Debian's, as root
 	@$(BIN)/python -m tests.field.containers --bring

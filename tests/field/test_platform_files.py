@@ -15,7 +15,6 @@ import yaml
 from jsonschema.validators import validator_for
 
 from receiver.config import ConfigurationError, Settings, load_settings
-from receiver.testing.certificates import self_signed
 from tests.field.platforms import (
     ALIVE,
     DOKKUS_OWN,
@@ -30,8 +29,6 @@ from tests.field.platforms import (
     section,
     sections,
 )
-from tests.receiver.browser.nginx import ABSENT as NO_NGINX
-from tests.receiver.browser.nginx import find_nginx
 from tests.receiver.owners import is_fork
 from tests.receiver.processes import ROOT
 
@@ -242,24 +239,6 @@ def test_the_unit_for_systemd_runs_the_same_commands_and_waits_as_long():
     assert service["ExecStart"] == f"/srv/receiver/.venv/bin/{procfile()['web']}"
     assert service["ExecStartPre"] == f"/srv/receiver/.venv/bin/{procfile()['release']}"
     assert service["Environment"] == f"STOP_SECONDS={service['TimeoutStopSec']}"
-
-
-@pytest.mark.skipif(find_nginx() is None, reason=NO_NGINX)
-def test_nginx_takes_the_lines_of_the_document(tmp_path):
-    certificate, key = self_signed(tmp_path)
-    lines = _text("TLS on your own server", "nginx")
-    lines = lines.replace("/etc/ssl/webhooks.partner.example.pem", str(certificate)).replace(
-        "/etc/ssl/webhooks.partner.example.key", str(key)
-    )
-    (tmp_path / "nginx.conf").write_text(
-        f"pid {tmp_path}/pid; error_log stderr; events {{}} http {{ access_log off; {lines} }}"
-    )
-
-    tried = subprocess.run(
-        [find_nginx(), "-t", "-c", tmp_path / "nginx.conf"], capture_output=True, text=True, check=False
-    )
-
-    assert (tried.returncode, "warn" in tried.stderr) == (0, False), tried.stderr
 
 
 def _text(title: str, language: str) -> str:

@@ -13,7 +13,7 @@ from zlib import crc32
 
 import pytest
 
-from tests.receiver.browser.nginx import find_nginx
+from tests.receiver.routers import find
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Look:
 
 WIDE, NARROW = 1280, 390
 DESKTOP = Look(WIDE, "light", javascript=True)
-BEHIND = "nginx" if find_nginx() else "tls"
-WAYS = ("plain", "tls", *(("nginx", "nginx without Host") if find_nginx() else ()))
+BEHIND = "nginx" if find("nginx") else "tls"
+WAYS = ("plain", "tls", *(("nginx", "nginx without Host") if find("nginx") else ()))
 FOUR = (
     DESKTOP,
     Look(NARROW, "dark", True, BEHIND),

@@ -35,8 +35,9 @@ from receiver.testing.certificates import self_signed
 from receiver.testing.waiting import eventually
 from receiver.worker.batch import process_next
 from receiver.worker.workbench import Workbench
-from tests.receiver.browser.nginx import running_nginx
+from tests.receiver import routers
 from tests.receiver.processes import Receiver, listens, running
+from tests.receiver.routers import Front
 from tests.receiver.settings import ENVIRONMENT
 
 USERS = {"operator": "siti", "viewer": "devi"}
@@ -65,7 +66,8 @@ class Ways:
     def _nginx(self, *, with_host: bool = True) -> int:
         upstream = self._gunicorn(FORWARDED_FOR_HOPS="1", FORWARDED_PROTO_HOPS="1")
         folder = self._folder / f"nginx-{upstream}"
-        return self._stack.enter_context(running_nginx(folder, upstream, self._certificate, with_host=with_host))
+        front = Front(with_host=with_host)
+        return self._stack.enter_context(routers.running(front, folder, upstream, self._certificate)).port
 
     def _nginx_without_host(self) -> int:
         return self._nginx(with_host=False)
