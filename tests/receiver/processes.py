@@ -53,6 +53,12 @@ def workers_of(parent: int) -> list[int]:
     return [pid for pid in _running() if _parent(pid) == parent and alive(pid) and b"worker" in _command(pid)]
 
 
+def family_of(pid: int) -> list[int]:
+    """The process, its children, their children and so on."""
+    children = [found for found in _running() if _parent(found) == pid]
+    return [pid, *(member for child in children for member in family_of(child))]
+
+
 def alive(pid: int) -> bool:
     """Whether the process runs. One that only waits for its parent to notice its end does not."""
     return _stat(pid)[:1] not in ([], ["Z"])
