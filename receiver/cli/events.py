@@ -1,4 +1,4 @@
-"""`events`: the commands that show, replay, dismiss, check, erase, reseal and remask events."""
+"""`events`: the commands that show, replay, dismiss, pause, check, erase, reseal and remask events."""
 
 import json
 from collections import Counter
@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from receiver.actions import pause as pausing
 from receiver.actions.bulk import LEFT_ALONE, Act, left_alone_by
 from receiver.actions.dismiss import CannotDismiss, Dismissed
 from receiver.actions.dismiss import dismiss as dismiss_event
@@ -24,13 +25,13 @@ from receiver.privacy.escaping import one_line
 from receiver.protocol.moments import written
 from receiver.queries.audit_trail import audit_trail, find_event
 from receiver.queries.conditions import Health, Limits, conditions
-from receiver.queries.filters import Filter
+from receiver.queries.filters import BadFilter, Filter, fits_a_column
 from receiver.queries.health import DEFAULT_LIMITS as LIMITS
 from receiver.queries.health import health as health_now
 from receiver.queries.search import PAGE, TOLD, Row, page, stream
 from receiver.queries.unusable import look_at
 from receiver.store.inbox import Inbox
-from receiver.store.lifecycle import DISMISSABLE, REPLAYABLE, State
+from receiver.store.lifecycle import DISMISSABLE, EVERY, REPLAYABLE, State
 from receiver.store.masked import visible_payload
 from receiver.store.models import StoredEvent
 from receiver.store.shown import CHOSEN, WORDS, Shown, shown, shown_part
@@ -304,9 +305,52 @@ def _facts(health: Health) -> dict[str, Any]:
     if health.connections:
         facts["connections"] = health.connections._asdict()
     facts["counted_no_further"] = [state.value for state, count in health.counts.items() if count.capped]
+    showing = present_inbox().settings.showing
+    facts["paused"] = [
+        {
+            "event_type": EVERY if pause.is_of_all else showing(pause.event_type),
+            "since": pause.since,
+            "by": pause.by,
+            "reason": pause.reason,
+            "waiting": pause.waiting.number,
+        }
+        for pause in health.paused
+    ]
     for name, failing in (("failing", health.failing), ("waiting", health.waiting)):
         facts[name] = {"count": failing.count.number, "since": failing.since, "error": failing.error}
     return facts
+
+
+@events.command("pause")
+@click.argument("event_type", metavar="TYPE", required=False)
+@click.option("--all", "every", is_flag=True, help="Every type, follow-ups too.")
+@click.option("--reason", required=True, help="Why. Every page shows it, and the audit log keeps it.")
+def pause(event_type: str | None, every: bool, reason: str) -> None:
+    """Run no handler of this event type, or follow-up of this name, until `events resume`. Deliveries are accepted."""
+    if not reason.strip():
+        raise click.UsageError("The reason is empty.")
+    is_new = pausing.pause(acting_inbox(), _type_or_every(event_type, every=every), actor=ACTOR, reason=reason)
+    say("paused" if is_new else "paused already")
+
+
+@events.command("resume")
+@click.argument("event_type", metavar="TYPE", required=False)
+@click.option("--all", "every", is_flag=True, help="The pause of every type. A type that was paused alone stays so.")
+@click.option("--reason")
+def resume(event_type: str | None, every: bool, reason: str | None) -> None:
+    """Let the handlers of this event type run again."""
+    is_ended = pausing.resume(acting_inbox(), _type_or_every(event_type, every=every), actor=ACTOR, reason=reason)
+    if not is_ended:
+        raise click.ClickException("It is not paused.")
+    say("resumed")
+
+
+def _type_or_every(event_type: str | None, *, every: bool) -> str:
+    if every == (event_type is not None):
+        raise click.UsageError("Give either a type, or --all.")
+    if event_type is not None and not fits_a_column(event_type):
+        raise BadFilter("type")
+    return event_type or EVERY
 
 
 def _act(

@@ -11,7 +11,7 @@ import structlog
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
-from receiver.actions import bulk
+from receiver.actions import bulk, pause
 from receiver.cli.context import Amount, refuse_environment
 from receiver.maintenance.retention import purge_if_due
 from receiver.maintenance.rollup import roll_up_if_due
@@ -29,6 +29,7 @@ DRAIN_PATIENCE_SECONDS = 30.0
 SUMS_SECONDS = 10.0
 PURGE_SECONDS, MORE_TO_PURGE_SECONDS = 60.0, 2.0
 LOOK_FOR_BULK_ACTS_SECONDS = 1.0
+LOOK_FOR_PAUSES_SECONDS = 1.0
 log = structlog.get_logger()
 
 
@@ -95,10 +96,15 @@ def _act_in_bulk(inbox: Inbox, _worker: str) -> float:
     return 0.0 if bulk.step(inbox) else LOOK_FOR_BULK_ACTS_SECONDS
 
 
+def _put_aside(inbox: Inbox, _worker: str) -> float:
+    return 0.0 if pause.step(inbox) else LOOK_FOR_PAUSES_SECONDS
+
+
 UPKEEP: dict[str, Part] = {
     "sums": _sum_up,
     "counts": _write_counts,
     "purge": _purge,
     "bulk act": _act_in_bulk,
+    "pauses": _put_aside,
 }
 """What a worker does between two batches, by the name that its log lines say."""

@@ -4,14 +4,14 @@ Overview, `events check` and /metrics all ask `conditions()`, so they can't disa
 queries.health(). To add a condition, add its fact to `Health`, its limit to `Limits`, and a function to `_CONDITIONS`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from receiver.protocol.moments import written
 from receiver.queries.count import Count, total
-from receiver.store.lifecycle import State
+from receiver.store.lifecycle import EVERY, State
 
 
 class Condition(NamedTuple):
@@ -62,6 +62,22 @@ class Connections(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Paused:
+    """A person paused the handlers of this type, or of all: `*`. What it holds up is neither a backlog nor failing."""
+
+    event_type: str
+    since: datetime
+    by: str
+    reason: str
+    waiting: Count  # pending events of this type
+
+    @property
+    def is_of_all(self) -> bool:
+        """Whether it holds up every type."""
+        return self.event_type == EVERY
+
+
+@dataclass(frozen=True)
 class Health:
     """The facts of one moment."""
 
@@ -86,6 +102,7 @@ class Health:
     right_path: str  # the webhook's
     connections: Connections | None  # None on SQLite and behind a pooler
     behind_pooler: bool  # then nobody here can know how many connections there are
+    paused: Sequence[Paused] = ()
     unmasked: list[str] = field(default_factory=list)  # what the masking self-test found in clear text
 
 

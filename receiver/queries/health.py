@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -18,10 +18,12 @@ from receiver.queries.connections import connections
 from receiver.queries.count import COUNT_CAP, Count, cap_for
 from receiver.queries.filters import Filter
 from receiver.queries.index_pieces import branch, counted, failing_branch
+from receiver.queries.pauses import present_pauses
 from receiver.store.audit import WRONG_PATH
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import NOT_YET, State
 from receiver.store.models import AuditEntry, Heartbeat, Observation, StoredEvent, SummedUntil
+from receiver.store.pauses import held_up, paused_types
 from receiver.store.schema import takes_writes
 from receiver.typed_data import DataDoesNotFit
 
@@ -44,7 +46,8 @@ def health(inbox: Inbox, limits: Limits = DEFAULT_LIMITS, *, count_to: int = COU
     """The facts that conditions.py judges. Counts reach as far as the limits, and at least to `count_to`."""
     now, problem = inbox.clock.now(), _problem(inbox)
     with reading(inbox.engine) as session:
-        oldest_due, worker_seen = _oldest_due(session, inbox), _worker_seen(session)
+        paused = paused_types(session)
+        oldest_due, worker_seen = _oldest_due(session, inbox, paused), _worker_seen(session)
         until = session.scalars(sa.select(SummedUntil)).one()
         newest_received = session.scalar(
             sa.select(StoredEvent.received_at)
@@ -53,7 +56,7 @@ def health(inbox: Inbox, limits: Limits = DEFAULT_LIMITS, *, count_to: int = COU
             .limit(1)
         )
         newest = list(session.scalars(branch({}, None, None).with_only_columns(StoredEvent.state).limit(NEWEST)))
-        failing, waiting = _failing(session, cap_for(limits.failing, count_to))
+        failing, waiting = _failing(session, cap_for(limits.failing, count_to), paused)
         wrong_paths, wrong_path = _wrong_paths(session, now - HOUR)
         return Health(
             now=now,
@@ -77,6 +80,7 @@ def health(inbox: Inbox, limits: Limits = DEFAULT_LIMITS, *, count_to: int = COU
             right_path=inbox.settings.webhook_path,
             connections=connections(session) if knows_sessions(inbox.engine) else None,
             behind_pooler=is_pooled(inbox.engine),
+            paused=present_pauses(session),
             unmasked=masking_self_test(),
         )
 
@@ -96,10 +100,10 @@ def _problem(inbox: Inbox) -> str | None:
         return cause_of(error)
 
 
-def _oldest_due(session: Session, inbox: Inbox) -> datetime | None:
-    """The state is a literal, and SQLite is told, so that the partial index serves it."""
+def _oldest_due(session: Session, inbox: Inbox, paused: Collection[str]) -> datetime | None:
+    """Of what no pause holds up. The state is a literal, and SQLite is told, so that the partial index serves it."""
     due = (StoredEvent.state == sa.literal_column("'pending'")) & (StoredEvent.due_at <= inbox.now())
-    oldest = sa.select(sa.func.min(StoredEvent.due_at)).where(due)
+    oldest = sa.select(StoredEvent.due_at).where(due, ~held_up(paused)).order_by(StoredEvent.due_at).limit(1)
     return session.scalar(oldest.with_hint(StoredEvent, "INDEXED BY ix_events_due", "sqlite"))
 
 
@@ -120,6 +124,11 @@ def _quarantined(session: Session, since: datetime, cap: int) -> dict[str, Count
     return {reason or "unusable": Count(min(number, cap), is_capped) for reason, number in found.items()}
 
 
+def type_as_label(event_type: str | None) -> str:
+    """The type as a label of a metric: senders choose types, so an odd one is "other"."""
+    return event_type if event_type and _USUAL_TYPE.fullmatch(event_type) else "other"
+
+
 def _misfits(session: Session) -> dict[str, int]:
     """How many of the latest dead events have data that does not fit, by their type. Odd types are counted together."""
     dead = branch({"state": State.DEAD}, None, None).limit(COUNT_CAP)
@@ -128,13 +137,16 @@ def _misfits(session: Session) -> dict[str, int]:
     by_type = sa.select(rows.c.event_type, sa.func.count()).where(misfit).group_by(rows.c.event_type)
     found = Counter[str]()
     for event_type, number in session.execute(by_type):
-        found[event_type if _USUAL_TYPE.fullmatch(event_type or "") else "other"] += number
+        found[type_as_label(event_type)] += number
     return dict(found.most_common(MOST_TYPES))
 
 
-def _failing(session: Session, cap: int) -> tuple[Failing, Failing]:
-    """Events whose last attempt failed, and events that are put off; looked at are those that came first."""
-    rows = failing_branch(Filter(), None, None, down=False).limit(cap + 1)
+def _failing(session: Session, cap: int, paused: Collection[str]) -> tuple[Failing, Failing]:
+    """Events whose last attempt failed, and events that are put off; looked at are those that came first.
+
+    What a pause holds up is left out.
+    """
+    rows = failing_branch(Filter(), None, None, down=False).where(~held_up(paused)).limit(cap + 1)
     found = rows.with_only_columns(
         StoredEvent.last_error.startswith(NOT_YET).label("waits"),
         sa.func.coalesce(StoredEvent.failing_since, StoredEvent.received_at, type_=UtcDateTime()).label("since"),

@@ -13,8 +13,8 @@ LEAST_SESSION_SECRET_LENGTH = 32
 LONGEST_USER_NAME = 100
 OWN_PATHS = frozenset(
     {
-        "webhooks", "healthz", "readyz", "metrics", "sign-in", "sign-out", "events", "bulk", "subjects", "audit",
-        "support", "captures", "static", "own", "first-operator",
+        "webhooks", "healthz", "readyz", "metrics", "sign-in", "sign-out", "events", "bulk", "pauses", "failures",
+        "subjects", "audit", "support", "captures", "static", "own", "first-operator",
     }
 )  # fmt: skip
 """What the paths of our routes begin with."""

@@ -67,6 +67,9 @@ DISMISSABLE = origins(State.DISMISSED)
 REVIVED_BY_REDELIVERY = frozenset({State.DEAD, State.UNHANDLED})
 REVIVAL_INTERVAL = timedelta(hours=1)
 
+EVERY = "*"
+"""In a pause, it stands for every event type."""
+
 BACKOFF_FIRST_SECONDS = 10.0
 BACKOFF_GROWTH = 3
 BACKOFF_CAP_SECONDS = 6 * 3600.0

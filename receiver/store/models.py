@@ -221,6 +221,19 @@ class BulkAct(ReceiverBase):
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
+class Pause(ReceiverBase):
+    """The handlers of one event type are paused, or of all: receiver/actions/pause.py draws its states."""
+
+    __tablename__ = "pauses"
+
+    event_type: Mapped[str] = mapped_column(sa.String(200), primary_key=True)  # or "*"
+    paused_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    paused_by: Mapped[str] = mapped_column(sa.String(100))
+    reason: Mapped[str] = mapped_column(sa.String(400))  # masked
+    resumed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    position: Mapped[int] = mapped_column(sa.BigInteger)  # the last row that was made due again
+
+
 class CaptureWindow(ReceiverBase):
     """Until when, and how many more, deliveries that fail verification are kept for the doctor. It has one row.
 

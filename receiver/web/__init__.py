@@ -28,6 +28,7 @@ from receiver.web import (
     lines,
     overview,
     parts,
+    pauses,
     prefix,
     problems,
     subjects,
@@ -58,6 +59,9 @@ ACCESS = {
     "bulk.show": "operator",
     "bulk.confirm": "operator",
     "bulk.cancel": "operator",
+    "pauses.index": "viewer",
+    "pauses.begin": "operator",
+    "pauses.end": "operator",
     "subjects.show": "viewer",
     "audit.index": "viewer",
     "audit.find": "viewer",
@@ -92,11 +96,12 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.url_rule_class = LateRule
     app.url_map.converters["row"] = RowNumber
     app.register_blueprint(webhooks.blueprint)
-    for room in (health, auth, overview, events, bulk, subjects, audit, support, captures):
+    for room in (health, auth, overview, events, bulk, pauses, subjects, audit, support, captures):
         app.register_blueprint(room.blueprint)
     csrf.exempt(webhooks.blueprint)
     words.init_app(app)
     parts.init_app(app)
+    pauses.init_app(app)
     problems.init_app(app)
     auth.init_app(app)
     wrong_paths.init_app(app)

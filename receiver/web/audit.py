@@ -27,8 +27,8 @@ from receiver.web.auth import operator_required
 from receiver.web.export import FORMATS
 
 ACTIONS = (
-    "delivery", "attempt", "replay", "dismiss", "bulk replay", "bulk dismiss", "sign_in", "sign_out", "users",
-    "capture", "relay", "export", "reveal", "support", "purge",
+    "delivery", "attempt", "replay", "dismiss", "pause", "bulk replay", "bulk dismiss", "sign_in", "sign_out",
+    "users", "capture", "relay", "export", "reveal", "support", "purge",
 )  # fmt: skip
 COLUMNS = [
     "event_id", "at", "event_type", "result", "action", "occurrences", "actor", "request_id", "duration_ms", "detail",

@@ -37,6 +37,7 @@ from receiver.store.audit import record
 from receiver.store.lifecycle import DISMISSABLE, REPLAYABLE, State
 from receiver.store.masked import visible_payload
 from receiver.store.models import StoredEvent
+from receiver.store.pauses import is_paused, paused_types
 from receiver.store.shown import shown
 from receiver.web.auth import operator_required
 from receiver.web.export import FORMATS
@@ -119,6 +120,7 @@ def _page_of(inbox_id: int, revealed: Mapping[str, str]) -> str:
         trail = audit_trail(session, row)
         beside = neighbours(session, row, chosen)
         asked = follow_ups_of(session, row.id)
+        waits = row.state == State.PENDING and is_paused(row.event_type, paused_types(session))
         seen = session.scalar(sa.select(inbox.now()))  # by the same clock as a replay
     return render_template(
         "event.html",
@@ -131,6 +133,7 @@ def _page_of(inbox_id: int, revealed: Mapping[str, str]) -> str:
         masked_payload=lambda: visible_payload(inbox.settings, row),
         unusable=look_at(inbox.settings, row),
         replayable=row.state in REPLAYABLE or can_run_now(inbox, row),
+        is_paused=waits,
         dismissable=row.state in DISMISSABLE,
         seen=seen.isoformat() if seen else "",
     )

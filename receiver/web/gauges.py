@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from receiver.metrics import Gauge
 from receiver.queries.conditions import CODES, Health, Limits, conditions
+from receiver.queries.health import type_as_label
+from receiver.store.lifecycle import EVERY
 
 
 def gauges(health: Health) -> Iterator[Gauge]:
@@ -32,5 +34,7 @@ def gauges(health: Health) -> Iterator[Gauge]:
     yield Gauge(
         "due_without_worker", "Events are due and no worker was seen for a minute", int(health.due_without_worker)
     )
+    paused = {EVERY if pause.is_of_all else type_as_label(pause.event_type): 1 for pause in health.paused}
+    yield Gauge("paused", "1 for each event type whose handlers are paused; * means all", paused, "event_type")
     needs = {code: int(code in needed) for code in CODES}
     yield Gauge("needs_a_person", "1 where Overview and events check warn", needs, "condition")

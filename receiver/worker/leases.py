@@ -19,8 +19,9 @@ from receiver.database.engine import writing
 from receiver.database.now import database_now
 from receiver.store.audit import record
 from receiver.store.inbox import Inbox
-from receiver.store.lifecycle import State, backoff
+from receiver.store.lifecycle import EVERY, State, backoff
 from receiver.store.models import StoredEvent
+from receiver.store.pauses import held_up
 from receiver.store.transitions import moving
 from receiver.worker.lanes import Lane, in_lane, slow_patterns
 from receiver.worker.workbench import Workbench
@@ -61,18 +62,22 @@ def lease_due(bench: Workbench) -> list[Lease]:
     """Take the events that are due, oldest first, and commit the leases.
 
     An event whose lease ended without an outcome may have killed its worker. It is taken alone, so that it can't harm
-    other events, and it is dead when its attempts are used up. Such events are looked for once a second.
+    other events, and it is dead when its attempts are used up. Such events are looked for once a second. Nothing of a
+    paused type is taken.
     """
     inbox, token, leases, slow = bench.inbox, uuid4(), list[Lease](), slow_patterns()
     with writing(inbox.engine) as session:
+        paused = bench.pauses.types(session, inbox.clock.now())
+        if EVERY in paused:
+            return leases
         if bench.lost_leases.is_due(inbox.clock.now()):
             # Beyond its last attempt by one: in that one it may have been a neighbour that never ran.
             _bury(session, inbox, _lost(inbox) & (StoredEvent.attempts > inbox.settings.max_attempts))
-            leases = _take(session, bench, token, _leasing(_lost(inbox) & in_lane(bench.lane, slow)), most=1)
+            leases = _take(session, bench, token, _leasing(_lost(inbox) & _chosen(bench.lane, slow, paused)), most=1)
         for lease in leases:
             _note_lost(session, inbox, lease)
             bench.lost_leases.again()
-        free, most = _free(bench.lane, slow), bench.paces.at_once(inbox.settings.worker_batch)
+        free, most = _free(bench.lane, slow, paused), bench.paces.at_once(inbox.settings.worker_batch)
         return leases or _take(session, bench, token, free, most=most)
 
 
@@ -191,9 +196,14 @@ def _leasing(which: sa.ColumnElement[bool]) -> sa.Executable:
 
 
 @cache
-def _free(lane: Lane, slow: Sequence[str]) -> sa.Executable:
+def _free(lane: Lane, slow: Sequence[str], paused: frozenset[str]) -> sa.Executable:
     """Built once: a worker asks for it all the time."""
-    return _leasing(_PENDING & StoredEvent.lease_token.is_(None) & in_lane(lane, slow))
+    return _leasing(_PENDING & StoredEvent.lease_token.is_(None) & _chosen(lane, slow, paused))
+
+
+def _chosen(lane: Lane, slow: Sequence[str], paused: frozenset[str]) -> sa.ColumnElement[bool]:
+    """Whether a row is of this lane, and no pause holds it up."""
+    return in_lane(lane, slow) & ~held_up(paused) if paused else in_lane(lane, slow)
 
 
 def _take(session: Session, bench: Workbench, token: UUID, leasing: sa.Executable, most: int) -> list[Lease]:

@@ -12,6 +12,7 @@ from receiver.store.inbox import Inbox
 from receiver.worker.lanes import Lane
 from receiver.worker.novelty import Noted
 from receiver.worker.pace import OnceASecond, Paces
+from receiver.worker.paused import KnownPauses
 from receiver.worker.session import guard
 from receiver.worker.time_limit import TimeLimit
 
@@ -26,6 +27,7 @@ class Workbench:
     paces: Paces = field(default_factory=Paces)
     noted: Noted = field(default_factory=Noted)
     lost_leases: OnceASecond = field(default_factory=OnceASecond)
+    pauses: KnownPauses = field(default_factory=KnownPauses)
     random: Random = field(default_factory=Random)
     lane: Lane = Lane.ALL
     stopwatch: Callable[[], float] = time.monotonic  # seconds; what a worker measures its own pace with

@@ -86,6 +86,7 @@ def upgrade() -> None:
     create_audit_log()
     create_sums()
     create_bulk_acts()
+    create_pauses()
     create_captures()
     create_users()
     create_worker_tables()
@@ -99,7 +100,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in (
         "worker_heartbeats", "observations", "sign_in_failures", "first_sign_in_link", "ended_sessions", "users",
-        "captured_deliveries", "capture_window", "bulk_acts", "summed_until", "hourly_sums", "audit_log", "events",
+        "captured_deliveries", "capture_window", "pauses", "bulk_acts", "summed_until", "hourly_sums", "audit_log",
+        "events",
     ):  # fmt: skip
         op.drop_table(table)
     if op.get_bind().dialect.name == "postgresql":
@@ -249,6 +251,19 @@ def create_bulk_acts() -> None:
         sqlite_autoincrement=True,
     )
     create_partial_index("ix_bulk_acts_running", "bulk_acts", ["id"], "state = 'running'")
+
+
+def create_pauses() -> None:
+    op.create_table(
+        "pauses",
+        sa.Column("event_type", sa.String(length=200), nullable=False),
+        sa.Column("paused_at", MOMENT, nullable=False),
+        sa.Column("paused_by", sa.String(length=100), nullable=False),
+        sa.Column("reason", sa.String(length=400), nullable=False),
+        sa.Column("resumed_at", MOMENT, nullable=True),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("event_type"),
+    )
 
 
 def create_captures() -> None:

@@ -112,6 +112,30 @@ def a_finished_bulk_replay(page, receiver):
 
 
 @way
+def a_planned_bulk_dismissal(page, receiver):
+    page.goto("/events?state=unhandled")
+    page.get_by_label("Reason (to dismiss, needed)").fill("tests of the sender")
+    press(page, "Dismiss all that match…")
+    expect(page.get_by_role("button", name="Dismiss them")).to_be_visible()
+
+
+@way
+def pauses(page, receiver):
+    page.goto("/pauses")
+    page.get_by_label("Event type").fill("test.nobody")
+    page.get_by_label("Reason").fill("the bank is down")
+    press(page, "Pause this type")
+    expect(page.get_by_text("the bank is down").first).to_be_visible()
+
+
+@way
+def an_overview_that_says_what_is_paused(page, receiver):
+    pauses(page, receiver)
+    page.goto("/")
+    expect(page.get_by_text("the bank is down").first).to_be_visible()
+
+
+@way
 def support_for_an_event(page, receiver):
     page.goto(f"/support/events/{receiver.first(state='dead').id}")
 
