@@ -122,8 +122,8 @@ def test_processes_that_may_open_more_connections_than_the_server_gives_are_refu
 ):
     cases = [
         (few, POOL_OF_16, ("-m", "gunicorn", "wsgi:app"), "may open 37 connections, but the role may have 20"),
-        (few, {"WEB_CONCURRENCY": "4"}, ("-m", "gunicorn", "wsgi:app"), "may open 23 connections"),
-        (few, {}, ("-m", "gunicorn", "wsgi:app", "--workers", "4"), "may open 23 connections"),
+        (few, {"WEB_CONCURRENCY": "4"}, ("-m", "gunicorn", "wsgi:app"), "may open 27 connections"),
+        (few, {}, ("-m", "gunicorn", "wsgi:app", "--workers", "4"), "may open 27 connections"),
         (few, {}, ("-m", "flask", "--app", "wsgi", "worker", "--processes", "10"), "may open 21 connections"),
         (few, {"DATABASE_CONNECTIONS": "10"}, ("-m", "gunicorn", "wsgi:app"), "is 10, but these processes need 11"),
         (database, {"DATABASE_CONNECTIONS": "999"}, ("-m", "gunicorn", "wsgi:app"), "but the server may have"),

@@ -184,10 +184,10 @@ def test_the_processes_of_a_small_plan_keep_within_its_connections_with_room_for
         found = load_settings(on_postgresql | settings)
         return found.connections, found.share.deliveries, found.share.pages
 
-    assert given() == (13, 2, 2)  # 3 of them for the worker, and 1 in each web process for new events
+    assert given() == (15, 3, 2)  # 3 of them for the worker, and 1 in each web process for new events
     assert given()[0] + 2 * OF_A_COMMAND <= 20
-    assert given(EMBEDDED_WORKER="0") == (10, 2, 2)
-    assert given(WEB_CONCURRENCY="4", WORKER_PROCESSES="2") == (25, 2, 2)
+    assert given(EMBEDDED_WORKER="0") == (12, 3, 2)
+    assert given(WEB_CONCURRENCY="4", WORKER_PROCESSES="2") == (29, 3, 2)
     assert given(DATABASE_CONNECTIONS="11") == (11, 1, 2)
     assert given(DATABASE_CONNECTIONS="21") == (21, 4, 4)
 
