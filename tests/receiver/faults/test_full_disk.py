@@ -62,17 +62,18 @@ def test_a_full_disk_under_postgresql_is_answered_503_and_nothing_acknowledged_i
         assert unseal(row.sealed_payload, row=row.seal_id, keys=inbox.settings.payload_keys) == body
 
 
-def test_a_full_disk_is_answered_503_and_once_there_is_room_the_retry_is_accepted(deliver, inbox):
-    with inbox.engine.connect() as connection:
+def test_a_full_disk_is_answered_503_and_once_there_is_room_the_retry_is_accepted(deliver, intake):
+    engine = intake.inbox.engine  # the deliveries' own
+    with engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
     limit = f"PRAGMA max_page_count={pages}"
     listener = lambda connection, *_: connection.execute(limit)  # noqa: E731 - removed again by identity
-    inbox.engine.dispose()
-    sa.event.listen(inbox.engine, "connect", listener)
+    engine.dispose()
+    sa.event.listen(engine, "connect", listener)
     answers = [deliver(event_id=f"evt_{n}", data={"filler": "x" * 20_000}).status for n in range(5)]
 
-    sa.event.remove(inbox.engine, "connect", listener)
-    inbox.engine.dispose()
+    sa.event.remove(engine, "connect", listener)
+    engine.dispose()
 
     assert 503 in answers
     assert deliver(event_id="evt_after").status == 200
