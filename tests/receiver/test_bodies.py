@@ -77,7 +77,11 @@ def test_a_body_that_unpacks_to_more_than_the_limit_is_kept_as_it_came(receiver,
     assert len(rows_of(session)[0].sealed_payload) < len(bomb) + 200
 
 
-@pytest.mark.parametrize("broken", [gzip.compress(b"{}")[:-4], gzip.compress(b"{}") + b"more", b"\x1f\x8b"])
+@pytest.mark.parametrize(
+    "broken",
+    [gzip.compress(b"{}")[:-4], gzip.compress(b"{}") + b"more", b"\x1f\x8b"],
+    ids=["cut off", "with more behind it", "begun"],
+)
 def test_a_broken_gzip_is_quarantined(receiver, broken):
     _, post = receiver()
 
