@@ -5,7 +5,9 @@ two sizes are measured side by side and compared, so a busy machine changes noth
 input, a quadratic one with its square.
 """
 
+import base64
 import gc
+import gzip
 import json
 import time
 import tracemalloc
@@ -17,7 +19,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from receiver.protocol.documents import documents
 from receiver.protocol.errors import InvalidSignature, UnusablePayload
+from receiver.protocol.forms import parse_form
 from receiver.protocol.json_body import parse_object, same_value, without_paths
 from receiver.protocol.moments import NoMoment, read_moment
 from receiver.protocol.schemes import SCHEMES, scheme_from
@@ -118,6 +122,55 @@ TEXTS = {
     "spaces": lambda size: " " * size,
 }
 
+FORMS = {
+    "many keys": lambda size: b"&".join(b"k%d=1" % number for number in range(size // 8)),
+    "one key again and again": filled(b"a=1", b"&a=1"),
+    "items": filled(b"a[]=1", b"&a[]=1"),
+    "brackets": filled(b"a", b"[b]", b"=1"),
+    "open brackets": filled(b"a", b"[", b"=1"),
+    "dots": filled(b"a", b".a", b"=1"),
+    "ampersands": filled(b"", b"&"),
+    "escapes": filled(b"a=", b"%41"),
+    "broken escapes": filled(b"a=", b"%"),
+    "nested keys": lambda size: b"&".join(b"a[b%d][c][d]=1" % number for number in range(size // 14)),
+}
+HEAD = base64.urlsafe_b64encode(b'{"alg":"HS256"}').rstrip(b"=")
+TOKENS = {
+    "dots": filled(b"", b"."),
+    "letters": filled(HEAD + b".", b"e30", b".AAAA"),
+    "a long head": lambda size: (
+        base64.urlsafe_b64encode(b'{"a":"%s"}' % (b"x" * (size // 2))).rstrip(b"=") + b".e30.AA"
+    ),
+    "a deep head": lambda size: base64.urlsafe_b64encode(b"[" * (size // 2)).rstrip(b"=") + b".e30.AA",
+    "a long signature": filled(HEAD + b".e30.", b"A"),
+}
+LISTS = {
+    "empty objects": filled(b"[{}", b",{}", b"]"),
+    "empty lists": filled(b"[[]", b",[]", b"]"),
+    "brackets": filled(b"", b"["),
+    "packed spaces": lambda size: gzip.compress(b" " * (100 * size)),
+    "packed brackets": lambda size: gzip.compress(b"[" * (100 * size)),
+    "packed again": lambda size: gzip.compress(gzip.compress(b" " * (100 * size))),
+}
+IN_A_FORM = scheme_from("hmac-sha256-hex", FIELDS | {"body_format": "form"})
+BY_QUERY = scheme_from("hmac-sha256-hex", {"content": "{query:a}.{body}"})
+CHOSEN = scheme_from("hmac-sha256-hex", {"content": "{field:a}|{field:b.c}|{field:a.0.b}"})
+BEARER = {"header": "Authorization", "tag": "Bearer", "tag_separator": "space", "encoding": "plain"}
+JWT = scheme_from("hmac-sha256-hex", BEARER | {"algorithm": "jwt-hs256", "content": "{claims}"})
+STATIC = scheme_from("hmac-sha256-hex", BEARER | {"algorithm": "token"})
+BY_KEY = scheme_from("hmac-sha256-hex", {"algorithm": "rsa-sha256", "encoding": "base64"})
+
+
+def a_form(body):
+    with suppress(UnusablePayload):
+        parse_form(body)
+
+
+def split(body):
+    with suppress(UnusablePayload):
+        documents(body, body_format="json", events="", most_bytes=KIB * KIB, is_packed=True)
+
+
 CASES = {
     **{f"fields of {name}": Case(make, partial(judged, OVER_FIELDS, x_signature="0" * 64))
        for name, make in BODIES.items()},
@@ -137,6 +190,20 @@ CASES = {
         STANDARD, b"{}", webhook_signature="v1,a", webhook_id="msg_1", webhook_timestamp=text))
        for name, make in TEXTS.items()},
     **{f"a moment of {name}": Case(make, moment) for name, make in TEXTS.items()},
+    **{f"a form of {name}": Case(make, a_form) for name, make in FORMS.items()},
+    **{f"signed fields in a form of {name}": Case(make, partial(judged, IN_A_FORM, x_signature="0" * 64))
+       for name, make in FORMS.items()},
+    **{f"a query of {name}": Case(make, lambda text: judged(
+        BY_QUERY, b"{}", **{"x_signature": "0" * 64, ":query": text.decode()})) for name, make in FORMS.items()},
+    **{f"chosen fields of {name}": Case(make, partial(judged, CHOSEN, x_signature="0" * 64))
+       for name, make in BODIES.items()},
+    **{f"a token of {name}": Case(make, lambda text: judged(JWT, b"{}", authorization=f"Bearer {text.decode()}"))
+       for name, make in TOKENS.items()},
+    **{f"a secret in Authorization of {name}": Case(make, lambda text: judged(
+        STATIC, b"{}", authorization=f"Bearer {text}")) for name, make in TEXTS.items()},
+    **{f"a signature by public key of {name}": Case(make, lambda text: judged(BY_KEY, b"{}", x_signature=text))
+       for name, make in TEXTS.items()},
+    **{f"events in {name}": Case(make, split) for name, make in LISTS.items()},
     "two bodies compared": Case(BODIES["paths"], lambda body: same_value(read(body), read(body))),
     "a body without its changing fields": Case(
         BODIES["paths"], lambda body: without_paths(read(body), ["a.b.c", "a.b.d", "e"])

@@ -9,15 +9,18 @@ import json
 import random
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from urllib.parse import urlencode
 
 import pytest
 import sqlalchemy as sa
 
 from receiver.config import ConfigurationError, load_settings
 from receiver.protocol.errors import InvalidSignature, StaleTimestamp
+from receiver.protocol.fields import item_at
 from receiver.protocol.schemes import SCHEMES, scheme_from
 from receiver.protocol.signatures import verify
-from receiver.protocol.weaknesses import weakness
+from receiver.protocol.weaknesses import weakness, weaknesses
 from receiver.registry import handles
 from receiver.store.models import AuditEntry, StoredEvent
 from receiver.testing import both_databases
@@ -409,3 +412,153 @@ def test_a_search_for_two_bodies_with_one_signature_finds_none_under_any_scheme_
 
         assert len(readings) < 2 or readings[0] == readings[1], (scheme, first, second)
     assert pairs > ROUNDS / 10
+
+
+ORDERS = {
+    "path": sorted,
+    "path-nocase": lambda found: sorted(found, key=lambda field: (field[0].lower(), field[0])),
+    "sent": list,
+}
+CHOSEN = ("a", "b.c", "d")
+
+
+def leaves_of(body, path=""):
+    """The paths and texts of a body, in its order, as an independent sender sees them."""
+    if isinstance(body, dict | list):
+        for key, item in body.items() if isinstance(body, dict) else enumerate(body):
+            yield from leaves_of(item, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, body if isinstance(body, str) else "" if body is None else json.dumps(body)
+
+
+def text_in_order(body, scheme):
+    """What an independent sender signs of the fields, in the order and the extent of the scheme."""
+    found = list(leaves_of(body["of"] if scheme.fields_of else body))
+    if scheme.field_order == "pair":
+        found.sort(key=lambda field: scheme.value_separator.join(field))
+    else:
+        found = ORDERS[scheme.field_order](found)
+    pieces = [scheme.value_separator.join(field) for field in found if field[1] or scheme.empty_fields == "kept"]
+    return scheme.field_separator.join(pieces)
+
+
+def form_of(chance, body):
+    """The body as a form, each path in brackets or with dots."""
+    pairs = []
+    for path, text in leaves_of(body):
+        first, *below = path.split(".")
+        key = path if chance.random() < 0.5 else first + "".join(f"[{name}]" for name in below)
+        pairs.append((key, text))
+    return urlencode(pairs, errors="surrogatepass").encode()
+
+
+def passing(raw, scheme, text):
+    """The body that passes under the signature of the text. None: it is refused."""
+    headers = {HEADER: signature_of(text)}
+    try:
+        verified = verify(raw, headers, scheme=scheme, keys=[KEY], now=NOW, tolerance=timedelta(seconds=300))
+    except InvalidSignature:
+        return None
+    return json.loads(verified.body)
+
+
+def signed_part(body, scheme):
+    """What of a body that passed is signed."""
+    if scheme.coverage is None:
+        return body
+    return {path: item_at(body, path) for path in scheme.coverage.paths}
+
+
+def a_strong_scheme(chance, **axes):
+    """A random scheme in which nothing is ambiguous, by its own weaknesses."""
+    while True:
+        scheme = scheme_of(
+            value_separator=chance.choice(SEPARATORS),
+            field_separator=chance.choice(SEPARATORS),
+            field_order=chance.choice([*ORDERS, "pair"]),
+            empty_fields=chance.choice(["kept", "left-out"]),
+            **axes,
+        )
+        if "ambiguous" not in {found.code for found in weaknesses(scheme)}:
+            return scheme
+
+
+@pytest.mark.parametrize("kind", ["json", "form", "inside"])
+def test_a_search_finds_no_two_bodies_with_one_signature_in_any_order_format_or_part(kind):
+    chance, pairs, passed = random.Random(18), 0, 0
+    for _ in range(ROUNDS):
+        axes = {"body_format": "form"} if kind == "form" else {"fields_of": "of"} if kind == "inside" else {}
+        scheme = a_strong_scheme(chance, **axes)
+        first = hostile_body(chance, scheme)
+        text = text_in_order({"of": first} if kind == "inside" else first, scheme)
+        bodies = [first, read_anew(chance, text, scheme)]
+        if kind == "inside":
+            bodies = [{"of": body, "beside": chance.choice(TEXTS)} for body in bodies]
+        if len({text_in_order(body, scheme) for body in bodies}) > 1 or bodies[0] == bodies[1]:
+            continue
+        pairs += 1
+        raw = [form_of(chance, body) if kind == "form" else json.dumps(body).encode() for body in bodies]
+
+        readings = [signed_part(found, scheme) for one in raw if (found := passing(one, scheme, text)) is not None]
+
+        passed += len(readings)
+        assert len(readings) < 2 or readings[0] == readings[1], (scheme, raw)
+    assert pairs > ROUNDS / 20
+    assert passed > pairs / 10
+
+
+def test_a_search_finds_no_two_bodies_that_say_something_else_in_chosen_fields():
+    chance, passed = random.Random(19), 0
+    for _ in range(ROUNDS):
+        between = chance.choice([*SEPARATORS, "", "x", "-"])
+        scheme = scheme_from("hmac-sha256-hex", {"content": between.join(f"{{field:{path}}}" for path in CHOSEN)})
+        if "ambiguous" in {found.code for found in weaknesses(scheme)}:
+            continue
+        values = ["".join(chance.choice([*TEXTS, between, between[:1]]) for _ in range(2)) for _ in CHOSEN]
+        text = between.join(values)
+        cuts = text.split(between)
+        places = sorted(chance.sample(range(1, len(cuts)), 2)) if len(cuts) > 2 else [1, 1]
+        others = [between.join(cuts[low:high]) for low, high in pairwise([0, *places, len(cuts)])]
+        raw = [chosen_body(chance, found) for found in (values, others)]
+
+        readings = [signed_part(found, scheme) for one in raw if (found := passing(one, scheme, text)) is not None]
+
+        passed += len(readings)
+        assert len(readings) < 2 or readings[0] == readings[1], (scheme, raw)
+    assert passed > ROUNDS / 10
+
+
+def chosen_body(chance, values):
+    """A body with these texts at the chosen paths, in any types, and more beside them."""
+    first, second, third = (OTHER_TYPES.get(value, value) if chance.random() < 0.5 else value for value in values)
+    return json.dumps({"a": first, "b": {"c": second, "e": 1}, "d": third, "more": chance.choice(TEXTS)}).encode()
+
+
+def test_a_list_and_its_events_one_by_one_are_not_the_same_bytes_under_a_signature():
+    scheme = scheme_from("hmac-sha256-hex", {})
+    text = json.dumps([{"event_id": "evt_1"}])
+
+    assert passing(text.encode(), scheme, text) == [{"event_id": "evt_1"}]
+    assert passing(text[1:-1].encode(), scheme, text) is None
+
+
+def test_what_two_amounts_have_in_common_is_all_that_a_handler_sees():
+    scheme = scheme_from("hmac-sha256-hex", {"content": "{field:a}|{field:amount|digits}"})
+    raw = [json.dumps({"a": "1", "amount": amount}).encode() for amount in ("413.50", "41350", 41350, 4135.0)]
+    readings = [passing(body, scheme, "1|41350") for body in raw]
+
+    assert readings == [{"a": "1", "amount": "41350"}] * 4
+
+
+def test_a_header_that_could_take_a_part_of_the_body_is_refused():
+    scheme = scheme_from("hmac-sha256-hex", {"content": "{header:X-Part}.{body}"})
+    text = "a.b.{}"
+
+    def passes(part, body):
+        headers = {HEADER: signature_of(text), "X-Part": part}
+        try:
+            return verify(body, headers, scheme=scheme, keys=[KEY], now=NOW, tolerance=timedelta(seconds=1)).body
+        except InvalidSignature as error:
+            return error.reason
+
+    assert (passes("a", b"b.{}"), passes("a.b", b"{}")) == (b"b.{}", "ambiguous")
