@@ -22,6 +22,8 @@ UNHANDLED = "n % 97 = 5"
 QUARANTINED = f"(NOT {UNHANDLED} AND n % 100 = 2)"
 FAILING = f"NOT {UNHANDLED} AND n % 400 = 3"  # of those that are pending
 
+FAILED = f"(NOT {UNHANDLED} AND (n % 100 IN (1, 2) OR n % 400 = 3))"
+
 
 @dataclass(frozen=True)
 class Words:
@@ -110,6 +112,8 @@ def _events(words: Words) -> dict[str, str]:
         "quarantine_reason": f"CASE WHEN {QUARANTINED} THEN 'stale' END",
         "due_at": f"CASE WHEN NOT {QUARANTINED} THEN {words.at('n')} END",
         "last_error": f"CASE WHEN {FAILING} THEN 'ConnectionError: the bank is down' END",
+        "cause": f"CASE WHEN {FAILED} THEN '00000000000' || n % 7 END",
+        "cause_since": f"CASE WHEN {FAILED} THEN {words.at('n')} END",
         "failing_since": f"CASE WHEN {FAILING} THEN {words.at('n')} END",
         "id_reused": words.false,
         "body_digest": f"'k1:' || {words.digest}",

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from receiver.database.engine import reading
 from receiver.queries.audit_trail import AuditFilter, audit_trail, list_audit
+from receiver.queries.failures import failures
 from receiver.queries.filters import Filter
 from receiver.queries.health import health
 from receiver.queries.overview import overview
@@ -43,6 +44,7 @@ def questions(inbox: Inbox) -> dict[str, Question]:
         )
     asked["an event's trail"] = _asked(inbox, partial(audit_trail, row=middle))
     asked["health"] = partial(health, inbox)
+    asked["failures by cause"] = _asked(inbox, partial(failures, since=None))
     for name, reference in (("of few events", middle.policy_id), ("of very many", "POL-7")):
         asked[f"story: {name}"] = _asked(inbox, partial(subject, kind="policy", reference=reference or ""))
     return asked
@@ -61,6 +63,10 @@ def filters(row: StoredEvent) -> dict[str, Filter]:
         "type without such state": {"event_type": "account.closed", "states": frozenset({State.PROCESSED})},
         "unknown type": {"event_type": "no.such"},
         "failing": FAILING,
+        "cause": {"cause": "000000000001"},
+        "cause and state": {"cause": "000000000002", "states": frozenset({State.DEAD})},
+        "cause and type": {"cause": "000000000002", "event_type": "claim.updated"},
+        "failing, of a cause": {"cause": "000000000003", **FAILING},
         "failing, of a type": {"event_type": "policy.cancelled", **FAILING},
     }
     timed = {f"{name}, a week": kinds[name] | span for name in ("all", "most", "three states", "type and state")}

@@ -183,7 +183,9 @@ def _fails(row: Row | StoredEvent) -> bool:
 
 
 def _states(doing: _Doing, chosen: Filter) -> frozenset[State]:
-    return doing.possible & chosen.states if chosen.states else doing.states
+    """Pending events of a cause are failing."""
+    failing = frozenset({State.PENDING}) if doing.takes_failing and chosen.cause else frozenset()
+    return (doing.possible | failing) & chosen.states if chosen.states else doing.states | failing
 
 
 def _act_on(session: Session, inbox: Inbox, job: BulkAct, chosen: Filter, row: Row) -> str | None:

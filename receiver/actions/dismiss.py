@@ -16,7 +16,7 @@ from receiver.store.audit import record
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import DISMISSABLE, State
 from receiver.store.models import StoredEvent
-from receiver.store.transitions import moving
+from receiver.store.transitions import NO_CAUSE, moving
 
 
 class Dismissed(StrEnum):
@@ -58,7 +58,7 @@ def dismiss_in(
         raise CannotDismiss("not_closed", f"it is {row.state}, so it can't be dismissed")
     if unless_since and row.replayed_at and row.replayed_at > unless_since:
         return Dismissed.REPLAYED
-    session.execute(moving(State.DISMISSED, finished_at=inbox.now()).where(StoredEvent.id == inbox_id))
+    session.execute(moving(State.DISMISSED, finished_at=inbox.now(), **NO_CAUSE).where(StoredEvent.id == inbox_id))
     record(
         session, inbox, "dismiss", "dismissed", event_id=row.event_id or row.stated_event_id,
         event_type=row.event_type, actor=actor, detail=reason, inbox_id=inbox_id,

@@ -25,8 +25,11 @@ from receiver.privacy.escaping import one_line
 from receiver.protocol.moments import written
 from receiver.queries.audit_trail import audit_trail, find_event
 from receiver.queries.conditions import Health, Limits, conditions
+from receiver.queries.failures import Group, workers_began
+from receiver.queries.failures import failures as failures_now
 from receiver.queries.filters import BadFilter, Filter, fits_a_column
 from receiver.queries.health import DEFAULT_LIMITS as LIMITS
+from receiver.queries.health import WORKER_SILENCE
 from receiver.queries.health import health as health_now
 from receiver.queries.search import PAGE, TOLD, Row, page, stream
 from receiver.queries.unusable import look_at
@@ -49,14 +52,17 @@ def _hours(length: timedelta) -> float:
 @click.option("--state", type=click.Choice([state.value for state in State]))
 @click.option("--failing", is_flag=True, help="Only pending events whose last attempt failed or asked to run later.")
 @click.option("--type", "event_type")
+@click.option("--cause", help="Only failures of this cause, as `events failures` names it.")
 @click.option("--limit", default=PAGE, show_default=True, type=click.IntRange(1, 10_000))
 @as_json
-def list_(state: str | None, failing: bool, event_type: str | None, limit: int, as_json: bool) -> None:
+def list_(
+    state: str | None, failing: bool, event_type: str | None, cause: str | None, limit: int, as_json: bool
+) -> None:
     """List events, the newest first."""
     if failing and state not in (None, State.PENDING):
         raise click.UsageError("A failing event is always pending.")
     with reading(present_inbox().engine) as session:
-        rows = page(session, _filter(state, event_type, failing=failing), limit=limit).rows
+        rows = page(session, _filter(state, event_type, failing=failing, cause=cause), limit=limit).rows
     if as_json:
         click.echo(json.dumps([_summary(row) for row in _shown(rows)], default=str))
         return
@@ -92,29 +98,42 @@ def show_(reference: str, as_json: bool) -> None:
 @click.option("--state", type=click.Choice([state.value for state in sorted(REPLAYABLE)]))
 @click.option("--failing", is_flag=True, help="Try failing events at once, without a wait for their next attempt.")
 @click.option("--type", "event_type")
+@click.option("--cause", help="Every failure of this cause, as `events failures` names it.")
 @click.option("--reason")
-def replay(reference: str | None, state: str | None, failing: bool, event_type: str | None, reason: str | None) -> None:
-    """Make one event due again, or all events of a --state or --failing (and of a --type). What waits runs now."""
-    if [reference is not None, state is not None, failing].count(True) != 1:
-        raise click.UsageError("Give either an event, or a --state, or --failing.")
+def replay(
+    reference: str | None,
+    state: str | None,
+    failing: bool,
+    event_type: str | None,
+    cause: str | None,
+    reason: str | None,
+) -> None:
+    """Make one event due again, or all events of a --state, --failing or --cause (and of a --type).
+
+    What waits runs now.
+    """
+    if [reference is not None, state is not None, failing, cause is not None].count(True) != 1:
+        raise click.UsageError("Give either an event, or a --state, or --failing, or a --cause.")
     inbox = acting_inbox()
 
     def act(row: Row | StoredEvent) -> tuple[str, bool]:
         result = replay_event(inbox, row.id, actor=ACTOR, reason=reason)
         return result, result is Replayed.DUE
 
-    _act(inbox, Act.REPLAY, "replayed", act, reference, _filter(state, event_type, failing=failing))
+    wanted = _filter(state, event_type, failing=failing, cause=cause)
+    _act(inbox, Act.REPLAY, "replayed", act, reference, wanted)
 
 
 @events.command("dismiss")
 @click.argument("reference", required=False)
 @click.option("--state", type=click.Choice([state.value for state in sorted(DISMISSABLE)]))
 @click.option("--type", "event_type")
+@click.option("--cause", help="Every dead or quarantined event of this cause, as `events failures` names it.")
 @click.option("--reason", required=True, help="Why. The audit log keeps it.")
-def dismiss(reference: str | None, state: str | None, event_type: str | None, reason: str) -> None:
-    """Close one event that is dead, unhandled or quarantined, or all of a --state (and of a --type)."""
-    if (reference is None) == (state is None):
-        raise click.UsageError("Give either an event, or a --state.")
+def dismiss(reference: str | None, state: str | None, event_type: str | None, cause: str | None, reason: str) -> None:
+    """Close one event that is dead, unhandled or quarantined, or all of a --state or --cause (and of a --type)."""
+    if [reference is not None, state is not None, cause is not None].count(True) != 1:
+        raise click.UsageError("Give either an event, or a --state, or a --cause.")
     if not reason.strip():
         raise click.UsageError("The reason is empty.")
     inbox = acting_inbox()
@@ -123,7 +142,8 @@ def dismiss(reference: str | None, state: str | None, event_type: str | None, re
         result = dismiss_event(inbox, row.id, actor=ACTOR, reason=reason)
         return result, result is Dismissed.DONE
 
-    _act(inbox, Act.DISMISS, "dismissed", act, reference, _filter(state, event_type, failing=False))
+    wanted = _filter(state, event_type, failing=False, cause=cause)
+    _act(inbox, Act.DISMISS, "dismissed", act, reference, wanted)
 
 
 @events.command("reveal")
@@ -321,6 +341,46 @@ def _facts(health: Health) -> dict[str, Any]:
     return facts
 
 
+@events.command("failures")
+@click.option(
+    "--hours", type=LENGTH, help="A cause of the last so many hours is new. Default: since the workers were started."
+)
+@as_json
+def failures(hours: float | None, as_json: bool) -> None:
+    """List what fails, is dead or quarantined by its cause: new causes first, then the most frequent ones."""
+    inbox = present_inbox()
+    now, showing = inbox.clock.now(), inbox.settings.showing
+    with reading(inbox.engine) as session:
+        since = workers_began(session, now - WORKER_SILENCE) if hours is None else now - timedelta(hours=hours)
+        found = failures_now(session, since)
+    groups = [(group, shown(group.sample, showing)) for group in found.groups]
+    if as_json:
+        rows = [_told(group, sample) for group, sample in groups]
+        click.echo(json.dumps({"since": since, "capped": found.capped, "failures": rows}, default=str))
+        return
+    for group, sample in groups:
+        new = "new  " if group.is_new else ""
+        say(f"{group.count:>6,}  {new}{group.cause}  {sample.event_type or '-'}  {one_line(sample.last_error or '-')}")
+        say(f"        {written(group.first_seen)}Z to {written(group.last_seen)}Z, such as {sample.command_name}")
+    if found.capped:
+        say("There are more: only the newest failures were looked at.")
+
+
+def _told(group: Group, sample: Shown) -> dict[str, Any]:
+    return {
+        "cause": group.cause,
+        "count": group.count,
+        "by_state": {state.value: number for state, number in group.by_state.items()},
+        "first_seen": group.first_seen,
+        "last_seen": group.last_seen,
+        "new": group.is_new,
+        "event_type": sample.event_type,
+        "error": sample.last_error,
+        "sample": sample.name,
+        "sample_id": sample.id,
+    }
+
+
 @events.command("pause")
 @click.argument("event_type", metavar="TYPE", required=False)
 @click.option("--all", "every", is_flag=True, help="Every type, follow-ups too.")
@@ -391,10 +451,11 @@ def _chosen(inbox: Inbox, reference: str | None, wanted: Filter) -> Iterator[Row
     yield row
 
 
-def _filter(state: str | None, event_type: str | None, *, failing: bool) -> Filter:
+def _filter(state: str | None, event_type: str | None, *, failing: bool, cause: str | None) -> Filter:
     """Raises BadFilter."""
     states = [State.PENDING] if failing else [state or ""]
     parameters = {"state": states, "failing": ["yes" if failing else ""], "type": [event_type or ""]}
+    parameters["cause"] = [cause or ""]
     return Filter.from_parameters(parameters)
 
 

@@ -22,6 +22,7 @@ from receiver.privacy.card_data import (
     drop_authentication_data,
     may_hold_authentication_data,
 )
+from receiver.privacy.fingerprint import fingerprint
 from receiver.privacy.sealing import body_digest, seal
 from receiver.protocol.envelope import Event
 from receiver.protocol.errors import UnusablePayload
@@ -95,7 +96,8 @@ class Rows:
     def quarantine_unusable_in(self, session: Session, error: UnusablePayload) -> Receipt:
         """`quarantine_unusable()` in a transaction that somebody else began."""
         row = self._row(error.payload) | {"parsed": error.payload is not None}
-        self._quarantine(session, row, "unusable", detail=json.dumps(error.errors))
+        words = ", ".join(f"{name} {' '.join(reasons)}" for name, reasons in sorted(error.errors.items()))
+        self._quarantine(session, row | {"last_error": f"unusable: {words}"}, "unusable", json.dumps(error.errors))
         return Receipt(QUARANTINED, errors=error.errors)
 
     def accept_in(self, session: Session, event: Event) -> Receipt:
@@ -182,7 +184,9 @@ class Rows:
         self, session: Session, row: dict[str, Any], reason: str, detail: str | None, known: int | None = None
     ) -> None:
         """Keep the row, or count another delivery of the one that is `known` or has the same bytes."""
+        error = row.setdefault("last_error", reason)
         row |= {"state": State.QUARANTINED, "quarantine_reason": reason, "event_id": None, "due_at": None}
+        row |= {"cause": fingerprint(row.get("event_type"), error), "cause_since": self._inbox.now()}
         inbox_id = None if known else _insert_event(session, row)
         if inbox_id is None:
             same_bytes = StoredEvent.event_id.is_(None) & (StoredEvent.body_digest == row["body_digest"])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from receiver.privacy.columns import Showing
+from receiver.privacy.fingerprint import FORM
 from receiver.store.lifecycle import State
 
 LONGEST = 200
@@ -42,14 +43,15 @@ class Filter:
     since: datetime | None = None  # received at this moment or later
     until: datetime | None = None  # received before it
     failing: bool = False  # only failing events, which are pending
+    cause: str | None = None  # a fingerprint of failures (privacy/fingerprint.py)
     term: str | None = None  # an event, transaction, policy or claim ID, its beginning, or # and a row's number
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Sequence[str]]) -> "Filter":
-        """The filter in an address: `state` (repeatable), `failing`, `type`, `since`, `until`, `q`. Raises BadFilter.
+        """The filter in an address: `state` (repeatable), `failing`, `type`, `since`, `until`, `cause`, `q`.
 
-        Moments are ISO 8601, in UTC unless they say otherwise; `until` a bare date includes that day. Empty values
-        are as good as none, and parameters that are not the filter's are left alone.
+        Raises BadFilter. Moments are ISO 8601, in UTC unless they say otherwise; `until` a bare date includes that day.
+        Empty values are as good as none, and parameters that are not the filter's are left alone.
         """
         failing = _flag("failing", parameters)
         states = frozenset(_state(value) for value in parameters.get("state", ()) if value.strip())
@@ -59,6 +61,7 @@ class Filter:
             event_type=_text("type", parameters),
             since=_moment("since", parameters),
             until=_moment("until", parameters, whole_day=True),
+            cause=_cause(parameters),
             term=_text("q", parameters),
         )
 
@@ -70,6 +73,7 @@ class Filter:
             "type": [self.event_type or ""],
             "since": [self.since.isoformat() if self.since else ""],
             "until": [self.until.isoformat() if self.until else ""],
+            "cause": [self.cause or ""],
             "q": [self.term or ""],
         }
         return {name: values for name, values in found.items() if any(values)}
@@ -162,6 +166,13 @@ def _state(value: str) -> State:
         return State(value.strip())
     except ValueError:
         raise BadFilter("state") from None
+
+
+def _cause(parameters: Mapping[str, Sequence[str]]) -> str | None:
+    text = _text("cause", parameters)
+    if text is not None and not FORM.fullmatch(text):
+        raise BadFilter("cause")
+    return text
 
 
 def _flag(name: str, parameters: Mapping[str, Sequence[str]]) -> bool:

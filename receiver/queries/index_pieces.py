@@ -28,6 +28,8 @@ Statement = sa.Select[*tuple[Any, ...]]
 
 FAILING = sa.text("events.state = 'pending' AND events.last_error IS NOT NULL")
 """In so many words, so that the partial index `ix_events_failing` serves it."""
+CAUSED = sa.text("events.cause IS NOT NULL")
+"""The same for the index `ix_events_cause`."""
 _LAST = "\U0010ffff"  # what begins with a term is smaller than the term with this behind it
 _FOUND = (StoredEvent.id, StoredEvent.received_at, StoredEvent.state, StoredEvent.event_type)
 
@@ -41,7 +43,7 @@ def nearest(
     if wanted.term is None and wanted.failing:
         found = failing_branch(wanted, low, high, down=down)
     elif wanted.term is None:
-        branches = [branch(key, low, high, down=down).limit(limit) for key in keys(wanted, wanted.states)]
+        branches = [found.limit(limit) for found in state_branches(wanted, wanted.states, low, high, down=down)]
         found = sa.select(sa.union_all(*_wrapped(branches)).subquery())
     else:
         found = matching(session, wanted, wanted.states, low, high)
@@ -54,8 +56,20 @@ def in_order(statement: Statement, columns: Any, *, down: bool) -> Statement:
     return statement.order_by(*(column.desc() if down else column for column in order))
 
 
-def keys(wanted: Filter, states: Iterable[State]) -> list[dict[str, str]]:
+def state_branches(
+    wanted: Filter, states: Iterable[State], low: Position | None, high: Position | None, *, down: bool = True
+) -> list[Statement]:
+    """A branch for each state; one for all of them where none is named and the filter needs none."""
+    branches = [branch(key, low, high, down=down) for key in _keys(wanted, states)]
+    if wanted.cause is not None and wanted.event_type is not None:  # the events of a cause have one type
+        return [found.where(StoredEvent.event_type == wanted.event_type) for found in branches]
+    return branches
+
+
+def _keys(wanted: Filter, states: Iterable[State]) -> list[dict[str, str]]:
     """For each branch the columns that lead its index, and what stands in them."""
+    if wanted.cause is not None:
+        return [{"cause": wanted.cause, "state": state} for state in list(states) or State]
     if wanted.event_type is not None:
         return [{"event_type": wanted.event_type, "state": state} for state in list(states) or State]
     return [{"state": state} for state in states] or [{}]
@@ -66,6 +80,8 @@ def branch(key: dict[str, str], low: Position | None, high: Position | None, *, 
     columns = [getattr(StoredEvent, name) for name in (*key, "received_at", "id")]
     leading, values = columns[: len(key)], tuple(key.values())
     statement: Statement = sa.select(*_FOUND).order_by(*(column.desc() if down else column for column in columns))
+    if "cause" in key:
+        statement = statement.where(CAUSED).with_hint(StoredEvent, "INDEXED BY ix_events_cause", "sqlite")
     if low is not None:
         statement = statement.where(sa.tuple_(*columns) > bound_tuple(columns, values + low))
     elif key:
@@ -82,6 +98,8 @@ def failing_branch(wanted: Filter, low: Position | None, high: Position | None, 
     statement = branch({}, low, high, down=down).where(FAILING)
     if wanted.event_type is not None:
         statement = statement.where(StoredEvent.event_type == wanted.event_type)
+    if wanted.cause is not None:
+        statement = statement.where(StoredEvent.cause == wanted.cause)
     return statement.with_hint(StoredEvent, "INDEXED BY ix_events_failing", "sqlite")
 
 
@@ -98,6 +116,8 @@ def matching(
         statement = statement.where(found.c.event_type == wanted.event_type)
     if wanted.failing:
         statement = statement.where(found.c.id.in_(sa.select(StoredEvent.id).where(FAILING)))
+    if wanted.cause is not None:
+        statement = statement.where(found.c.id.in_(sa.select(StoredEvent.id).where(StoredEvent.cause == wanted.cause)))
     if low is not None:
         statement = statement.where(sa.tuple_(*place) > bound_tuple(place, low))
     if high is not None:

@@ -17,7 +17,15 @@ from sqlalchemy.orm import Session
 from receiver.database.engine import reading
 from receiver.queries.count import COUNT_CAP, Count
 from receiver.queries.filters import Filter, Position
-from receiver.queries.index_pieces import branch, counted, failing_branch, in_order, is_capped, keys, matching, nearest
+from receiver.queries.index_pieces import (
+    counted,
+    failing_branch,
+    in_order,
+    is_capped,
+    matching,
+    nearest,
+    state_branches,
+)
 from receiver.store.lifecycle import State
 from receiver.store.models import StoredEvent
 
@@ -49,6 +57,7 @@ class Row(NamedTuple):
     id_reused: bool
     last_error: str | None  # masked
     failing_since: datetime | None
+    cause: str | None  # of a failure: its fingerprint
     caused_by: int | None  # a follow-up: the row whose handler asked for it
 
     @property
@@ -123,11 +132,11 @@ def counts(session: Session, wanted: Filter) -> dict[State, Count]:
         return _term_counts(session, wanted)
     low, high = wanted.bounds()
     numbers = []
-    for key in keys(wanted, State):
-        rows = branch(key, low, high).with_only_columns(sa.literal_column("1")).limit(COUNT_CAP + 1).subquery()
+    for found in state_branches(wanted, State, low, high):
+        rows = found.with_only_columns(sa.literal_column("1")).limit(COUNT_CAP + 1).subquery()
         numbers.append(sa.select(sa.func.count()).select_from(rows).scalar_subquery())
-    found = zip(State, session.execute(sa.select(*numbers)).one(), strict=True)
-    return {state: Count.of(number, COUNT_CAP) for state, number in found}
+    of_states = zip(State, session.execute(sa.select(*numbers)).one(), strict=True)
+    return {state: Count.of(number, COUNT_CAP) for state, number in of_states}
 
 
 def count_failing(session: Session, wanted: Filter) -> Count:

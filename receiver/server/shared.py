@@ -23,6 +23,7 @@ SHARED = (
     "receiver.follow_ups",
     "receiver.ingest.rows",
     "receiver.protocol.signatures",
+    "receiver.queries.failures",
     "receiver.queries.health",
     "receiver.queries.overview",
     "receiver.queries.subject",

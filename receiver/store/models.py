@@ -24,6 +24,7 @@ _SANDBOX = sa.text("environment = 'sandbox'")
 _RUNNING = sa.text("state = 'running'")
 _ACTS = sa.text("action NOT IN ('delivery', 'attempt')")
 _CAUSED = sa.text("caused_by IS NOT NULL")
+_CAUSE = sa.text("cause IS NOT NULL")
 _SUMMED = sa.text("inbox_id IS NULL AND event_id IS NOT NULL")
 _BYTEWISE = "text_pattern_ops"
 """On PostgreSQL an index in the database's own order can't serve prefixes. This one serves them, and equality."""
@@ -79,6 +80,12 @@ class StoredEvent(ReceiverBase):
         sa.Index("ix_events_unparsed", "received_at", "id", sqlite_where=_UNPARSED, postgresql_where=_UNPARSED),
         sa.Index("ix_events_failing", "received_at", "id", sqlite_where=_FAILING, postgresql_where=_FAILING),
         sa.Index("ix_events_caused", "caused_by", "id", sqlite_where=_CAUSED, postgresql_where=_CAUSED),
+        sa.Index(
+            "ix_events_cause", "cause", "state", "received_at", "id", sqlite_where=_CAUSE, postgresql_where=_CAUSE
+        ),
+        sa.Index(
+            "ix_events_cause_since", "cause_since", "id", "cause", "state", sqlite_where=_CAUSE, postgresql_where=_CAUSE
+        ),
         sa.Index("ix_events_sandbox", "id", sqlite_where=_SANDBOX, postgresql_where=_SANDBOX),
         {"sqlite_autoincrement": True},
     )
@@ -106,6 +113,8 @@ class StoredEvent(ReceiverBase):
     leased_by: Mapped[str | None] = mapped_column(sa.String(100))
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_error: Mapped[str | None] = mapped_column(sa.Text)  # masked
+    cause: Mapped[str | None] = mapped_column(sa.String(12))  # of a failure: while it fails, is dead or quarantined
+    cause_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
     failing_since: Mapped[datetime | None] = mapped_column(UtcDateTime)  # while every attempt ends without success
 
     deliveries: Mapped[int] = mapped_column(default=1, server_default="1")

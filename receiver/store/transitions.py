@@ -14,6 +14,9 @@ from receiver.store.lifecycle import State, origins
 from receiver.store.models import StoredEvent
 from receiver.store.wakeup import notify
 
+NO_CAUSE: dict[str, Any] = {"cause": None, "cause_since": None}
+"""What an event has that has not failed, or whose failure concerns nobody any more."""
+
 
 def moving(to: State, **columns: Any) -> sa.Update:
     """An UPDATE that brings events into this state, and sets these columns. The caller says which events.
@@ -33,6 +36,7 @@ def make_due(session: Session, inbox: Inbox, inbox_id: int, **columns: Any) -> N
             finished_at=None,
             last_error=None,
             failing_since=None,
+            **NO_CAUSE,
             lease_token=None,
             lease_until=None,
             **columns,

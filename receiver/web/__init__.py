@@ -23,6 +23,7 @@ from receiver.web import (
     bulk,
     captures,
     events,
+    failures,
     forms,
     health,
     lines,
@@ -59,6 +60,7 @@ ACCESS = {
     "bulk.show": "operator",
     "bulk.confirm": "operator",
     "bulk.cancel": "operator",
+    "failures.index": "viewer",
     "pauses.index": "viewer",
     "pauses.begin": "operator",
     "pauses.end": "operator",
@@ -96,7 +98,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.url_rule_class = LateRule
     app.url_map.converters["row"] = RowNumber
     app.register_blueprint(webhooks.blueprint)
-    for room in (health, auth, overview, events, bulk, pauses, subjects, audit, support, captures):
+    for room in (health, auth, overview, events, failures, bulk, pauses, subjects, audit, support, captures):
         app.register_blueprint(room.blueprint)
     csrf.exempt(webhooks.blueprint)
     words.init_app(app)

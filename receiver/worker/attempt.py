@@ -16,6 +16,7 @@ from receiver.database.causes import cause_of, is_databases
 from receiver.follow_ups import Cause, attach
 from receiver.logs import log_attempt
 from receiver.privacy.errors import message, summary, trace
+from receiver.privacy.fingerprint import fingerprint
 from receiver.privacy.masking import hidden_values
 from receiver.privacy.sealing import CannotUnseal, unseal
 from receiver.protocol.envelope import Event
@@ -51,6 +52,7 @@ class Failure(NamedTuple):
 
     error: str
     traceback: str
+    cause: str | None  # the fingerprint. None where the handler asked to run later: nothing went wrong
 
 
 class Outcome(NamedTuple):
@@ -143,7 +145,7 @@ def failed(bench: Workbench, lease: Lease, opened: Opened | None, error: BaseExc
         result,
         state,
         _milliseconds(bench, since),
-        _described(error, opened),
+        _described(error, lease, opened),
         retry_in,
         is_charged=result != RETRY_LATER,
         is_audited=result != RETRY_LATER or _is_rare(bench, lease),
@@ -160,15 +162,15 @@ def _milliseconds(bench: Workbench, since: float) -> int:
     return round((bench.stopwatch() - since) * 1000)
 
 
-def _described(error: BaseException, opened: Opened | None) -> Failure:
+def _described(error: BaseException, lease: Lease, opened: Opened | None) -> Failure:
     """The message, masked. A name in it looks like any other word, so its words are compared with the payload's."""
     payload = dict(opened.event.payload) if opened else {}
     spoken = (*OURS, *spoken_errors())
     line = summary(error, spoken=spoken, code=_code, hidden=lambda: hidden_values(payload))
     if isinstance(error, RetryLater):
         words = message(error, hidden=lambda: hidden_values(payload))
-        line = f"{NOT_YET}: {words}" if words else NOT_YET
-    return Failure(line, trace(error, code=_code))
+        return Failure(f"{NOT_YET}: {words}" if words else NOT_YET, trace(error, code=_code), None)
+    return Failure(line, trace(error, code=_code), fingerprint(lease.event_type, line))
 
 
 def _code(error: BaseException) -> str | None:

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from receiver.database.engine import writing
 from receiver.database.now import database_now
+from receiver.privacy.fingerprint import fingerprint
 from receiver.store.audit import record
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import EVERY, State, backoff
@@ -110,11 +111,12 @@ def recover(inbox: Inbox, worker: str, *, begun: int, died: bool) -> None:
         if died:
             exhausted = StoredEvent.attempts >= inbox.settings.max_attempts
             _bury(session, inbox, held & (StoredEvent.id == begun) & exhausted)
-        attempts = session.scalar(sa.select(StoredEvent.attempts).where(held, StoredEvent.id == begun))
+        begun_one = sa.select(StoredEvent.attempts, StoredEvent.event_type).where(held, StoredEvent.id == begun)
+        attempts, event_type = session.execute(begun_one).one_or_none() or (0, None)
         changes: dict[str, Any] = {"lease_until": inbox.now(plus=-1)}
         if died and attempts:
             again_at = inbox.now(plus=backoff(attempts, Random()))  # noqa: S311 - jitter
-            changes = {"lease_until": again_at, "due_at": again_at, "leased_by": None, **_failing(inbox)}
+            changes = {"lease_until": again_at, "due_at": again_at, "leased_by": None, **_failing(inbox, event_type)}
         session.execute(sa.update(StoredEvent).where(held, StoredEvent.id == begun).values(changes))
         _return(session, inbox, held & others)
 
@@ -217,7 +219,7 @@ def _take(session: Session, bench: Workbench, token: UUID, leasing: sa.Executabl
 def _note_lost(session: Session, inbox: Inbox, lease: Lease) -> None:
     """The attempt before this one ended without an outcome."""
     session.execute(
-        sa.update(StoredEvent).where(StoredEvent.id == lease.inbox_id).values(_failing(inbox)),
+        sa.update(StoredEvent).where(StoredEvent.id == lease.inbox_id).values(_failing(inbox, lease.event_type)),
         execution_options={"synchronize_session": False},
     )
     record(
@@ -226,9 +228,14 @@ def _note_lost(session: Session, inbox: Inbox, lease: Lease) -> None:
     )  # fmt: skip
 
 
-def _failing(inbox: Inbox) -> dict[str, Any]:
+def _failing(inbox: Inbox, event_type: str | None) -> dict[str, Any]:
     """The event is failing: people see that, and why, before its attempts are used up."""
-    return {"last_error": WORKER_LOST, "failing_since": sa.func.coalesce(StoredEvent.failing_since, inbox.now())}
+    since = {"failing_since": sa.func.coalesce(StoredEvent.failing_since, inbox.now())}
+    return {"last_error": WORKER_LOST, **since, **_cause(inbox, event_type, WORKER_LOST)}
+
+
+def _cause(inbox: Inbox, event_type: str | None, error: str) -> dict[str, Any]:
+    return {"cause": fingerprint(event_type, error), "cause_since": inbox.now()}
 
 
 def _bury(session: Session, inbox: Inbox, which: sa.ColumnElement[bool]) -> None:
@@ -240,6 +247,10 @@ def _bury(session: Session, inbox: Inbox, which: sa.ColumnElement[bool]) -> None
         execution_options={"synchronize_session": False},
     ).all()
     for inbox_id, event_id, event_type in rows:
+        session.execute(
+            sa.update(StoredEvent).where(StoredEvent.id == inbox_id).values(_cause(inbox, event_type, WORKER_DIED)),
+            execution_options={"synchronize_session": False},
+        )
         record(
             session, inbox, "attempt", "dead", event_id=event_id, event_type=event_type, detail=WORKER_DIED,
             inbox_id=inbox_id,

@@ -32,6 +32,7 @@ _OUTCOME = _AUDITED | {
     "masked": "text",
     "retry_in": "float",
     "uncharged": "integer",
+    "cause": "text",
     "is_audited": "boolean",
 }
 
@@ -53,10 +54,11 @@ def settle(connection: Connection, inbox: Inbox, outcomes: Sequence[Outcome]) ->
     owner = token if dialect == "postgresql" else token.hex
     rows = json.dumps([_row(outcome) for outcome in outcomes])
     if dialect == "postgresql":
-        settled = connection.exec_driver_sql(_at_once(), (rows, ahead, ahead, ahead, owner, ahead)).scalars().all()
+        values = (rows, ahead, ahead, ahead, ahead, owner, ahead)
+        settled = connection.exec_driver_sql(_at_once(), values).scalars().all()
     else:
         settling, auditing = _one_after_the_other()
-        settled = connection.exec_driver_sql(settling, (rows, ahead, ahead, ahead, owner)).scalars().all()
+        settled = connection.exec_driver_sql(settling, (rows, ahead, ahead, ahead, ahead, owner)).scalars().all()
         connection.exec_driver_sql(auditing, (rows, ahead))
     if lost := {outcome.lease.inbox_id for outcome in outcomes} - set(settled):
         raise LeaseLost(lost)
@@ -77,6 +79,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "masked": opened.masked if opened else None,
         "retry_in": outcome.retry_in,
         "uncharged": int(not outcome.is_charged),
+        "cause": failure.cause if failure else None,
         "is_audited": outcome.is_audited,
     }
 
@@ -104,6 +107,9 @@ def _update(dialect: str) -> str:
         UPDATE events SET
             state = outcomes.state,
             last_error = outcomes.detail,
+            cause = outcomes.cause,
+            cause_since = CASE WHEN outcomes.cause = events.cause THEN events.cause_since
+                WHEN outcomes.cause IS NOT NULL THEN {database_now_sql(dialect, mark)} END,
             failing_since = CASE WHEN outcomes.state = '{State.PENDING}'
                 THEN COALESCE(events.failing_since, {database_now_sql(dialect, mark)}) END,
             attempts = events.attempts - outcomes.uncharged,

@@ -45,6 +45,7 @@ def is_wanted(row, wanted):
         (not wanted.states or row.state in wanted.states)
         and (row.is_failing or not wanted.failing)
         and wanted.event_type in (None, row.event_type)
+        and wanted.cause in (None, row.cause)
         and (wanted.since is None or row.received_at >= wanted.since)
         and (wanted.until is None or row.received_at < wanted.until)
         and (

@@ -133,6 +133,8 @@ def create_events() -> None:
         sa.Column("leased_by", sa.String(length=100), nullable=True),
         sa.Column("finished_at", MOMENT, nullable=True),
         sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("cause", sa.String(length=12), nullable=True),
+        sa.Column("cause_since", MOMENT, nullable=True),
         sa.Column("failing_since", MOMENT, nullable=True),
         sa.Column("deliveries", sa.Integer(), server_default="1", nullable=False),
         sa.Column("id_reused", sa.Boolean(), server_default=sa.false(), nullable=False),
@@ -180,6 +182,10 @@ def create_events() -> None:
     }.items():
         create_partial_index(name, "events", ["received_at", "id"], rows)
     create_partial_index("ix_events_caused", "events", ["caused_by", "id"], "caused_by IS NOT NULL")
+    create_partial_index("ix_events_cause", "events", ["cause", "state", "received_at", "id"], "cause IS NOT NULL")
+    create_partial_index(
+        "ix_events_cause_since", "events", ["cause_since", "id", "cause", "state"], "cause IS NOT NULL"
+    )
     create_partial_index("ix_events_sandbox", "events", ["id"], "environment = 'sandbox'")
 
 

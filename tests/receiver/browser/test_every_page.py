@@ -58,6 +58,8 @@ PAGES |= {
     "a policy that nobody mentioned": at("/subjects/policy/POL-nobody"),
     "audit log": at("/audit"),
     "an empty audit log": at("/audit?event_id=nothing"),
+    "failures": at("/failures"),
+    "no failures": at("/events?cause=000000000000"),
     "support for a time": at("/support/time"),
     "signed in": at("/sign-in"),
 }
