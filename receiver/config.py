@@ -35,7 +35,7 @@ from receiver.protocol.errors import UnusablePayload
 from receiver.protocol.kept import Kept, unpack
 from receiver.protocol.places import LONGEST_HEADER, Beside, Places
 from receiver.protocol.schemes import SignatureScheme, key_bytes, scheme_from
-from receiver.protocol.weaknesses import accepted_from
+from receiver.protocol.weaknesses import Weakness, accepted_from, weak_places, weaknesses
 from receiver.settings import budget
 from receiver.settings.checks import Read, consequences, unsafe, weak
 from receiver.settings.env_file import doubts_of
@@ -162,9 +162,19 @@ class Settings:
         return Showing(self.secret_key)
 
     @cached_property
+    def weaknesses(self) -> tuple[Weakness, ...]:
+        """All that is weak about how deliveries are signed, the worst first."""
+        return (*weaknesses(self.scheme), *weak_places(self.scheme, self.payload_fields))
+
+    @cached_property
     def request_headers(self) -> tuple[str, ...]:
         """The headers that a delivery is verified and read by, in lower case."""
         return tuple(dict.fromkeys((*self.scheme.headers, *self._places.headers)))
+
+    @cached_property
+    def _holds_objects(self) -> bool:
+        """Whether a body that is a JSON object is the event."""
+        return self.scheme.vouched_format == "json" and not self.payload_events
 
     @cached_property
     def _places(self) -> Places:
@@ -172,6 +182,8 @@ class Settings:
 
     def documents(self, body: bytes, beside: Beside) -> list[Kept]:
         """The events in a body that is authentic, each as it is to be kept. Raises UnusablePayload."""
+        if body.startswith(b"{") and self._holds_objects:
+            return [Kept(body, beside, self.scheme.coverage)]
         found = documents(
             body,
             body_format=self.scheme.vouched_format,

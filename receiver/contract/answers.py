@@ -17,6 +17,11 @@ SCHEMAS: dict[str, Part] = {
         "properties": {
             "status": {"enum": ["accepted", "duplicate", "quarantined"]},
             "event_id": {"type": "string"},
+            "events": {
+                "description": "Of a delivery with several events: the answer to each, in their order.",
+                "type": "array",
+                "items": {"$ref": f"#/components/schemas/{ACKNOWLEDGED}"},
+            },
             "errors": {
                 "description": "Of a body that is no event: a reason code for each field, and no value.",
                 "type": "object",

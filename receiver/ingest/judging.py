@@ -93,13 +93,15 @@ def _read(settings: Settings, body: bytes, beside: Beside, stale: str | None) ->
     except UnusablePayload as error:
         raw = Kept(body, beside, settings.scheme.coverage)
         return Stale(raw, error, stale) if stale else Unusable(raw, error)
-    items = tuple(_item(settings, kept, stale) for kept in found)
-    return items[0] if len(items) == 1 else Several(items)
+    if len(found) == 1:
+        return _item(settings, found[0], stale)
+    return Several(tuple(_item(settings, kept, stale) for kept in found))
 
 
 def _item(settings: Settings, kept: Kept, stale: str | None) -> New | Unusable | Stale:
     content = _content(settings, kept)
-    kept = _as_it_is_kept(settings, kept, content)
+    if isinstance(content, Event) and kept.beside.headers and not _needs_beside(settings, content):
+        kept = Kept(kept.body, coverage=kept.coverage)
     if stale:
         return Stale(kept, content, stale)
     return Unusable(kept, content) if isinstance(content, UnusablePayload) else New(kept, content)
@@ -112,9 +114,7 @@ def _content(settings: Settings, kept: Kept) -> Event | UnusablePayload:
         return error
 
 
-def _as_it_is_kept(settings: Settings, kept: Kept, content: Event | UnusablePayload) -> Kept:
-    """Without what nobody needs to read it again."""
+def _needs_beside(settings: Settings, event: Event) -> bool:
+    """Whether it takes more than the body to read the event again."""
     fields = settings.payload_fields
-    if isinstance(content, Event) and not (isinstance(fields, Places) and fields.needs_beside(content.payload)):
-        return kept._replace(beside=Beside())
-    return kept
+    return isinstance(fields, Places) and fields.needs_beside(event.payload)

@@ -24,7 +24,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields
 from receiver.protocol.errors import InvalidScheme, UnusablePayload
 from receiver.protocol.json_body import at, leaves, parse_object
 from receiver.protocol.moments import NoMoment, read_moment
-from receiver.protocol.places import BODY_SHA256, Beside, Place, Places, is_path, place_of
+from receiver.protocol.places import BODY_SHA256, Beside, Places, is_path, place_of
 from receiver.protocol.schemes import STANDARD, Coverage, SignatureScheme
 
 DEFAULT_FIELDS: Mapping[str, str] = MappingProxyType(
@@ -163,16 +163,8 @@ def parse_event(
     """
     payload = parse_object(body)
     found = {name: value for name in DEFAULT_FIELDS if (value := at(payload, mapping[name])) is not None}
-    special: Mapping[str, Place] = getattr(mapping, "special", _NONE)
-    for name, place in special.items():
-        value = place.value(body, payload, beside)
-        if value is not None:
-            found[name] = quote(value, safe=_UNQUOTED) if name == "event_id" and isinstance(value, str) else value
-    otherwise: Mapping[str, Place] = getattr(mapping, "otherwise", _NONE)
-    for name in otherwise.keys() - found.keys():
-        value = otherwise[name].value(body, payload, beside)
-        if value is not None:
-            found[name] = value
+    if isinstance(mapping, Places):
+        _look_elsewhere(found, mapping, body, payload, beside)
     schema = _schema(zone)
     odd: dict[str, str] = {}
     try:
@@ -195,8 +187,25 @@ def parse_event(
         payload=payload,
         odd=odd,
         received_at=received_at,
-        unverified=unverified(payload, mapping, coverage, signed_headers) if coverage or special else (),
+        unverified=(
+            unverified(payload, mapping, coverage, signed_headers)
+            if coverage or (isinstance(mapping, Places) and mapping.special)
+            else ()
+        ),
     )
+
+
+def _look_elsewhere(
+    found: dict[str, Any], places: Places, body: bytes, payload: Mapping[str, Any], beside: Beside
+) -> None:
+    """Add the fields that are at no plain path of the body."""
+    for name, place in places.special.items():
+        value = place.value(body, payload, beside)
+        if value is not None:
+            found[name] = quote(value, safe=_UNQUOTED) if name == "event_id" and isinstance(value, str) else value
+    for name, place in places.otherwise.items():
+        if name not in found and (value := place.value(body, payload, beside)) is not None:
+            found[name] = value
 
 
 def unverified(
@@ -328,7 +337,6 @@ class EventSchema(Schema):
         return {name: readers[name](value, name, found) for name, value in found.items()}
 
 
-_NONE: Mapping[str, Place] = MappingProxyType({})
 _schema = cache(EventSchema)
 REQUIRED = frozenset(name for name, known in EventSchema().fields.items() if known.required)
 

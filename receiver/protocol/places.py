@@ -13,7 +13,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
 
 from receiver.protocol.errors import InvalidScheme
@@ -66,7 +66,7 @@ class Places(dict[str, str]):
         self.special = {name: place_of(text) for name, text in mapping.items() if not is_path(text)}
         self.otherwise = {name: place_of(text) for name, text in otherwise.items()}
 
-    @property
+    @cached_property
     def headers(self) -> tuple[str, ...]:
         """The headers that fields come from, in lower case."""
         places = (*self.special.values(), *self.otherwise.values())
@@ -74,9 +74,11 @@ class Places(dict[str, str]):
 
     def needs_beside(self, payload: Mapping[str, Any]) -> bool:
         """Whether reading this payload needs more than the payload."""
-        return bool(self.special) or any(item_at(payload, self[name]) is None for name in self.otherwise)
+        if self.special:
+            return True
+        return any(payload.get(self[name]) is None for name in self.otherwise)  # their paths are the defaults
 
-    @property
+    @cached_property
     def needs_arrival(self) -> bool:
         """Whether a field comes from the moment of arrival."""
         return any(place.is_time for place in self.special.values())

@@ -7,7 +7,6 @@ from werkzeug.wrappers import Response
 from receiver.green import Crowded
 from receiver.ingest import captures
 from receiver.present import present_inbox
-from receiver.protocol.weaknesses import weakness
 from receiver.store.shown import shown_part
 from receiver.web.auth import operator_required
 from receiver.web.diagnoses import diagnosis_beside
@@ -30,7 +29,7 @@ def index() -> str:
         most_per_address=captures.MOST_PER_ADDRESS,
         most=captures.RING,
         minutes=MINUTES,
-        weakness=weakness(inbox.settings.scheme),
+        weaknesses=inbox.settings.weaknesses,
     )
 
 

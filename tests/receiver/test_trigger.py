@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from receiver.database.engine import reading
 from receiver.privacy.sealing import unseal
+from receiver.protocol.kept import unpack
 from receiver.sandbox.answers import Answers, Delivered, summed_up
 from receiver.sandbox.pace import on_schedule
 from receiver.store.models import StoredEvent
@@ -71,7 +72,9 @@ def bodies(inbox):
     def read():
         with reading(inbox.engine) as session:
             rows = session.scalars(sa.select(StoredEvent).order_by(StoredEvent.id)).all()
-        return [unseal(row.sealed_payload, row=row.seal_id, keys=inbox.settings.payload_keys) for row in rows]
+        return [
+            unpack(unseal(row.sealed_payload, row=row.seal_id, keys=inbox.settings.payload_keys)).body for row in rows
+        ]
 
     return read
 
