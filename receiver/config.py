@@ -42,6 +42,7 @@ from receiver.settings.env_file import doubts_of
 from receiver.settings.platforms import NAMES, UNKNOWN, Platform, platform_of
 from receiver.settings.source import Source
 from receiver.settings.values import (
+    alert_urls,
     bearer_token,
     header_name,
     password_hash,
@@ -50,6 +51,7 @@ from receiver.settings.values import (
     sealing_keys,
     session_secret,
     user_name,
+    web_address,
 )
 
 EXIT_CONFIGURATION = 78
@@ -121,6 +123,8 @@ class Settings:
     web_concurrency: int | None  # WEB_CONCURRENCY: gunicorn's web processes; see `web_processes`
     tls_certfile: str  # TLS_CERTFILE: the certificate, where no router terminates TLS; empty where one does
     tls_keyfile: str  # TLS_KEYFILE: the certificate's key
+    alert_urls: tuple[str, ...]  # ALERT_URLS: where alerts go, as apprise writes addresses
+    alert_heartbeat_url: str  # ALERT_HEARTBEAT_URL: is asked every two minutes while all is well
     relay_secret: str  # RELAY_SECRET: of the receiver to which `senang relay` passes events on; empty: it asks
     doubts: tuple[str, ...]  # no setting: what a start has to say of the others, a sentence each, without a value
 
@@ -128,6 +132,11 @@ class Settings:
     def webhook_path(self) -> str:
         """Where Senang.io delivers, as it is seen from outside."""
         return self.script_name + WEBHOOK_PATH
+
+    @property
+    def sends_alerts(self) -> bool:
+        """Whether anything is told of what needs a person. A rehearsal or a copy (FOLLOW_UPS=0) tells nobody."""
+        return self.follow_ups and bool(self.alert_urls or self.alert_heartbeat_url)
 
     @property
     def web_processes(self) -> int:
@@ -276,6 +285,8 @@ def _read(env: Source, platform: Platform | None) -> dict[str, Any]:
         "web_concurrency": env.int("WEB_CONCURRENCY", None, validate=Range(1, 256)),
         "tls_certfile": env.str("TLS_CERTFILE", "").strip(),
         "tls_keyfile": env.str("TLS_KEYFILE", "").strip(),
+        "alert_urls": env.parsed("ALERT_URLS", alert_urls, ""),
+        "alert_heartbeat_url": env.parsed("ALERT_HEARTBEAT_URL", web_address, ""),
         "relay_secret": env.str("RELAY_SECRET", "").strip(),
         "partner_id": env.str("SENANG_PARTNER_ID", ""),
         "payload_keys": env.parsed("PAYLOAD_KEYS", sealing_keys),

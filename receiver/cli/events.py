@@ -277,12 +277,12 @@ def check(as_json: bool, **options: Any) -> None:
     limits = _limits(**options)
     health = health_now(present_inbox(), limits)
     found = conditions(health, limits)
-    facts = {"alarms": [it.sentence for it in found], "codes": [it.code for it in found]} | _facts(health)
+    facts = {"alarms": [it.text for it in found], "codes": [it.code for it in found]} | _facts(health)
     if as_json:
         show({"ok": not found} | facts, as_json=True)
     else:
         for condition in found:
-            say(f"{condition.code}: {condition.sentence}")
+            say(f"{condition.code}: {condition.text}")
         show({"ok": not found} | _facts(health), as_json=False)
     if found:
         raise SystemExit(1)

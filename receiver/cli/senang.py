@@ -9,6 +9,7 @@ COMMANDS = {
     "doctor": command_of("receiver.cli.doctor", "doctor"),
     "capture": command_of("receiver.cli.doctor", "capture"),
     "contract": command_of("receiver.cli.contract", "contract"),
+    "alert": command_of("receiver.cli.alert", "alert"),
     "relay": command_of("receiver.cli.relay", "relay"),
 }
 

@@ -15,6 +15,8 @@ from receiver.settings.platforms import PLATFORMS
 LEAST_HANDLER_SECONDS = 10.0  # longer than the slow handler takes
 NOT_TAKEN_OVER = (
     *(name for platform in PLATFORMS for name in platform.named_by),
+    "ALERT_HEARTBEAT_URL",
+    "ALERT_URLS",
     "CLIENT_ADDRESS_HEADER",
     "DATABASE_DIRECT_URL",
     "DATABASE_POOLER",

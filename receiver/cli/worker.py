@@ -12,6 +12,7 @@ from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
 from receiver.actions import bulk, pause
+from receiver.alerts.starting import Alerting
 from receiver.cli.context import Amount, refuse_environment
 from receiver.maintenance.retention import purge_if_due
 from receiver.maintenance.rollup import roll_up_if_due
@@ -106,5 +107,6 @@ UPKEEP: dict[str, Part] = {
     "purge": _purge,
     "bulk act": _act_in_bulk,
     "pauses": _put_aside,
+    "alerts": Alerting(),
 }
 """What a worker does between two batches, by the name that its log lines say."""

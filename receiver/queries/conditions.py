@@ -1,7 +1,8 @@
 """When a person has to look: every condition once, with its limit, its stable code and its sentence. Pure.
 
-Overview, `events check` and /metrics all ask `conditions()`, so they can't disagree. The facts come from
-queries.health(). To add a condition, add its fact to `Health`, its limit to `Limits`, and a function to `_CONDITIONS`.
+Overview, `events check`, /metrics and alerts all ask `conditions()`, so they can't disagree. The facts come from
+queries.health(). To add a condition, add its fact to `Health`, its limit to `Limits`, a function to `_CONDITIONS`, and
+a paragraph with its code to docs/runbook.md.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +16,36 @@ from receiver.store.lifecycle import EVERY, State
 
 
 class Condition(NamedTuple):
-    """Something that needs a person: a stable code, and a sentence that says what to do."""
+    """Something that needs a person: a stable code, and a sentence that says what to do.
+
+    The sentence has our own words and numbers alone, so it may leave the machine. `quoted` has the words of others,
+    such as the masked message of an error. It stays on the page and in the terminal.
+    """
 
     code: str
     sentence: str
+    quoted: str = ""
+
+    @property
+    def text(self) -> str:
+        """Both, for a person who may look at events."""
+        return f"{self.sentence} {self.quoted}".strip()
+
+    @property
+    def runbook(self) -> str:
+        """Where it is explained: what it means, how to look, what to do."""
+        return f"{RUNBOOK}#{self.code}"
+
+
+class Quoting(NamedTuple):
+    """A sentence, and beside it the words of others."""
+
+    sentence: str
+    quoted: str
+
+
+RUNBOOK = "docs/runbook.md"
+Said = Iterator[str | Quoting]
 
 
 @dataclass(frozen=True)
@@ -108,20 +135,24 @@ class Health:
 
 def conditions(health: Health, limits: Limits) -> list[Condition]:
     """What a person should look at, the worst first (§6.4, §10.1)."""
-    return [Condition(code, sentence) for code, find in _CONDITIONS.items() for sentence in find(health, limits)]
+    return [_condition(code, said) for code, find in _CONDITIONS.items() for said in find(health, limits)]
 
 
-def _not_ready(health: Health, _limits: Limits) -> Iterator[str]:
+def _condition(code: str, said: str | Quoting) -> Condition:
+    return Condition(code, *said) if isinstance(said, Quoting) else Condition(code, said)
+
+
+def _not_ready(health: Health, _limits: Limits) -> Said:
     if health.problem:
         yield f"The receiver is not ready: {health.problem}. Until that is mended, deliveries may get a 503."
 
 
-def _no_worker(health: Health, _limits: Limits) -> Iterator[str]:
+def _no_worker(health: Health, _limits: Limits) -> Said:
     if health.due_without_worker:
         yield "Events are due, but no worker has been seen for a minute. Start one: flask --app wsgi worker"
 
 
-def _connections(health: Health, limits: Limits) -> Iterator[str]:
+def _connections(health: Health, limits: Limits) -> Said:
     found = health.connections
     if found and found.used >= limits.connections * found.most:
         yield (
@@ -131,7 +162,7 @@ def _connections(health: Health, limits: Limits) -> Iterator[str]:
         )
 
 
-def _refused_in_a_row(health: Health, limits: Limits) -> Iterator[str]:
+def _refused_in_a_row(health: Health, limits: Limits) -> Said:
     if health.refused_in_a_row > limits.refused_in_a_row:
         yield (
             f"The last {health.refused_in_a_row:,} answers were refusals. Senang.io may suspend an endpoint that keeps "
@@ -139,14 +170,17 @@ def _refused_in_a_row(health: Health, limits: Limits) -> Iterator[str]:
         )
 
 
-def _wrong_path(health: Health, limits: Limits) -> Iterator[str]:
+def _wrong_path(health: Health, limits: Limits) -> Said:
     if health.wrong_paths > limits.wrong_paths:
         posts = "1 POST" if health.wrong_paths == 1 else f"{health.wrong_paths:,} POSTs"
-        to = health.wrong_path or "paths that look like the webhook's"
-        yield f"{posts} came to {to} within an hour. The right path is {health.right_path}. Correct it at Senang.io."
+        yield Quoting(
+            f"{posts} came within an hour to a path that looks like the webhook's. The right path is "
+            f"{health.right_path}. Correct it at Senang.io.",
+            f"Most often: {health.wrong_path}" if health.wrong_path else "",
+        )
 
 
-def _rejected(health: Health, limits: Limits) -> Iterator[str]:
+def _rejected(health: Health, limits: Limits) -> Said:
     if health.rejected_recently > limits.rejected:
         yield (
             f"{health.rejected_recently:,} deliveries were rejected within ten minutes. The audit log has the reasons. "
@@ -154,7 +188,7 @@ def _rejected(health: Health, limits: Limits) -> Iterator[str]:
         )
 
 
-def _all_quarantined(health: Health, _limits: Limits) -> Iterator[str]:
+def _all_quarantined(health: Health, _limits: Limits) -> Said:
     if health.newest >= FEWEST_TO_JUDGE and health.newest_quarantined == health.newest:
         yield (
             f"All of the last {health.newest} deliveries were quarantined, so nothing is processed. Usually "
@@ -162,7 +196,7 @@ def _all_quarantined(health: Health, _limits: Limits) -> Iterator[str]:
         )
 
 
-def _quarantined_unusable(health: Health, limits: Limits) -> Iterator[str]:
+def _quarantined_unusable(health: Health, limits: Limits) -> Said:
     yield from _quarantined(
         health, limits, "unusable",
         "could not be read as events. Correct SENANG_PAYLOAD_FIELDS (flask --app wsgi senang doctor finds it), "
@@ -170,7 +204,7 @@ def _quarantined_unusable(health: Health, limits: Limits) -> Iterator[str]:
     )  # fmt: skip
 
 
-def _quarantined_stale(health: Health, limits: Limits) -> Iterator[str]:
+def _quarantined_stale(health: Health, limits: Limits) -> Said:
     yield from _quarantined(
         health, limits, "stale",
         "had a timestamp outside the tolerance. Check this machine's clock and SENANG_TIMESTAMP_TOLERANCE, "
@@ -178,14 +212,14 @@ def _quarantined_stale(health: Health, limits: Limits) -> Iterator[str]:
     )  # fmt: skip
 
 
-def _quarantined_id_reused(health: Health, limits: Limits) -> Iterator[str]:
+def _quarantined_id_reused(health: Health, limits: Limits) -> Said:
     yield from _quarantined(
         health, limits, "id_reused",
         "had the ID of a known event, but a different body. The first body counts. Ask Senang.io which one is right.",
     )  # fmt: skip
 
 
-def _quarantined(health: Health, limits: Limits, reason: str, what: str) -> Iterator[str]:
+def _quarantined(health: Health, limits: Limits, reason: str, what: str) -> Said:
     """The sentence for one reason. The limit is for all reasons together."""
     found = health.quarantined.get(reason)
     if found and total(list(health.quarantined.values())).exceeds(limits.quarantined):
@@ -193,7 +227,7 @@ def _quarantined(health: Health, limits: Limits, reason: str, what: str) -> Iter
         yield f"{bodies} within {_hours(limits.quarantined_within)} {what}"
 
 
-def _backlog(health: Health, limits: Limits) -> Iterator[str]:
+def _backlog(health: Health, limits: Limits) -> Said:
     if health.oldest_due and health.now - health.oldest_due > limits.due_for:
         yield (
             f"There is a backlog: the oldest due event has waited since {_moment(health.oldest_due)}. "
@@ -201,32 +235,35 @@ def _backlog(health: Health, limits: Limits) -> Iterator[str]:
         )
 
 
-def _failing(health: Health, limits: Limits) -> Iterator[str]:
+def _failing(health: Health, limits: Limits) -> Said:
     failing = health.failing
     too_long = failing.since is not None and health.now - failing.since > limits.failing_for
     if failing.since and (too_long or failing.count.exceeds(limits.failing)):
         events = "1 event is failing" if str(failing.count) == "1" else f"{failing.count} events are failing"
-        yield f"{events} since {_moment(failing.since)}, and will be tried again. Most frequent error: {failing.error}"
-
-
-def _waiting(health: Health, limits: Limits) -> Iterator[str]:
-    waiting = health.waiting
-    if waiting.since is not None and health.now - waiting.since > limits.waiting_for:
-        events = "1 event is" if str(waiting.count) == "1" else f"{waiting.count} events are"
-        yield (
-            f"{events} put off by the handler again and again, since {_moment(waiting.since)}. "
-            f"Most frequent reason: {waiting.error}"
+        yield Quoting(
+            f"{events} since {_moment(failing.since)}, and will be tried again.",
+            f"Most frequent error: {failing.error}",
         )
 
 
-def _dead(health: Health, limits: Limits) -> Iterator[str]:
+def _waiting(health: Health, limits: Limits) -> Said:
+    waiting = health.waiting
+    if waiting.since is not None and health.now - waiting.since > limits.waiting_for:
+        events = "1 event is" if str(waiting.count) == "1" else f"{waiting.count} events are"
+        yield Quoting(
+            f"{events} put off by the handler again and again, since {_moment(waiting.since)}.",
+            f"Most frequent reason: {waiting.error}",
+        )
+
+
+def _dead(health: Health, limits: Limits) -> Said:
     dead = health.counts[State.DEAD]
     if dead.exceeds(limits.dead):
         events = "1 event is" if str(dead) == "1" else f"{dead} events are"
         yield f"{events} dead: there are no more attempts. Mend the cause, then replay."
 
 
-def _silence(health: Health, limits: Limits) -> Iterator[str]:
+def _silence(health: Health, limits: Limits) -> Said:
     if limits.silence is None:
         return
     if health.last_delivery is None and limits.first_delivery_expected:
@@ -238,7 +275,7 @@ def _silence(health: Health, limits: Limits) -> Iterator[str]:
         )
 
 
-def _masking(health: Health, _limits: Limits) -> Iterator[str]:
+def _masking(health: Health, _limits: Limits) -> Said:
     if health.unmasked:
         yield (
             f"The masking self-test failed for {', '.join(health.unmasked)}. Until it is mended, pages may show "
@@ -258,7 +295,7 @@ def _moment(moment: datetime) -> str:
 FEWEST_TO_JUDGE = 5
 """How many deliveries this takes. Fewer don't show that nothing is processed."""
 
-_CONDITIONS: dict[str, Callable[[Health, Limits], Iterator[str]]] = {
+_CONDITIONS: dict[str, Callable[[Health, Limits], Said]] = {
     "not_ready": _not_ready,
     "no_worker": _no_worker,
     "connections": _connections,

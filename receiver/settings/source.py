@@ -14,11 +14,11 @@ from receiver.database.url import UnusableUrl
 from receiver.discovery import NoPartnerPackage
 from receiver.privacy.sealing import UnusableKey
 from receiver.protocol.errors import InvalidScheme, UnusableSecret
-from receiver.settings.values import UnusableHeader, UnusableOperator, UnusablePath, UnusableToken
+from receiver.settings.values import UnusableAddress, UnusableHeader, UnusableOperator, UnusablePath, UnusableToken
 
 UNUSABLE = (
     InvalidScheme, UnusableSecret, UnusableKey, UnusableUrl, UnusableHeader, UnusableOperator, UnusablePath,
-    UnusableToken,
+    UnusableToken, UnusableAddress,
     NoPartnerPackage,
 )  # fmt: skip
 """What parsers raise. The message says what is wrong, and quotes no value."""

@@ -14,7 +14,7 @@ LONGEST_USER_NAME = 100
 OWN_PATHS = frozenset(
     {
         "webhooks", "healthz", "readyz", "metrics", "sign-in", "sign-out", "events", "bulk", "pauses", "failures",
-        "subjects", "audit", "support", "captures", "static", "own", "first-operator",
+        "subjects", "audit", "support", "captures", "static", "own", "first-operator", "alerts",
     }
 )  # fmt: skip
 """What the paths of our routes begin with."""
@@ -31,6 +31,10 @@ class UnusablePath(Exception):
 
 class UnusableToken(Exception):
     """A bearer token that nobody could send; the message says why, and never quotes it."""
+
+
+class UnusableAddress(Exception):
+    """An address to which no alert can go; the message says why, and never quotes it: it may hold a password."""
 
 
 class UnusableOperator(Exception):
@@ -94,6 +98,22 @@ def bearer_token(text: str) -> str:
     if is_unfilled(text):
         raise UnusableToken("placeholder")
     return text
+
+
+def alert_urls(text: str) -> tuple[str, ...]:
+    """Addresses as apprise writes them, between spaces or commas. Raises UnusableAddress."""
+    urls = tuple(url for url in re.split(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)", text.strip().rstrip(",")) if url)
+    for number, url in enumerate(urls, 1):
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://\S+", url):
+            raise UnusableAddress(f"address {number} is not written as apprise writes it, such as mailto://….")
+    return urls
+
+
+def web_address(text: str) -> str:
+    """An http or https address, or nothing. Raises UnusableAddress."""
+    if text and not re.fullmatch(r"https?://[^\s/]+\S*", text.strip()):
+        raise UnusableAddress("an address begins with https:// or http://.")
+    return text.strip()
 
 
 def sealing_keys(text: str) -> tuple[SealingKey, ...]:

@@ -206,6 +206,55 @@ class Heartbeat(ReceiverBase):
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class AlertTurn(ReceiverBase):
+    """When the conditions are looked at next, by whichever worker comes first. One row, made by the migration."""
+
+    __tablename__ = "alert_turn"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    next_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    looked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # the last look that came to its end
+
+
+class AlertCondition(ReceiverBase):
+    """A condition that began once: whether it lasts, and what a person said about it (receiver/alerts/watching.py)."""
+
+    __tablename__ = "alert_conditions"
+
+    code: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    lasts: Mapped[bool] = mapped_column()
+    since: Mapped[datetime] = mapped_column(UtcDateTime)  # it began, or ended, then
+    sentence: Mapped[str] = mapped_column(sa.Text)  # the latest
+    acknowledged_by: Mapped[str | None] = mapped_column(sa.String(100))  # until it ends
+    snoozed_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class AlertChannel(ReceiverBase):
+    """One address of ALERT_URLS, or the heartbeat's: who sends to it at the moment, and whether it fails."""
+
+    __tablename__ = "alert_channels"
+
+    channel: Mapped[str] = mapped_column(sa.String(100), primary_key=True)  # a keyed digest of the address
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)  # nothing is sent before
+    lease_token: Mapped[UUID | None] = mapped_column(RowUuid)
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    failures: Mapped[int] = mapped_column(default=0, server_default="0")  # since the last success
+    failing_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    error: Mapped[str | None] = mapped_column(sa.String(40))  # a reason code
+
+
+class AlertTold(ReceiverBase):
+    """What a channel was told last of a condition."""
+
+    __tablename__ = "alert_told"
+
+    channel: Mapped[str] = mapped_column(sa.String(100), primary_key=True)
+    code: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    lasts: Mapped[bool] = mapped_column()
+    told_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class BulkAct(ReceiverBase):
     """An act on everything that a filter finds; its states are drawn in receiver/actions/bulk.py."""
 

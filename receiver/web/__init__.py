@@ -17,6 +17,7 @@ from receiver.ingest.fast_lane import FastLane
 from receiver.present import request_id, start_request
 from receiver.transport import common_headers
 from receiver.web import (
+    alerts,
     audit,
     auth,
     bounds,
@@ -68,6 +69,10 @@ ACCESS = {
     "audit.index": "viewer",
     "audit.find": "viewer",
     "audit.export": "operator",
+    "alerts.index": "viewer",
+    "alerts.acknowledge": "operator",
+    "alerts.snooze": "operator",
+    "alerts.wake": "operator",
     "support.event": "viewer",
     "support.time": "viewer",
     "captures.index": "operator",
@@ -98,7 +103,9 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.url_rule_class = LateRule
     app.url_map.converters["row"] = RowNumber
     app.register_blueprint(webhooks.blueprint)
-    for room in (health, auth, overview, events, failures, bulk, pauses, subjects, audit, support, captures):
+    for room in (
+        health, auth, overview, events, failures, alerts, bulk, pauses, subjects, audit, support, captures,
+    ):  # fmt: skip
         app.register_blueprint(room.blueprint)
     csrf.exempt(webhooks.blueprint)
     words.init_app(app)

@@ -35,7 +35,7 @@ def index() -> str:
         span=span,
         spans=SPANS,
         health=health,
-        warnings=shown_part("warnings", lambda: [found.sentence for found in conditions(health, DEFAULT_LIMITS)]),
+        warnings=shown_part("warnings", lambda: conditions(health, DEFAULT_LIMITS)),
         chart=chart(found.hours, hours_a_bar),
         series=SERIES,
         masking_works=not health.unmasked,

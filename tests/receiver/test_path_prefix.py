@@ -62,7 +62,7 @@ def test_every_link_form_file_and_live_part_has_the_prefix(inside, deliver, work
     event = stored("evt_1")
 
     pages = ["/", "/events", f"/events/{event.id}", "/audit", "/captures", f"/subjects/policy/{event.policy_id}"]
-    for page in pages:
+    for page in [*pages, "/alerts"]:
         text = inside(PREFIX + page).text
         targets = re.findall(r'(?:href|src|action|hx-get)="(/[^"]*)"', text)
         assert len(targets) > 5, page

@@ -38,7 +38,7 @@ WORKING = STORING | {
     "typed_data",
     "follow_ups",
 }
-ACTING = WORKING | {"ingest", "worker", "maintenance", "queries"}
+ACTING = WORKING | {"ingest", "worker", "maintenance", "queries", "alerts"}
 MAY_IMPORT = {
     # Leaves.
     "clock": set(),
@@ -69,6 +69,7 @@ MAY_IMPORT = {
     "worker": WORKING,
     "maintenance": WORKING,
     "queries": WORKING,
+    "alerts": WORKING | {"queries"},
     "actions": ACTING,
     "contract": ACTING,
     "sandbox": {"protocol", "clock", "discovery", "percentile", "registry"},

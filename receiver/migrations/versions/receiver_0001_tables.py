@@ -87,6 +87,7 @@ def upgrade() -> None:
     create_sums()
     create_bulk_acts()
     create_pauses()
+    create_alerts()
     create_captures()
     create_users()
     create_worker_tables()
@@ -100,8 +101,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in (
         "worker_heartbeats", "observations", "sign_in_failures", "first_sign_in_link", "ended_sessions", "users",
-        "captured_deliveries", "capture_window", "pauses", "bulk_acts", "summed_until", "hourly_sums", "audit_log",
-        "events",
+        "captured_deliveries", "capture_window", "alert_told", "alert_channels", "alert_conditions", "alert_turn",
+        "pauses", "bulk_acts", "summed_until", "hourly_sums", "audit_log", "events",
     ):  # fmt: skip
         op.drop_table(table)
     if op.get_bind().dialect.name == "postgresql":
@@ -269,6 +270,47 @@ def create_pauses() -> None:
         sa.Column("resumed_at", MOMENT, nullable=True),
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("event_type"),
+    )
+
+
+def create_alerts() -> None:
+    turn = op.create_table(
+        "alert_turn",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("next_at", MOMENT, nullable=True),
+        sa.Column("looked_at", MOMENT, nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.bulk_insert(turn, [{"id": 1}])
+    op.create_table(
+        "alert_conditions",
+        sa.Column("code", sa.String(length=40), nullable=False),
+        sa.Column("lasts", sa.Boolean(), nullable=False),
+        sa.Column("since", MOMENT, nullable=False),
+        sa.Column("sentence", sa.Text(), nullable=False),
+        sa.Column("acknowledged_by", sa.String(length=100), nullable=True),
+        sa.Column("snoozed_until", MOMENT, nullable=True),
+        sa.PrimaryKeyConstraint("code"),
+    )
+    op.create_table(
+        "alert_channels",
+        sa.Column("channel", sa.String(length=100), nullable=False),
+        sa.Column("due_at", MOMENT, nullable=False),
+        sa.Column("lease_token", sa.Uuid(), nullable=True),
+        sa.Column("lease_until", MOMENT, nullable=True),
+        sa.Column("sent_at", MOMENT, nullable=True),
+        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("failing_since", MOMENT, nullable=True),
+        sa.Column("error", sa.String(length=40), nullable=True),
+        sa.PrimaryKeyConstraint("channel"),
+    )
+    op.create_table(
+        "alert_told",
+        sa.Column("channel", sa.String(length=100), nullable=False),
+        sa.Column("code", sa.String(length=40), nullable=False),
+        sa.Column("lasts", sa.Boolean(), nullable=False),
+        sa.Column("told_at", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("channel", "code"),
     )
 
 

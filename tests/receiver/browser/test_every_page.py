@@ -10,6 +10,8 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import expect
 
+from receiver.actions.alerts import snooze, wake
+from receiver.alerts.watching import look as watch
 from tests.receiver.browser.looks import PAINTED
 from tests.receiver.browser.people import expect_path, find, press, sign_in
 from tests.receiver.browser.world import STORY
@@ -63,6 +65,22 @@ PAGES |= {
     "support for a time": at("/support/time"),
     "signed in": at("/sign-in"),
 }
+
+
+@way
+def alerts_that_can_be_acknowledged(page, receiver):
+    watch(receiver.inbox)
+    wake(receiver.inbox, "dead", actor="siti")
+    page.goto("/alerts")
+    expect(page.get_by_role("button", name="Acknowledge").first).to_be_visible()
+
+
+@way
+def an_alert_that_is_snoozed(page, receiver):
+    watch(receiver.inbox)
+    snooze(receiver.inbox, "dead", 8, actor="siti")
+    page.goto("/alerts")
+    expect(page.get_by_text("Nothing is sent until")).to_be_visible()
 
 
 @way
@@ -172,7 +190,7 @@ def test_nothing_is_wrong_with_the_way_in(stranger):
     assert (before, faults(stranger)) == ([], [])
 
 
-@pytest.mark.parametrize("path", ["/", "/events", "/audit", "/support/time"])
+@pytest.mark.parametrize("path", ["/", "/events", "/alerts", "/audit", "/support/time"])
 def test_nothing_is_wrong_with_what_a_viewer_sees(viewer, path):
     viewer.goto(path)
 

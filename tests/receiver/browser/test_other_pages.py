@@ -90,6 +90,7 @@ def test_a_captured_delivery_is_diagnosed_down_to_the_settings(operator, receive
 def test_a_viewer_sees_everything_and_nothing_that_acts(viewer, receiver):
     dead, processed = receiver.first(state="dead"), receiver.first(state="processed")
     paths = ["/", "/events", f"/events/{dead.id}", f"/events/{processed.id}", f"/subjects/policy/{STORY}", "/audit"]
+    paths += ["/alerts"]
 
     for path in [*paths, f"/support/events/{dead.id}", "/support/time"]:
         viewer.goto(path)

@@ -167,6 +167,7 @@ class World:
 def world(folder: Path, *, with_a_day: bool = True) -> Iterator[World]:
     """A world of one's own, its database in the folder."""
     environment = ENVIRONMENT | {
+        "ALERT_URLS": "json://127.0.0.1:9/",  # nobody listens; and no worker of its own runs
         "SENANG_PARTNER_ID": "P-1042",
         "DATABASE_URL": f"sqlite:///{folder / 'receiver.db'}",
         "LOG_LEVEL": "ERROR",
