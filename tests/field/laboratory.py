@@ -42,7 +42,7 @@ from tests.field.deployed import Deployed, started
 from tests.field.platforms import Deploy, section
 from tests.receiver import routers
 from tests.receiver.browser.chromium import running_chromium
-from tests.receiver.browser.people import expect_path, find, follow, press, send, sign_in, state_of
+from tests.receiver.browser.people import expect_path, find, follow, press, send, state_of
 from tests.receiver.browser.world import USERS
 from tests.receiver.machine import cpu_seconds, memory_mib
 from tests.receiver.routers import Front, Place, caddy_around, nginx_around
@@ -368,8 +368,10 @@ def pages(site: Site) -> str:
         profile.set_default_timeout(PATIENCE_SECONDS * 1000)
         expect.set_options(timeout=PATIENCE_SECONDS * 1000)
         page = profile.new_page()
-        sign_in(page)
-        page.wait_for_load_state()
+        page.goto("/sign-in")
+        page.get_by_label("Name").fill(OPERATOR)
+        page.get_by_label("Password").fill(PASSWORD)
+        send(page, "Sign in")
         assert page.get_by_role("button", name="Sign out").count() == 1, "the sign-in form was refused"
         expect_path(page, "/events")
         spoken = page.evaluate("performance.getEntriesByType('navigation')[0].nextHopProtocol")
