@@ -11,7 +11,8 @@ read by nobody, the line is dropped. The next line says how many were dropped. T
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii
 from typing import Any
@@ -73,6 +74,16 @@ def configure_logging(
     root.setLevel(level)
 
 
+@contextmanager
+def logging_beside_output() -> Iterator[None]:
+    """In the block, lines go to standard error: a command prints on standard output, perhaps for a program."""
+    before, _printer.beside_output = _printer.beside_output, True
+    try:
+        yield
+    finally:
+        _printer.beside_output = before
+
+
 def log_delivery(
     result: str, event_id: str | None, event_type: str | None, *, request_id: str, duration_ms: int, reason: str = ""
 ) -> None:
@@ -116,6 +127,8 @@ _LEVELS = {logging.INFO: "info", logging.WARNING: "warning"}
 class _Printer:
     """The stream of all lines. It skips the standard library, because a line is written for every delivery."""
 
+    beside_output = False  # whether standard output belongs to what a command prints
+
     def __init__(self) -> None:
         self._stream: Any = None
         self._outlet = Outlet(None)
@@ -123,8 +136,9 @@ class _Printer:
 
     def write(self, line: str) -> None:
         """Write one line in one piece: other processes write to the same place. Raises nothing."""
-        if sys.stdout is not self._stream:
-            self._stream, self._outlet, self._dropped = sys.stdout, Outlet(sys.stdout), 0
+        stream = sys.stderr if self.beside_output else sys.stdout
+        if stream is not self._stream:
+            self._stream, self._outlet, self._dropped = stream, Outlet(stream), 0
         if not self._outlet.write(f"{line}\n"):
             self._dropped += 1
         elif self._dropped:

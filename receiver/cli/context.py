@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from receiver.config import EXIT_CONFIGURATION
 from receiver.database.causes import told
+from receiver.logs import logging_beside_output
 from receiver.present import present_inbox
 from receiver.privacy.escaping import one_line
 from receiver.protocol.json_body import to_json
@@ -33,7 +34,8 @@ class Commands(AppGroup):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
-            return super().invoke(ctx)
+            with logging_beside_output():
+                return super().invoke(ctx)
         except BadFilter as error:
             raise click.ClickException(f"The {error.name} is not understood.") from None
         except SQLAlchemyError as error:

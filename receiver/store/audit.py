@@ -1,6 +1,10 @@
 """Writes the audit log (§9.1, §9.2). A row is written in the transaction of the act that it records, or on its own.
 
 To record a new kind of act, call `record()` with a new `action`. The table needs no change.
+
+A person's act is also a line in the log, `act`, as soon as it is committed. The owner of the database can drop a table,
+but a log that left the machine stays. Deliveries and attempts have lines of their own, and a follow-up is no person's
+act: `NO_ACTS` names them.
 """
 
 from functools import cache
@@ -9,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from receiver.database.causes import cause_of
 from receiver.database.engine import writing
@@ -21,6 +25,9 @@ from receiver.store.models import AuditEntry
 from receiver.store.tally import Sums
 
 log = structlog.get_logger()
+NO_ACTS = frozenset({"delivery", "attempt", "follow-up"})
+"""The actions of rows that have no line `act`."""
+_UNSAID = "acts that are not committed yet"
 WRONG_PATH = "rejected: wrong_path"
 """The result of a POST to a path that looks like the webhook's. Anybody can send one."""
 
@@ -54,6 +61,31 @@ def record(
         "occurrences": occurrences,
     }
     session.connection().execute(_insert(tuple(row)), row | {"ahead": inbox.clock.offset.total_seconds()})
+    if action not in NO_ACTS:
+        _say_when_committed(session, {name: value for name, value in row.items() if value is not None})
+
+
+def _say_when_committed(session: Session, act: dict[str, Any]) -> None:
+    if _UNSAID not in session.info:
+        session.info[_UNSAID] = []
+        sa.event.listen(session, "after_commit", _say)
+        sa.event.listen(session, "after_soft_rollback", _forget)
+    session.info[_UNSAID].append((session.get_nested_transaction(), act))
+
+
+def _say(session: Session) -> None:
+    """SQLAlchemy calls it at the end of a savepoint, too. That is no commit."""
+    if session.in_nested_transaction():
+        return
+    acts, session.info[_UNSAID] = session.info[_UNSAID], []
+    for _, act in acts:
+        log.info("act", **act)
+
+
+def _forget(session: Session, ended: SessionTransaction) -> None:
+    """What a savepoint took back never happened, nor did anything where the whole transaction was taken back."""
+    kept = [(savepoint, act) for savepoint, act in session.info[_UNSAID] if ended.nested and savepoint is not ended]
+    session.info[_UNSAID] = kept
 
 
 @cache

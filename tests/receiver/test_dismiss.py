@@ -308,7 +308,7 @@ def test_the_command_dismisses_one_event_or_a_state_and_says_what_it_left(app, c
     empty = runner.invoke(args=["events", "dismiss", "evt_unhandled", "--reason", " "])
     both = runner.invoke(args=["events", "dismiss", "evt_unhandled", "--state", "dead", "--reason", "old"])
 
-    assert (one.exit_code, one.output) == (0, "evt_dead: dismissed\n")
-    assert (several.exit_code, several.output.splitlines()[-1]) == (0, "1 dismissed, 0 refused")
+    assert (one.exit_code, one.stdout) == (0, "evt_dead: dismissed\n")
+    assert (several.exit_code, several.stdout.splitlines()[-1]) == (0, "1 dismissed, 0 refused")
     assert [result.exit_code for result in (without, empty, both)] == [2, 2, 2]
     assert row_of(closed["unhandled"]).state == "unhandled"

@@ -140,7 +140,7 @@ def test_verified_events_arrive_byte_for_byte_and_in_order_under_another_secret_
 
     done = relay("--from", "start")
 
-    printed = [line for line in done.output.splitlines() if "evt_" in line]
+    printed = [line for line in done.stdout.splitlines() if "evt_" in line]
     assert done.exit_code == 0
     assert [answer.status for answer in answers] == [200] * 4
     assert arrived() == bodies
