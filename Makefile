@@ -6,7 +6,7 @@ BENCH := .venv-bench
 PYTEST := env -u PYTHONPATH -u PYTHONHOME -u PYTEST_ADDOPTS PYTHONUTF8=1 $(BIN)/pytest
 FLASK := $(BIN)/flask --app wsgi
 
-.PHONY: run demo test test-app test-browser chromium containers screenshots bench bench-pages lint soak audit recordings lock
+.PHONY: run demo test test-app test-browser chromium containers field screenshots bench bench-pages lint soak audit recordings lock
 
 run: $(VENV)/ready .env          ## web and worker on SQLite, http://127.0.0.1:8000
 	$(FLASK) db upgrade
@@ -36,6 +36,9 @@ containers: $(VENV)/ready-dev    ## what builds and runs the image of Dockerfile
 
 screenshots: chromium            ## the pictures in README.md and docs, of the real page
 	$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.receiver.browser.screenshots
+
+field: chromium                  ## each platform in small, and the table in docs/deploy.md; a quarter of an hour, as root
+	$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.field.table
 
 soak: $(VENV)/ready-dev          ## the long fault runs, and each platform's commands
 	@$(BIN)/python -m tests.field.containers

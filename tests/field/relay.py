@@ -7,6 +7,7 @@ from pathlib import Path
 from select import select
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
+from urllib.parse import parse_qs, urlsplit
 
 _CHUNK = 65_536
 
@@ -40,3 +41,10 @@ def relay(folder: Path) -> Iterator[int]:
         Thread(target=server.serve_forever, daemon=True).start()
         yield int(server.server_address[1])
         server.shutdown()
+
+
+@contextmanager
+def as_on_a_platform(url: str) -> Iterator[tuple[str, str]]:
+    """The URL of a database for us, and the address, port and name by which a platform has it."""
+    with relay(Path(parse_qs(urlsplit(url).query)["host"][0])) as port:
+        yield url.replace("postgresql:", "postgresql+psycopg:"), f"127.0.0.1:{port}{urlsplit(url).path}"

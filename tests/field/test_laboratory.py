@@ -11,6 +11,7 @@ from tests.field import laboratory, platforms
 from tests.field.deployed import can_run
 from tests.field.laboratory import ROWS, examined, site
 from tests.field.platforms import PLATFORMS
+from tests.field.table import in_the_page, recorded, table
 from tests.receiver import routers
 from tests.receiver.browser.chromium import ABSENT as NO_CHROMIUM
 from tests.receiver.browser.chromium import find_chromium
@@ -31,6 +32,12 @@ def test_every_platform_is_in_the_laboratory():
 
     assert set(PLATFORMS.values()) - {platforms.image} <= files
     assert set(NAMES) == recognised
+
+
+def test_the_table_of_the_document_has_what_the_last_run_found_of_every_platform():
+    assert list(recorded()) == list(ROWS)
+    assert in_the_page() == table(recorded())
+    assert [name for name, facts in recorded().items() if facts["wrong"]] == []
 
 
 def _environment(row):
