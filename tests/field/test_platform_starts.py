@@ -1,4 +1,6 @@
-"""Each platform's commands, as they stand and with what the platform sets, up to the first event that is processed.
+"""The commands of compose.yml, as they stand, up to the first event that is processed; and the check of the image.
+
+The other platforms' commands run in the laboratory, behind a router.
 
 They run as a user who may write nothing but a temporary folder, on the files that .dockerignore lets into the image.
 """
@@ -20,12 +22,10 @@ pytestmark = [
     pytest.mark.skipif(not can_run(), reason="only root can be another user"),
     pytest.mark.skipif(is_fork(), reason="a fork keeps the files of its own platform, and edits them"),
 ]
-LONG = [name for name in PLATFORMS if name != "compose"]
 
 
-@pytest.mark.parametrize("platform", ["compose", *(pytest.param(name, marks=pytest.mark.soak) for name in LONG)])
-def test_the_commands_of_a_platform_take_the_first_delivery_and_stop_in_order(platform, code, database_of_a_platform):
-    deploy, (url, place) = PLATFORMS[platform](), database_of_a_platform
+def test_the_commands_of_compose_take_the_first_delivery_and_stop_in_order(code, database_of_a_platform):
+    deploy, (url, place) = PLATFORMS["compose"](), database_of_a_platform
     with started(code, deploy, place) as deployed:
         deployed.release_and_start()
         eventually(lambda: deployed.status(READY) == 200 or deployed.lost())
