@@ -21,7 +21,7 @@ from receiver.ingest.reading import Incoming
 from receiver.ingest.receipts import ACCEPTED, NOT_STORED, REJECTED, Receipt, of_several
 from receiver.ingest.room import NotStored, TooLate
 from receiver.ingest.rows import Delivery, Rows, arrival
-from receiver.protocol.captured import Captured, without_credentials
+from receiver.protocol.captured import Captured, kept_headers
 from receiver.protocol.envelope import Event
 from receiver.protocol.kept import Kept
 from receiver.store.audit import record_rejection
@@ -121,7 +121,7 @@ def _capture(intake: Intake, incoming: Incoming, reason: str) -> None:
     if inbox.settings.environment != "sandbox":
         return
     request = Request(incoming.environ)
-    headers = without_credentials(request.headers.items())
+    headers = kept_headers(request.headers.items())
     now = inbox.clock.now()
     captured = Captured(request.url, headers, incoming.body, now)
     address, has_own_row = request.remote_addr or "", inbox.tally.asked_once(now)

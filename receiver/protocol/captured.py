@@ -1,6 +1,7 @@
 """One POST as it came over the wire, not yet verified: what the doctor looks at.
 
-Headers with credentials are never part of it.
+Every header that can carry a signature is part of it, `Authorization` too: it is stored sealed. Cookies are not, nor
+the credentials of a proxy: no sender signs there, and they may let somebody in.
 """
 
 import base64
@@ -9,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-_CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
+LEFT_OUT = ("cookie", "proxy-authorization")
+"""Headers that are never kept, in lower case."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,6 +50,6 @@ class Captured:
         )
 
 
-def without_credentials(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """The headers without credentials, which may be kept."""
-    return tuple((name, value) for name, value in headers if name.lower() not in _CREDENTIALS)
+def kept_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The headers that may be kept."""
+    return tuple((name, value) for name, value in headers if name.lower() not in LEFT_OUT)
