@@ -18,29 +18,32 @@ from receiver.privacy.sealing import CannotUnseal
 from receiver.protocol.captured import Captured
 from receiver.protocol.moments import written
 from receiver.sandbox.diagnosis import Diagnosis
-from receiver.sandbox.doctor import diagnose
-from receiver.sandbox.doctor.reading import NotACapture, read_capture
+from receiver.sandbox.doctor import SECONDS, diagnose
+from receiver.sandbox.doctor.reading import NotACapture, read_captures
 
 ACTOR = "command line"
 WIDTH = 100
 
 
 @click.command()
-@click.argument("file", type=click.File("rb"), required=False)
-@click.option("--captured", is_flag=True, help="Take the latest delivery that `senang capture` kept.")
+@click.argument("files", type=click.File("rb"), nargs=-1)
+@click.option("--captured", is_flag=True, help="Take the deliveries that `senang capture` kept, the latest first.")
+@click.option("--seconds", default=SECONDS, show_default=True, type=click.FloatRange(0.1, 3600), help="Time to search.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @with_appcontext
-def doctor(file: BinaryIO | None, captured: bool, as_json: bool) -> None:
+def doctor(files: tuple[BinaryIO, ...], captured: bool, seconds: float, as_json: bool) -> None:
     """Find out how one delivery is signed, and print the settings.
 
-    FILE holds a raw HTTP request or a curl command; - is standard input. The secret is SENANG_WEBHOOK_SECRETS; without
-    it, the command asks. SENANG_OTHER_SECRETS may hold the secrets of another environment, to prove a mix-up. The
-    command never prints a secret.
+    FILES hold a raw HTTP request, a curl command, a HAR file, or an export of webhook.site or ngrok; - is standard
+    input. The first delivery is examined. More deliveries show which values differ from event to event. The secret is
+    SENANG_WEBHOOK_SECRETS; without it, the command asks. SENANG_OTHER_SECRETS may hold the secrets of another
+    environment, to prove a mix-up. The command never prints a secret.
     """
-    if (file is None) != captured:
-        raise click.UsageError("Give either a FILE or --captured.")
-    delivery = _read(file) if file else _latest_capture()
-    diagnosis = diagnose(delivery, _secrets(), others=_split(os.environ.get("SENANG_OTHER_SECRETS", "")))
+    if bool(files) == captured:
+        raise click.UsageError("Give either FILES or --captured.")
+    first, *more = [one for file in files for one in _read(file)] if files else _captures()
+    others = _split(os.environ.get("SENANG_OTHER_SECRETS", ""))
+    diagnosis = diagnose(first, _secrets(), others=others, captures=more, seconds=seconds)
     click.echo(json.dumps(diagnosis.as_dict(), indent=2) if as_json else in_words(diagnosis))
     if diagnosis.verdict != "found":
         raise SystemExit(1)
@@ -69,26 +72,35 @@ def capture(minutes: int, count: int, stop: bool) -> None:
 
 
 def in_words(diagnosis: Diagnosis) -> str:
-    """The diagnosis for people: the finding, what to paste, why, and what to look out for."""
+    """The diagnosis for people: the finding, what to paste, why, what is weak, what to look out for, what to ask."""
     lines = [*textwrap.wrap(diagnosis.summary, WIDTH), f"({diagnosis.combinations:,} combinations tried)"]
     if diagnosis.settings:
-        lines += ["", "Paste into .env:", "", *(f"  {line}" for line in diagnosis.env_lines())]
-    for title, sentences in (("Why:", diagnosis.reasons), ("Please note:", diagnosis.warnings)):
+        is_whole = any(name.endswith("_SCHEME") for name in diagnosis.settings)
+        title = "Paste into .env:" if is_whole else "Paste into .env once the signature is known:"
+        lines += ["", title, "", *(f"  {line}" for line in diagnosis.env_lines())]
+    if diagnosis.rehearsal:
+        lines += ["", *textwrap.wrap(diagnosis.rehearsal, WIDTH)]
+    parts = (("Why:", diagnosis.reasons), ("What is weak:", diagnosis.weak), ("Please note:", diagnosis.warnings))
+    for title, sentences in parts:
         if sentences:
             lines += ["", title]
             for sentence in sentences:
                 lines += textwrap.wrap(sentence, WIDTH, initial_indent="  - ", subsequent_indent="    ")
+    if diagnosis.mail:
+        lines += ["", "A mail that asks for what is missing:", ""]
+        for line in diagnosis.mail.splitlines():
+            lines += textwrap.wrap(line, WIDTH - 2, initial_indent="  ", subsequent_indent="  ") or [""]
     return "\n".join(lines)
 
 
-def _read(file: BinaryIO) -> Captured:
+def _read(file: BinaryIO) -> list[Captured]:
     try:
-        return read_capture(file.read())
+        return read_captures(file.read())
     except NotACapture as error:
         raise click.ClickException(f"{file.name}: {error}") from None
 
 
-def _latest_capture() -> Captured:
+def _captures() -> list[Captured]:
     if "inbox" not in current_app.extensions:
         raise click.ClickException("--captured needs settings that let the receiver start. A FILE does not.")
     inbox = present_inbox()
@@ -102,7 +114,7 @@ def _latest_capture() -> Captured:
             err=True,
         )
     try:
-        return captures.open_capture(inbox, rows[0])
+        return [captures.open_capture(inbox, row) for row in rows]
     except CannotUnseal as error:
         raise click.ClickException(f"The capture cannot be unsealed: {error}.") from None
 

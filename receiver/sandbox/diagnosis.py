@@ -9,13 +9,19 @@ from typing import Any
 
 @dataclass
 class Diagnosis:
-    """What the doctor found out. `verdict` is found, proven_cause, not_found or unsigned."""
+    """What the doctor found out, in the order in which people read it.
+
+    `verdict` is found, proven_cause, not_found or unsigned.
+    """
 
     verdict: str
-    summary: str
+    summary: str  # the first line
     settings: dict[str, str] = field(default_factory=dict)  # to paste into .env
+    rehearsal: str = ""  # what these settings would have made of all captures
     reasons: list[str] = field(default_factory=list)
+    weak: list[str] = field(default_factory=list)  # what the scheme leaves open
     warnings: list[str] = field(default_factory=list)
+    mail: str = ""  # what to ask the sender
     combinations: int = 0
 
     def as_dict(self) -> dict[str, Any]:

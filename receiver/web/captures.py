@@ -7,6 +7,9 @@ from werkzeug.wrappers import Response
 from receiver.green import Crowded
 from receiver.ingest import captures
 from receiver.present import present_inbox
+from receiver.protocol.captured import Captured
+from receiver.store.inbox import Inbox
+from receiver.store.models import CapturedDelivery
 from receiver.store.shown import shown_part
 from receiver.web.auth import operator_required
 from receiver.web.diagnoses import diagnosis_beside
@@ -36,15 +39,25 @@ def index() -> str:
 @blueprint.get("/<row:capture_id>")
 @operator_required
 def show(capture_id: int) -> str:
-    """The diagnosis of one captured delivery. The delivery itself is not shown: its sender is unknown."""
+    """The diagnosis of one captured delivery, and a rehearsal of its settings on all of them.
+
+    The delivery itself is not shown: its sender is unknown.
+    """
     inbox = present_inbox()
-    row = next((row for row in captures.kept(inbox) if row.id == capture_id), None) or abort(404)
-    captured = shown_part("capture", lambda: captures.open_capture(inbox, row)) or abort(410)
+    rows = captures.kept(inbox)
+    row = next((row for row in rows if row.id == capture_id), None) or abort(404)
+    captured = _opened(inbox, row) or abort(410)
+    others = [other for one in rows if one.id != capture_id and (other := _opened(inbox, one))]
     try:
-        diagnosis = diagnosis_beside(captured, inbox.settings.webhook_secrets, asked_by=current_user.name)
+        diagnosis = diagnosis_beside([captured, *others], inbox.settings.webhook_secrets, asked_by=current_user.name)
     except Crowded:
         abort(503, "Other diagnoses are running. Try again in a few seconds.")
     return render_template("capture.html", row=row, diagnosis=diagnosis)
+
+
+def _opened(inbox: Inbox, row: CapturedDelivery) -> Captured | None:
+    """The delivery in clear text. None where it can't be unsealed."""
+    return shown_part("capture", lambda: captures.open_capture(inbox, row))
 
 
 @blueprint.post("/open")

@@ -13,17 +13,21 @@ from receiver.green import Lane
 from receiver.protocol.captured import Captured
 from receiver.sandbox.diagnosis import Diagnosis
 
-SECONDS = 5.0
+SECONDS = 2.0
 """Time for the search. After it, the doctor says what it has tried."""
 MOST_SECONDS = 20.0
 """Time for everything, with the start of the process."""
+MOST_COMPARED = 65_536
+"""A delivery with a larger body is examined when it is asked for, but not compared with others."""
 _COMMAND = (sys.executable, "-m", "receiver.sandbox.doctor")
 _lane = Lane(places=4)
 
 
-def diagnosis_beside(captured: Captured, secrets: Sequence[str], *, asked_by: str) -> Diagnosis:
-    """What the doctor says about the delivery. Raises Crowded when too many ask at once."""
-    asked = {"captured": captured.to_json().decode(), "secrets": list(secrets), "seconds": SECONDS}
+def diagnosis_beside(captures: Sequence[Captured], secrets: Sequence[str], *, asked_by: str) -> Diagnosis:
+    """What the doctor says about the first delivery, compared with the others. Raises Crowded when too many ask."""
+    first, *others = captures
+    shown = [first, *(other for other in others if len(other.body) <= MOST_COMPARED)]
+    asked = {"captures": [one.to_json().decode() for one in shown], "secrets": list(secrets), "seconds": SECONDS}
     with _lane.turn(asked_by):
         try:
             done = subprocess.run(  # noqa: S603 - our own module

@@ -41,9 +41,9 @@ def request_of(text):
 class Case:
     """One sender, with a receiver that has its settings."""
 
-    def __init__(self, slug, environment, assemble):
+    def __init__(self, slug, environment, assemble, settings=None):
         self.slug, self.case = slug, CASES[slug]
-        settings = SETTINGS[slug] | {"SENANG_WEBHOOK_SECRETS": self.case["secret"]}
+        settings = (settings or SETTINGS[slug]) | {"SENANG_WEBHOOK_SECRETS": self.case["secret"]}
         self.app = assemble(environment | settings)
         self.inbox = self.app.extensions["inbox"]
         now = datetime.fromisoformat(self.case["signed_at"])

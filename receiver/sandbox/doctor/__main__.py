@@ -1,6 +1,7 @@
 """The doctor in a process of its own, for the page: a diagnosis can take seconds, and it must be possible to stop it.
 
-Standard input is JSON: the captured delivery as `Captured.to_json()` has it, the secrets, and the seconds that it may
+Standard input is JSON: the captured deliveries as `Captured.to_json()` has them, the one to
+examine first, the secrets, and the seconds that it may
 take. The secrets are not in the arguments or the environment, which others on the machine can read.
 """
 
@@ -14,8 +15,9 @@ from receiver.sandbox.doctor import diagnose
 def main() -> None:
     """Diagnose, and write the diagnosis as JSON."""
     asked = json.load(sys.stdin)
-    captured = Captured.from_json(asked["captured"])
-    json.dump(diagnose(captured, asked["secrets"], seconds=asked["seconds"]).as_dict(), sys.stdout)
+    captured, *others = [Captured.from_json(text) for text in asked["captures"]]
+    diagnosis = diagnose(captured, asked["secrets"], captures=others, seconds=asked["seconds"])
+    json.dump(diagnosis.as_dict(), sys.stdout)
 
 
 if __name__ == "__main__":

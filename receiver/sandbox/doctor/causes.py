@@ -5,23 +5,40 @@ yields what the secret or the body may have been, with a sentence that says what
 """
 
 import json
-import time
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from receiver.protocol.captured import Captured
+from receiver.protocol.documents import GZIP, unpacked
 from receiver.protocol.errors import UnusablePayload
 from receiver.protocol.json_body import parse_object
+from receiver.sandbox.doctor.budget import Budget
+from receiver.sandbox.doctor.envelopes import MOST_BYTES
 from receiver.sandbox.doctor.search import Find, search
 
-USUAL = (
-    "The secret is another one: of the other environment (§8.3), of another endpoint, or an older one.",
-    "The body was changed on its way: a proxy or framework parsed it and wrote it anew, or cut its last newline.",
-    "The signature covers something that is not in the request, or is made with a key pair (Ed25519, RSA).",
+_UNKNOWN = (
+    "It is a scheme that the doctor doesn't know: it may sign a text that is not in the request, such as an "
+    "application key or your partner code, or only some of the fields."
 )
+_OTHER_KEY = "The secret is another one: of the other environment (§8.3), of another endpoint, or an older one."
+_CHANGED = "The body was changed on its way: a proxy or framework parsed it and wrote it anew, or cut its last newline."
 REWRITTEN = "The body was parsed and written anew on its way to us: nothing in front of us may change it."
+
+
+def usual_causes(captured: Captured, others: Sequence[str]) -> list[str]:
+    """The causes that are left, the likeliest first.
+
+    A body that has the length of its header was hardly changed. Secrets of another environment that don't fit are ruled
+    out.
+    """
+    is_whole = captured.header("content-length") == str(len(captured.body))
+    found = [_OTHER_KEY] if not others else []
+    if is_whole:
+        return [_UNKNOWN, *found]
+    return [*found, _CHANGED, _UNKNOWN]
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,16 +51,16 @@ class Proof:
     find: Find
 
 
-def prove(captured: Captured, secrets: Sequence[str], others: Sequence[str], *, until: float) -> Proof | None:
+def prove(captured: Captured, secrets: Sequence[str], others: Sequence[str], *, budget: Budget) -> Proof | None:
     """The first cause that makes the signature right. `others` are secrets of other environments."""
     for sentence, candidates in ((_OTHER, others), *_damaged_secrets(secrets)):
-        if candidates and (find := search(captured, candidates, until=until, simple=candidates is not others).find):
+        if candidates and (find := search(captured, candidates, budget=budget, simple=candidates is not others).find):
             return Proof(sentence, captured, candidates[find.secret_index], find)
     for sentence, body in _original_bodies(captured.body):
-        if time.monotonic() > until:
+        if budget.is_spent:
             return None
         original = replace(captured, body=body)
-        if find := search(original, secrets, until=until, simple=True).find:
+        if find := search(original, secrets, budget=budget, simple=True).find:
             return Proof(sentence, original, secrets[find.secret_index], find)
     return None
 
@@ -81,11 +98,32 @@ def _original_bodies(body: bytes) -> Iterator[tuple[str, bytes]]:
         yield "The body's line ends were changed on the way to us.", body.replace(b"\r\n", b"\n")
     if body.startswith(b"\xef\xbb\xbf"):
         yield "The body got a byte order mark on the way to us.", body[3:]
+    if (whole := _without_chunks(body)) is not None:
+        yield "The file has the frames of a chunked transfer in its body: a proxy or tool kept them.", whole
+    if body.startswith(GZIP):
+        with suppress(UnusablePayload):
+            yield "The sender signs the body before it packs it by gzip.", unpacked(body, MOST_BYTES)
     with suppress(UnusablePayload):
         parse_object(body)  # strictly; what is written again below has floats, as its sender's has
         for text in _serialisations(json.loads(body)):
             if text != body:
                 yield REWRITTEN, text
+
+
+def _without_chunks(body: bytes) -> bytes | None:
+    """The body without the lengths of HTTP's chunks (RFC 9112 §7.1). None when it has none."""
+    found: list[bytes] = []
+    rest = body
+    while match := _CHUNK.match(rest):
+        size, start = int(match[1], 16), match.end()
+        if not size:
+            return b"".join(found) or None
+        found.append(rest[start : start + size])
+        rest = rest[start + size :].lstrip(b"\r\n")
+    return None
+
+
+_CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})\r?\n")
 
 
 def _serialisations(payload: dict[str, Any]) -> Iterator[bytes]:

@@ -1,44 +1,47 @@
-"""Finds the scheme under which the signature of a captured delivery is right, by trying all combinations.
+"""Finds the scheme under which the signature of a captured delivery is right: likely schemes first, strong before weak.
 
-A find counts only if our own `verify()` accepts the original delivery with it, and refuses the delivery with one byte
-changed. Likely forms are tried first. Among equal finds, the one that needs the fewest settings wins.
+A find counts only if our own `verify()` accepts the delivery with it, and refuses it with one byte changed where the
+scheme signs the whole body. The search looks at one candidate after the other and stops when its budget is spent.
+`LEVELS` is the order.
 """
 
+import hashlib
 import hmac
-import math
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from typing import Any
 
 from receiver.protocol.captured import Captured
 from receiver.protocol.errors import InvalidScheme, InvalidSignature, UnusableSecret
-from receiver.protocol.schemes import ALIASES, SCHEMES, SignatureScheme, check, decode_secret
+from receiver.protocol.proofs import is_right, public_key_bytes
+from receiver.protocol.schemes import TOKEN, SignatureScheme, check, decode_secret
 from receiver.protocol.signatures import Verified, verify
-from receiver.sandbox.doctor.space import (
-    Key,
-    Payload,
-    Place,
-    Stamp,
-    addresses,
-    keys,
-    message_ids,
-    payloads,
-    places,
-    stamps,
-    templates,
+from receiver.sandbox.doctor.budget import ENDLESS, Budget
+from receiver.sandbox.doctor.contents import (
+    Candidate,
+    addressed_bodies,
+    bodies,
+    digests,
+    hashed_bodies,
+    joined_bodies,
+    whole_fields,
 )
+from receiver.sandbox.doctor.keys import DERIVED, Key, keys, public_keys
+from receiver.sandbox.doctor.places import Place, places
+from receiver.sandbox.doctor.sequences import in_any_order, in_order, listed, neighbours, recipes
+from receiver.sandbox.doctor.tokens import Read, jwt_readings, tokens
+from receiver.sandbox.doctor.view import View
 
-EXTRAS = ((), ("stamp",), ("id", "stamp"), ("id",), ("url",), ("stamp", "url"), ("id", "url"), ("id", "stamp", "url"))
-"""The parts that may be signed beside the body."""
-SIMPLE = EXTRAS[:4]
-GENERAL = ("standard-webhooks", "hmac-sha256-hex")
-"""The presets to start from. The preset of another sender is named only when it fits exactly, or nearly."""
-
-
+Level = Callable[[View, Place], Iterator[Candidate]]
+SIMPLE: tuple[Level, ...] = (bodies,)
+LEVELS: tuple[Level, ...] = (
+    bodies, addressed_bodies, digests, recipes, listed, neighbours, whole_fields, hashed_bodies, joined_bodies,
+    in_order, in_any_order,
+)  # fmt: skip
+_LEVELS_OF_DERIVED_KEYS: tuple[Level, ...] = (bodies,)
 _FOREVER = timedelta(days=36500)
-_NO_STAMP = Stamp("", "", "seconds", "")
+_EDWARDS = 64
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,6 +53,7 @@ class Find:
     key: bytes
     digest: bytes
     timestamp: datetime | None
+    body: bytes  # what the signature vouches for
 
 
 @dataclass
@@ -62,142 +66,157 @@ class Search:
 
 
 @dataclass(frozen=True, repr=False)
-class _Attempt:
-    """One combination whose digest is to be compared."""
+class _Keys:
+    """The keys to try, with the number of the secret that each is made from."""
 
-    place: Place
-    payload: Payload
-    template: str
-    stamp: Stamp
-    message_id: tuple[str, str]
-    address: str
+    symmetric: list[tuple[int, Key]]
+    public: list[tuple[int, Key]]
 
 
-def search(captured: Captured, secrets: Sequence[str], *, until: float = math.inf, simple: bool = False) -> Search:
+def search(captured: Captured, secrets: Sequence[str], *, budget: Budget = ENDLESS, simple: bool = False) -> Search:
     """Try every scheme with every secret. With `simple`, try only schemes over the body's bytes, timestamp and ID.
 
-    Gives up when the monotonic clock says `until`. Secrets that `live` would refuse are tried too.
+    Secrets that `live` would refuse are tried too.
     """
-    result = Search()
-    usable = [(index, key) for index, secret in enumerate(secrets) for key in keys(secret)]
-    for attempt, content in _attempts(captured, simple=simple):
-        for index, key in usable:
-            result.tried += 1
-            if hmac.digest(key.key, content, attempt.place.algorithm) == attempt.place.digest:
-                result.find = _confirmed(captured, attempt, key, index, secrets[index])
-                if result.find:
-                    return result
-        if time.monotonic() > until:
-            result.complete = False
+    view, result = View(captured), Search()
+    known = _Keys(
+        [(index, key) for index, secret in enumerate(secrets) for key in keys(secret)],
+        [(index, key) for index, secret in enumerate(secrets) for key in public_keys(secret)],
+    )
+    for attempt in (_jwts, _levels_of(SIMPLE if simple else LEVELS), _derived):
+        result.find = attempt(view, secrets, known, result, budget)
+        if result.find:
             return result
+    if not simple:
+        result.find = _read(view, secrets, tokens(view, secrets))
     return result
 
 
-def settings_for(captured: Captured, find: Find, secret: str) -> dict[str, str]:
-    """The SENANG_SIGNATURE_* settings of this scheme: the preset that needs the fewest overrides, and the overrides."""
-    axes = [axis.name for axis in fields(SignatureScheme) if axis.name not in ("name", "minimum_key_bytes")]
-    needed: dict[str, dict[str, str]] = {}
-    for name, preset in SCHEMES.items():
-        values = {axis: str(getattr(find.scheme, axis)) for axis in axes}
-        for axis in axes:  # what the preset says already is left out
-            fewer = {known: value for known, value in values.items() if known != axis}
-            if _verified(captured, replace(preset, **fewer), secret):  # type: ignore[arg-type]  # every axis but one is text
-                values = fewer
-        needed[name] = values
-    nearest = min(needed, key=lambda name: len(needed[name]) + (2 if needed[name] and name not in GENERAL else 0))
-    spelled = {text: alias for alias, text in ALIASES.items()}
-    overrides = {axis: spelled.get(value, value) for axis, value in needed[nearest].items()}
-    if len(find.key) < SCHEMES[nearest].minimum_key_bytes:
-        overrides["minimum_key_bytes"] = str(len(find.key))
-    return {"SENANG_SIGNATURE_SCHEME": nearest} | {
-        f"SENANG_SIGNATURE_{axis.upper()}": value for axis, value in overrides.items()
+def _jwts(view: View, secrets: Sequence[str], known: _Keys, result: Search, budget: Budget) -> Find | None:
+    return _read(view, secrets, jwt_readings(view, secrets))
+
+
+def _read(view: View, secrets: Sequence[str], readings: Iterator[Read]) -> Find | None:
+    for reading in readings:
+        scheme = _scheme({**reading.axes}, reading.key)
+        if found := _confirmed(view.captured, scheme, reading.key, reading.secret_index, secrets, b""):
+            return found
+    return None
+
+
+def _levels_of(levels: Sequence[Level]) -> Callable[..., Find | None]:
+    def attempt(view: View, secrets: Sequence[str], known: _Keys, result: Search, budget: Budget) -> Find | None:
+        return _tried(view, secrets, known, levels, result, budget)
+
+    return attempt
+
+
+def _derived(view: View, secrets: Sequence[str], _known: _Keys, result: Search, budget: Budget) -> Find | None:
+    """Keys that are a hash of the secret."""
+    derived = [(index, key) for index, secret in enumerate(secrets) for key in keys(secret, DERIVED)]
+    return _tried(view, secrets, _Keys(derived, []), _LEVELS_OF_DERIVED_KEYS, result, budget)
+
+
+def _tried(
+    view: View, secrets: Sequence[str], known: _Keys, levels: Sequence[Level], result: Search, budget: Budget
+) -> Find | None:
+    found = places(view)
+    for level in levels:
+        for place in found:
+            for candidate in level(view, place):
+                for algorithm, index, key in _matches(place, candidate, known, result):
+                    scheme = _scheme({**_axes(place), **candidate.axes(), "algorithm": algorithm}, key)
+                    if find := _confirmed(view.captured, scheme, key, index, secrets, place.digest):
+                        return find
+                if budget.is_spent:
+                    result.complete = False
+                    return None
+    return None
+
+
+def _matches(place: Place, candidate: Candidate, known: _Keys, result: Search) -> Iterator[tuple[str, int, Key]]:
+    """The algorithms and keys under which the candidate gives the digest of the place."""
+    pieces, algorithm, digest = candidate.pieces, place.algorithm, place.digest
+    has_secret = None in pieces
+    content = b"" if has_secret else b"".join(pieces)  # type: ignore[arg-type]
+    if algorithm:
+        for index, key in known.symmetric:
+            result.tried += 1
+            if has_secret:
+                content = b"".join([key.key if piece is None else piece for piece in pieces])
+                if hashlib.new(algorithm, content).digest() == digest:
+                    yield f"hash-{algorithm}", index, key
+            if hmac.digest(key.key, content, algorithm) == digest:
+                yield algorithm, index, key
+    if not has_secret:
+        for index, key in known.public:
+            if _can_be(key.algorithm, len(digest)):
+                result.tried += 1
+                if is_right(key.algorithm, key.key, digest, content):
+                    yield key.algorithm, index, key
+
+
+def _can_be(algorithm: str, length: int) -> bool:
+    """Whether a signature of this algorithm can have this length."""
+    if algorithm == "ed25519":
+        return length == _EDWARDS
+    return length in (64, 70, 71, 72) if algorithm.startswith("ecdsa") else algorithm in _RSA and length >= 256
+
+
+_RSA = ("rsa-sha256", "rsa-sha512", "rsa-pss-sha256")
+
+
+def _axes(place: Place) -> dict[str, str]:
+    return {
+        place.axis: place.name,
+        "entry_separator": place.entry_separator,
+        "tag": place.tag,
+        "tag_separator": place.tag_separator,
+        "encoding": place.encoding,
     }
 
 
-def _attempts(captured: Captured, *, simple: bool) -> Iterator[tuple[_Attempt, bytes]]:
-    """The body alone first, then with more parts: simple schemes are more likely.
-
-    Each combination is made when the caller asks for it, so the caller can look at the time in between.
-    """
-    found = places(captured)
-    for extra in SIMPLE if simple else EXTRAS:
-        for place in found:
-            yield from _with_parts(captured, place, extra, simple=simple)
+def _scheme(axes: dict[str, Any], key: Key) -> SignatureScheme:
+    return SignatureScheme(name="found", secret_prefix=key.prefix, secret_encoding=key.encoding, **axes)
 
 
-def _with_parts(
-    captured: Captured, place: Place, extra: tuple[str, ...], *, simple: bool
-) -> Iterator[tuple[_Attempt, bytes]]:
-    some_stamps = stamps(captured, place) if "stamp" in extra else [_NO_STAMP]
-    some_ids = message_ids(captured, place) if "id" in extra else [("", "")]
-    some_addresses = addresses(captured) if "url" in extra else [""]
-    if not (some_stamps and some_ids and some_addresses):
-        return
-    names = {"stamp": "{timestamp}", "id": "{id}", "url": "{url}"}
-    for form in islice(payloads(captured.body, place), 1 if simple else None):
-        if form.placeholder == "{fields}" and len(extra) > 1:
-            return  # all that follow are too long too
-        for template in templates((*(names[part] for part in extra), form.placeholder), place.tag):
-            before, _, after = template.partition(form.placeholder)
-            for stamp in some_stamps:
-                for message_id in some_ids:
-                    for address in some_addresses:
-                        attempt = _Attempt(place, form, template, stamp, message_id, address)
-                        values = {"{timestamp}": stamp.text, "{id}": message_id[1], "{url}": address}
-                        yield attempt, _filled(before, values) + form.content + _filled(after, values)
-
-
-def _filled(template: str, values: Mapping[str, str]) -> bytes:
-    for placeholder, value in values.items():
-        template = template.replace(placeholder, value)
-    return template.encode()
-
-
-def _confirmed(captured: Captured, attempt: _Attempt, key: Key, secret_index: int, secret: str) -> Find | None:
+def _confirmed(
+    captured: Captured, scheme: SignatureScheme, key: Key, index: int, secrets: Sequence[str], digest: bytes
+) -> Find | None:
     """The find, if `verify()` confirms it: it checks more than the digest."""
-    scheme = _scheme(attempt, key)
-    verified = _verified(captured, scheme, secret)
-    if verified is None or _verified(replace(captured, body=_changed(captured.body)), scheme, secret):
+    found = verified(captured, scheme, secrets[index])
+    if found is None:
         return None
-    return Find(scheme, secret_index, key.key, attempt.place.digest, verified.timestamp)
+    signs_bytes = "body" in scheme.part_names and scheme.algorithm != TOKEN
+    if signs_bytes and verified(replace(captured, body=_changed(captured.body)), scheme, secrets[index]):
+        return None
+    return Find(scheme, index, key.key, digest, found.timestamp, found.body)
 
 
-def _verified(captured: Captured, scheme: SignatureScheme, secret: str) -> Verified | None:
-    """What `verify()` says about the delivery. Its age is ignored."""
-    now = datetime.now(UTC)
+def verified(
+    captured: Captured, scheme: SignatureScheme, secret: str, *, now: datetime | None = None
+) -> Verified | None:
+    """What `verify()` says about the delivery. Without `now`, its age is ignored."""
     try:
-        key = decode_secret(scheme.secret_encoding, secret.removeprefix(scheme.secret_prefix))
-        headers = dict(captured.headers)
-        return verify(captured.body, headers, scheme=check(scheme), keys=[key], now=now, tolerance=_FOREVER)
+        scheme = check(scheme)
+        key = key_of(scheme, secret)
+        return verify(
+            captured.body, View(captured).headers, scheme=scheme, keys=[key], now=now or datetime.now(UTC),
+            tolerance=timedelta(minutes=5) if now else _FOREVER,
+        )  # fmt: skip
     except (InvalidSignature, InvalidScheme, UnusableSecret):
         return None
+
+
+def key_of(scheme: SignatureScheme, secret: str) -> bytes:
+    """The key of the secret, even one that `live` would refuse. Raises UnusableSecret."""
+    made = decode_secret(scheme.secret_encoding, secret.removeprefix(scheme.secret_prefix))
+    if scheme.has_public_key or scheme.algorithm == "jwt-rs256":
+        return public_key_bytes(scheme.algorithm, made)
+    return made
 
 
 def _changed(body: bytes) -> bytes:
     """The body with one byte in the middle changed. No signature over it may still be right."""
     middle = len(body) // 2
     return body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :] if body else b"x"
-
-
-def _scheme(attempt: _Attempt, key: Key) -> SignatureScheme:
-    place, stamp = attempt.place, attempt.stamp
-    return SignatureScheme(
-        name="found",
-        header=place.header,
-        body_field=place.body_field,
-        tag=place.tag,
-        entry_separator=place.entry_separator,
-        tag_separator=place.tag_separator,
-        encoding=place.encoding,
-        algorithm=place.algorithm,
-        content=attempt.template,
-        value_separator=attempt.payload.value_separator,
-        field_separator=attempt.payload.field_separator,
-        url=attempt.address,
-        id_header=attempt.message_id[0],
-        timestamp_header=stamp.header,
-        timestamp_tag=stamp.tag,
-        timestamp_format=stamp.form,
-        secret_prefix=key.prefix,
-        secret_encoding=key.encoding,
-    )

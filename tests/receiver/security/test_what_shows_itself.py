@@ -18,9 +18,10 @@ from receiver.protocol.fields import SignedFields
 from receiver.protocol.kept import Kept
 from receiver.protocol.schemes import SCHEMES
 from receiver.protocol.signatures import Signed, Verified
+from receiver.sandbox.doctor.budget import ENDLESS
 from receiver.sandbox.doctor.causes import prove
+from receiver.sandbox.doctor.keys import keys
 from receiver.sandbox.doctor.search import search
-from receiver.sandbox.doctor.space import keys
 from receiver.sandbox.sender import Answer, Sender
 
 NOW = datetime(2026, 11, 24, 8, tzinfo=UTC)
@@ -58,7 +59,7 @@ HOLDERS = {
     "a delivery that was judged stale": lambda: Stale(Kept(BODY), an_event(), "timestamp_too_old"),
     "a key that the doctor tries": lambda: keys(CLEAR),
     "what the doctor found": lambda: search(captured(), [CLEAR]),
-    "what the doctor proved": lambda: prove(captured(), [f" {CLEAR} "], [], until=float("inf")),
+    "what the doctor proved": lambda: prove(captured(), [f" {CLEAR} "], [], budget=ENDLESS),
 }
 
 
