@@ -49,7 +49,7 @@ class _Parts:
         }  # fmt: skip
         for placeholder, value in values.items():
             template = template.replace(placeholder, value)
-        return template.encode()
+        return template.encode(errors="surrogatepass")
 
     def axes(self) -> dict[str, str]:
         found = {"url": self.address, "id_header": self.message_id[0]}

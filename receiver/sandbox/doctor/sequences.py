@@ -7,9 +7,9 @@ itself, neighbours of the signature, fields in the order in which they were sent
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations, permutations
-from typing import NamedTuple
 
 from receiver.protocol.content import content_pieces
 from receiver.protocol.errors import UnusablePayload
@@ -58,7 +58,8 @@ RECIPES = (
 )  # fmt: skip
 
 
-class Chosen(NamedTuple):
+@dataclass(frozen=True, repr=False)
+class Chosen:
     """A field as a template writes it, with its text. `stamp` is the form of a timestamp."""
 
     part: str  # "a.b" or "amount|digits"
@@ -166,7 +167,7 @@ def _sequences(view: View, orders: Sequence[Sequence[Chosen]], joiners: Sequence
 
 
 def _joined(view: View, order: Sequence[Chosen], joiners: Sequence[str]) -> Iterator[Candidate]:
-    texts = [one.text.encode() for one in order]
+    texts = [one.text.encode(errors="surrogatepass") for one in order]
     for joiner in joiners if len(order) > 1 else ("",):
         between = joiner.encode()
         content = between.join(texts)

@@ -35,7 +35,7 @@ def jwts(view: View) -> Iterator[tuple[dict[str, str], Token, str]]:
     """Every JWT of the delivery: where it stands, and its algorithm."""
     for place, text in _worded(view):
         for name in ("HS256", "RS256"):
-            if token := parse_token(text.encode(), name):
+            if token := parse_token(text.encode(errors="surrogatepass"), name):
                 yield place, token, name
 
 
