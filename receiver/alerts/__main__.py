@@ -4,4 +4,5 @@ import sys
 
 from receiver.alerts.starting import run
 
-run(sys.stdin.read())
+if __name__ == "__main__":
+    run(sys.stdin.read())
