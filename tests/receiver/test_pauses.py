@@ -214,7 +214,7 @@ def test_what_a_pause_holds_up_is_no_alarm_but_everything_says_that_it_is_paused
     deliver("test.waits")
     work()
     clock.advance(minutes=30)
-    alarming = json.loads(runner.invoke(args=["events", "check", "--json"]).output)["codes"]
+    alarming = json.loads(runner.invoke(args=["events", "check", "--json"]).stdout)["codes"]
     paused = runner.invoke(args=["events", "pause", "test.bank", "--reason", WHY["reason"]])
     runner.invoke(args=["events", "pause", "test.waits", "--reason", "closed on Sunday"])
     noticed()
@@ -222,11 +222,11 @@ def test_what_a_pause_holds_up_is_no_alarm_but_everything_says_that_it_is_paused
     clock.advance(minutes=10)
 
     said = runner.invoke(args=["events", "check", "--json"])
-    facts = json.loads(said.output)
+    facts = json.loads(said.stdout)
     client = signed_in("viewer")
     pages = [client.get(path).text for path in ("/", "/events", "/pauses", "/audit")]
     metrics = app.test_client().get("/metrics", headers={"Authorization": "Bearer a-token"}).text
-    assert (alarming, paused.output) == (["no_worker", "backlog", "failing"], "paused\n")
+    assert (alarming, paused.stdout) == (["no_worker", "backlog", "failing"], "paused\n")
     assert (said.exit_code, facts["codes"], facts["oldest_due"]) == (0, [], None)
     assert [(it["event_type"], it["by"], it["reason"], it["waiting"]) for it in facts["paused"]] == [
         ("test.bank", "command line", WHY["reason"], 2),
@@ -294,7 +294,7 @@ def test_the_command_resumes_what_is_paused_and_says_when_nothing_is(app):
     ]
 
     assert [result.exit_code for result in outputs] == [0, 0, 1, 0, 2, 2, 2]
-    assert [result.output for result in outputs[:2]] == ["paused\n", "paused already\n"]
+    assert [result.stdout for result in outputs[:2]] == ["paused\n", "paused already\n"]
 
 
 @on_postgresql

@@ -23,7 +23,7 @@ from receiver.actions import bulk
 from receiver.clock import Clock
 from receiver.config import load_settings
 from receiver.database.engine import reading
-from receiver.ingest.intake import intake_of
+from receiver.ingest.intake import close_all, intake_of
 from receiver.maintenance.rollup import roll_up_if_due
 from receiver.protocol.schemes import key_bytes, scheme_from
 from receiver.sandbox.samples import TYPES, sample
@@ -182,7 +182,7 @@ def world(folder: Path, *, with_a_day: bool = True) -> Iterator[World]:
     with running(environment, EMBEDDED_WORKER="0") as receiver, ExitStack() as stack:
         receiver.web()
         yield World(app, receiver, Ways(folder, environment, stack))
-    app.extensions["inbox"].engine.dispose()
+    close_all(app)
 
 
 def _live_a_day(app: Flask) -> None:

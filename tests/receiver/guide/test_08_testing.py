@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from receiver import create_app
 from receiver.clock import Clock
 from receiver.config import load_settings
+from receiver.ingest.intake import close_all
 from receiver.sandbox.sender import Sender, post_over_http
 from receiver.store.models import AuditEntry, StoredEvent
 from receiver.testing import both_databases
@@ -123,7 +124,7 @@ def live(environment, database):
     settings = environment | LIVE | {"DATABASE_URL": database}
     app = create_app(load_settings(settings), Clock())
     yield app
-    app.extensions["inbox"].close()
+    close_all(app)
 
 
 @pytest.fixture
