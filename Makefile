@@ -19,7 +19,7 @@ demo: $(VENV)/ready .env         ## every event type through the front door, the
 test: $(VENV)/ready-dev          ## style, types and every test, on SQLite and on a real PostgreSQL
 	@$(BIN)/python -m tests.receiver.browser.chromium
 	@$(BIN)/python -m tests.receiver.routers
-	$(PYTEST) -n 6 --dist worksteal -m "not soak"
+	$(PYTEST) -n 6 --dist worksteal -m "not soak and not field"
 
 test-app: $(VENV)/ready-dev      ## your own tests alone, on SQLite: seconds
 	$(PYTEST) -p no:randomly -p no:xdist -m "not postgresql" tests/app
@@ -31,18 +31,18 @@ chromium: $(VENV)/ready-dev      ## Debian's headless shell and three routers as
 	@$(BIN)/python -m tests.receiver.browser.chromium --bring
 	@$(BIN)/python -m tests.receiver.routers --bring
 
-containers: $(VENV)/ready-dev    ## what builds and runs the image of Dockerfile in `make soak`: Debian's, as root
+containers: $(VENV)/ready-dev    ## what builds and runs the image of Dockerfile in `make field`: Debian's, as root
 	@$(BIN)/python -m tests.field.containers --bring
 
 screenshots: chromium            ## the pictures in README.md and docs, of the real page
 	$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.receiver.browser.screenshots
 
-field: chromium                  ## each platform in small, and the table in docs/deploy.md; a quarter of an hour, as root
+field: chromium containers       ## each platform and the image in small, and the table in docs/deploy.md; half an hour, as root
 	$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.field.table
+	$(PYTEST) -n 2 -m field
 
-soak: $(VENV)/ready-dev          ## the long fault runs, and each platform's commands
-	@$(BIN)/python -m tests.field.containers
-	$(PYTEST) -n 4 --dist worksteal -m soak --timeout 3000
+soak: $(VENV)/ready-dev          ## the long fault runs
+	$(PYTEST) -n 6 --dist worksteal -m soak --timeout 3000
 
 bench: $(BENCH)/ready             ## beside other receivers and queues: bench/RESULTS.md and docs/performance.md; half an hour
 	command -v wrk redis-server >/dev/null || apt-get install -y --no-install-recommends wrk redis-server

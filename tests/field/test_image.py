@@ -13,7 +13,7 @@ from tests.field.platforms import ALIVE, PLATFORMS, READY, procfile
 from tests.receiver.processes import Receiver
 
 pytestmark = [
-    pytest.mark.soak,
+    pytest.mark.field,
     pytest.mark.postgresql,
     pytest.mark.skipif(not can_run(), reason=ABSENT),
 ]
