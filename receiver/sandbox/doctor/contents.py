@@ -59,8 +59,9 @@ class _Parts:
 
 
 def bodies(view: View, place: Place) -> Iterator[Candidate]:
-    """The body alone, then with a timestamp and an ID in the usual forms."""
-    for extra in ((), ("stamp",), ("id", "stamp"), ("id",)):
+    """The body alone or behind its signature's tag, then with a timestamp and an ID in the usual forms."""
+    yield from _around(view, place, "{body}", view.captured.body, (), JOINERS)
+    for extra in (("stamp",), ("id", "stamp"), ("id",)):
         yield from _around(view, place, "{body}", view.captured.body, extra, USUAL_JOINERS)
 
 

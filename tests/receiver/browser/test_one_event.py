@@ -46,7 +46,7 @@ def test_what_happened_is_told_in_order(show, receiver):
 @in_every_browser
 def test_the_neighbours_are_those_of_the_list_that_one_came_from(operator, receiver):
     policy = f"POL-{uuid4().hex}"
-    names = [receiver.deliver(policy_id=policy)["event_id"] for _ in range(3)]
+    names = [receiver.shown(receiver.deliver(policy_id=policy)["event_id"]) for _ in range(3)]
     receiver.deliver()
 
     operator.goto("/events")

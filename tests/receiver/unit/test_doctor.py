@@ -21,6 +21,7 @@ from receiver.protocol.errors import InvalidSignature
 from receiver.protocol.schemes import SCHEMES, decode_secret, key_bytes, scheme_from
 from receiver.protocol.signatures import sign, verify
 from receiver.sandbox.doctor import diagnose
+from receiver.sandbox.doctor.budget import Budget
 from receiver.sandbox.doctor.reading import NotACapture, read_capture
 from receiver.sandbox.doctor.search import search
 from receiver.sandbox.doctor.settings import settings_for
@@ -117,7 +118,7 @@ def _encoded(chance, digest):
 
 def prescribed(captured, secret):
     """The scheme and key that the doctor's settings make, read back as the receiver reads its environment."""
-    found = search(captured, [secret]).find
+    found = search(captured, [secret], budget=Budget(60)).find  # a slow machine finds it, too
     assert found, "nothing was found"
     settings = settings_for(captured, found, secret)
     preset = settings.pop("SENANG_SIGNATURE_SCHEME")
@@ -344,11 +345,10 @@ def test_a_body_full_of_what_looks_like_a_signature_takes_no_longer_than_it_may(
     assert len(str(diagnosis.reasons)) < 1500
 
 
-@pytest.mark.soak
-def test_the_work_for_values_that_look_like_a_signature_is_bounded():
-    found = diagnose(Captured(ADDRESS, NOISE, full_of_hashes(100)), [SECRET], seconds=3600)
+def test_a_search_among_many_values_that_look_like_a_signature_ends_and_says_that_it_is_not_over():
+    found = diagnose(Captured(ADDRESS, NOISE, full_of_hashes(100)), [SECRET], seconds=0.2)
 
-    assert found.combinations < 500_000  # as of 50 such values; without a bound they are twice as many
+    assert [warning for warning in found.warnings if "Not every combination was tried" in warning]
 
 
 def test_a_signature_is_found_among_a_thousand_values_that_look_like_one():
