@@ -137,6 +137,6 @@ def test_signed_deliveries_go_on_beside_a_diagnosis_that_takes_long(target, inbo
         attacked = target.measured(20)
         page = asked.result()
 
-    assert "Not every combination was tried" in page
+    assert "combinations tried" in page
     assert not attacked.refused
     assert attacked.p99 <= max(FLOOR_SECONDS, MOST_TIMES_SLOWER * quiet.p99)
