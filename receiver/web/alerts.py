@@ -1,7 +1,7 @@
 """The page of alerts: what needs a person, who knows of it, and whether the channels of ALERT_URLS work."""
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
-from flask_login import current_user, login_required
+from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from receiver.actions import alerts
@@ -12,7 +12,7 @@ from receiver.queries.conditions import CODES, conditions
 from receiver.queries.filters import choice_in
 from receiver.queries.health import DEFAULT_LIMITS, health
 from receiver.store.shown import shown_part
-from receiver.web.auth import operator_required
+from receiver.web.auth import operator_required, viewer_required
 
 NOT_KNOWN = "Nothing was done: no worker has noted this condition, or it is over."
 
@@ -20,7 +20,7 @@ blueprint = Blueprint("alerts", __name__, url_prefix="/alerts")
 
 
 @blueprint.get("")
-@login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
+@viewer_required
 def index() -> str:
     """What needs a person now, and the channels."""
     inbox = present_inbox()

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
-from flask_login import current_user, login_required
+from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
 from receiver.database.engine import reading, writing
@@ -23,7 +23,7 @@ from receiver.queries.filters import (
 )
 from receiver.store.audit import record
 from receiver.store.shown import shown
-from receiver.web.auth import operator_required
+from receiver.web.auth import operator_required, viewer_required
 from receiver.web.export import FORMATS
 
 ACTIONS = (
@@ -40,7 +40,7 @@ blueprint = Blueprint("audit", __name__, url_prefix="/audit")
 
 
 @blueprint.get("")
-@login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
+@viewer_required
 def index() -> str:
     """The newest rows first, a page at a time."""
     with reading(present_inbox().engine) as session:
@@ -56,7 +56,7 @@ def index() -> str:
 
 
 @blueprint.post("/find")
-@login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
+@viewer_required
 def find() -> BaseResponse:
     """Lead to what the form looks for."""
     parameters: dict[str, Any] = dict(_in_address(_opened(request.form)))

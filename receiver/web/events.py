@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
-from flask_login import current_user, login_required
+from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from receiver.actions.dismiss import CannotDismiss
@@ -39,7 +39,7 @@ from receiver.store.masked import visible_payload
 from receiver.store.models import StoredEvent
 from receiver.store.pauses import is_paused, paused_types
 from receiver.store.shown import shown
-from receiver.web.auth import operator_required
+from receiver.web.auth import operator_required, viewer_required
 from receiver.web.export import FORMATS
 from receiver.web.present import REASON_NEEDED
 from receiver.web.present import reason as given_reason
@@ -48,7 +48,7 @@ blueprint = Blueprint("events", __name__, url_prefix="/events")
 
 
 @blueprint.get("")
-@login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
+@viewer_required
 def index() -> str:
     """The newest events that match, a page at a time."""
     chosen, before, after = filter_of_request(), _position("before"), _position("after")
@@ -75,7 +75,7 @@ def index() -> str:
 
 
 @blueprint.post("/find")
-@login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
+@viewer_required
 def find() -> Response:
     """Lead to what the form looks for."""
     parameters: dict[str, Any] = dict(address_of(_filter(request.form.to_dict(flat=False))))
@@ -96,7 +96,7 @@ def export(form: str) -> Response:
 
 
 @blueprint.get("/<row:inbox_id>")
-@login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
+@viewer_required
 def show(inbox_id: int) -> str:
     """One event: its envelope, its masked payload and what happened to it."""
     return _page_of(inbox_id, {})

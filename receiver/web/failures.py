@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 from flask import Blueprint, render_template, request
-from flask_login import login_required
 
 from receiver.database.engine import reading
 from receiver.present import present_inbox
@@ -11,6 +10,7 @@ from receiver.queries.failures import MOST, failures, workers_began
 from receiver.queries.filters import choice_in
 from receiver.queries.health import WORKER_SILENCE
 from receiver.store.shown import shown
+from receiver.web.auth import viewer_required
 
 SPANS = {"start": None, "24h": timedelta(hours=24), "7d": timedelta(days=7)}
 """Since when a cause counts as new. `start`: since the workers that live were started, which is the last deploy."""
@@ -19,7 +19,7 @@ blueprint = Blueprint("failures", __name__, url_prefix="/failures")
 
 
 @blueprint.get("")
-@login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
+@viewer_required
 def index() -> str:
     """New causes first, then the most frequent ones."""
     inbox, now = present_inbox(), present_inbox().clock.now()

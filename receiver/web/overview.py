@@ -4,7 +4,6 @@ receiver/queries/conditions.py decides what it warns of.
 """
 
 from flask import Blueprint, render_template, request
-from flask_login import login_required
 
 from receiver.present import present_inbox
 from receiver.queries.conditions import conditions
@@ -13,6 +12,7 @@ from receiver.queries.health import DEFAULT_LIMITS
 from receiver.queries.health import health as health_now
 from receiver.queries.overview import overview
 from receiver.store.shown import shown_part
+from receiver.web.auth import viewer_required
 from receiver.web.chart import SERIES, chart
 
 SPANS = {"24h": (24, 1), "7d": (7 * 24, 6), "30d": (30 * 24, 24)}
@@ -22,7 +22,7 @@ blueprint = Blueprint("overview", __name__)
 
 
 @blueprint.get("/")
-@login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
+@viewer_required
 def index() -> str:
     """The state of the endpoint at a glance."""
     inbox = present_inbox()

@@ -1,7 +1,7 @@
 """The page of pauses: what is paused, and for operators, how to pause and to resume. Each page says what is paused."""
 
 from flask import Blueprint, Flask, flash, redirect, render_template, request, url_for
-from flask_login import current_user, login_required
+from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from receiver import registry
@@ -14,14 +14,14 @@ from receiver.queries.health import seen_types
 from receiver.queries.pauses import present_pauses
 from receiver.store.lifecycle import EVERY
 from receiver.store.shown import Shown, shown, shown_part
-from receiver.web.auth import operator_required
+from receiver.web.auth import operator_required, viewer_required
 from receiver.web.present import REASON_NEEDED, reason
 
 blueprint = Blueprint("pauses", __name__, url_prefix="/pauses")
 
 
 @blueprint.get("")
-@login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
+@viewer_required
 def index() -> str:
     """What is paused now."""
     inbox = present_inbox()

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, abort, render_template, request
-from flask_login import login_required
 
 from receiver.database.engine import reading
 from receiver.present import present_inbox
@@ -15,12 +14,13 @@ from receiver.queries.filters import fits_a_column
 from receiver.queries.subject import KINDS, Place, Story, subject
 from receiver.registry import Describer, describers_of
 from receiver.store.shown import CHOSEN, shown, shown_part
+from receiver.web.auth import viewer_required
 
 blueprint = Blueprint("subjects", __name__, url_prefix="/subjects")
 
 
 @blueprint.get("/<kind>/<path:reference>")
-@login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
+@viewer_required
 def show(kind: str, reference: str) -> str:
     """The life of the subject, such as a cover from payment to claim."""
     inbox, showing = present_inbox(), present_inbox().settings.showing

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from flask import Blueprint, abort, render_template, request
-from flask_login import current_user, login_required
+from flask_login import current_user
 
 from receiver.actions.support import ADDRESS, mail_address, request_for_event, request_for_time
 from receiver.database.engine import reading, writing
@@ -12,12 +12,13 @@ from receiver.protocol.moments import moved
 from receiver.queries.filters import moment_in
 from receiver.store.audit import record
 from receiver.store.models import StoredEvent
+from receiver.web.auth import viewer_required
 
 blueprint = Blueprint("support", __name__, url_prefix="/support")
 
 
 @blueprint.get("/events/<row:inbox_id>")
-@login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
+@viewer_required
 def event(inbox_id: int) -> str:
     """The request for one event."""
     inbox = present_inbox()
@@ -33,7 +34,7 @@ def event(inbox_id: int) -> str:
 
 
 @blueprint.get("/time")
-@login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
+@viewer_required
 def time() -> str:
     """The request for a time in which deliveries were refused. The default is the last hour."""
     inbox = present_inbox()
