@@ -14,13 +14,9 @@ from receiver.database.url import UnusableUrl
 from receiver.discovery import NoPartnerPackage
 from receiver.privacy.sealing import UnusableKey
 from receiver.protocol.errors import InvalidScheme, UnusableSecret
-from receiver.settings.values import UnusableAddress, UnusableHeader, UnusableOperator, UnusablePath, UnusableToken
+from receiver.settings.values import UnusableValue
 
-UNUSABLE = (
-    InvalidScheme, UnusableSecret, UnusableKey, UnusableUrl, UnusableHeader, UnusableOperator, UnusablePath,
-    UnusableToken, UnusableAddress,
-    NoPartnerPackage,
-)  # fmt: skip
+UNUSABLE = (InvalidScheme, UnusableSecret, UnusableKey, UnusableUrl, UnusableValue, NoPartnerPackage)
 """What parsers raise. The message says what is wrong, and quotes no value."""
 READ_ELSEWHERE = ("SENANG_OTHER_SECRETS", "FLASK_DEBUG")
 """What the doctor reads even where no other setting is right, and what Flask reads."""

@@ -21,24 +21,8 @@ OWN_PATHS = frozenset(
 LISTS = ("x-forwarded-for", "forwarded", "via")
 
 
-class UnusableHeader(Exception):
-    """A header that can't name the client; the message says why."""
-
-
-class UnusablePath(Exception):
-    """A path prefix that can't be served; the message says why, and never quotes it."""
-
-
-class UnusableToken(Exception):
-    """A bearer token that nobody could send; the message says why, and never quotes it."""
-
-
-class UnusableAddress(Exception):
-    """An address to which no alert can go; the message says why, and never quotes it: it may hold a password."""
-
-
-class UnusableOperator(Exception):
-    """A name or a hash that nobody could sign in with; the message says why, and never quotes it."""
+class UnusableValue(Exception):
+    """A path, header, token, address or user that can't be used. The message says why, and never quotes it."""
 
 
 def is_user_name(text: str) -> bool:
@@ -47,16 +31,16 @@ def is_user_name(text: str) -> bool:
 
 
 def user_name(text: str) -> str:
-    """A name that a user can have, or nothing. Raises UnusableOperator."""
+    """A name that a user can have, or nothing. Raises UnusableValue."""
     if text and not is_user_name(text):
-        raise UnusableOperator(f"a name has 1 to {LONGEST_USER_NAME} visible characters.")
+        raise UnusableValue(f"a name has 1 to {LONGEST_USER_NAME} visible characters.")
     return text
 
 
 def password_hash(text: str) -> str:
-    """A hash as `users hash` prints it, or nothing. Raises UnusableOperator, also for a password in clear text."""
+    """A hash as `users hash` prints it, or nothing. Raises UnusableValue, also for a password in clear text."""
     if text and not re.fullmatch(r"scrypt:[0-9]{1,8}:[0-9]{1,3}:[0-9]{1,3}\$[A-Za-z0-9]+\$[0-9a-f]{128}", text):
-        raise UnusableOperator("`flask --app wsgi users hash` prints what belongs here; a password itself does not.")
+        raise UnusableValue("`flask --app wsgi users hash` prints what belongs here; a password itself does not.")
     return text
 
 
@@ -64,21 +48,19 @@ def path_prefix(text: str) -> str:
     """Without a slash at its end, as WSGI wants it. A prefix that begins like a page could not be told from it."""
     prefix = text.rstrip("/")
     if not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", prefix):
-        raise UnusablePath("it begins with / and has letters, digits, -, _, . and ~ between slashes, such as /pay.")
+        raise UnusableValue("it begins with / and has letters, digits, -, _, . and ~ between slashes, such as /pay.")
     if prefix.split("/")[1:2] and prefix.split("/")[1] in OWN_PATHS:
-        raise UnusablePath("the receiver has a page or route of that name itself.")
+        raise UnusableValue("the receiver has a page or route of that name itself.")
     return prefix
 
 
 def header_name(text: str) -> str:
-    """The name of a header with one address in it, or nothing. Raises UnusableHeader."""
+    """The name of a header with one address in it, or nothing. Raises UnusableValue."""
     name = text.strip()
     if name and not re.fullmatch(r"[A-Za-z0-9-]+", name):
-        raise UnusableHeader("a name of a header has letters, digits and - only.")
+        raise UnusableValue("a name of a header has letters, digits and - only.")
     if name.lower() in LISTS:
-        raise UnusableHeader(
-            "this header has a list, which clients begin. FORWARDED_FOR_HOPS says where the client is."
-        )
+        raise UnusableValue("this header has a list, which clients begin. FORWARDED_FOR_HOPS says where the client is.")
     return name
 
 
@@ -92,27 +74,27 @@ def session_secret(text: str) -> str:
 
 
 def bearer_token(text: str) -> str:
-    """A token that a client can send, or nothing. Raises UnusableToken."""
+    """A token that a client can send, or nothing. Raises UnusableValue."""
     if text and not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", text):
-        raise UnusableToken("a bearer token has letters, digits and -._~+/ only, and = at its end (RFC 6750).")
+        raise UnusableValue("a bearer token has letters, digits and -._~+/ only, and = at its end (RFC 6750).")
     if is_unfilled(text):
-        raise UnusableToken("placeholder")
+        raise UnusableValue("placeholder")
     return text
 
 
 def alert_urls(text: str) -> tuple[str, ...]:
-    """Addresses as apprise writes them, between spaces or commas. Raises UnusableAddress."""
+    """Addresses as apprise writes them, between spaces or commas. Raises UnusableValue."""
     urls = tuple(url for url in re.split(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)", text.strip().rstrip(",")) if url)
     for number, url in enumerate(urls, 1):
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://\S+", url):
-            raise UnusableAddress(f"address {number} is not written as apprise writes it, such as mailto://….")
+            raise UnusableValue(f"address {number} is not written as apprise writes it, such as mailto://….")
     return urls
 
 
 def web_address(text: str) -> str:
-    """An http or https address, or nothing. Raises UnusableAddress."""
+    """An http or https address, or nothing. Raises UnusableValue."""
     if text and not re.fullmatch(r"https?://[^\s/]+\S*", text.strip()):
-        raise UnusableAddress("an address begins with https:// or http://.")
+        raise UnusableValue("an address begins with https:// or http://.")
     return text.strip()
 
 
