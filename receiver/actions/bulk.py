@@ -174,12 +174,8 @@ def left_alone_by(act: Act, row: Row | StoredEvent, chosen: Filter) -> str | Non
     doing, state = _DOING[act], State(row.state)
     if act is Act.REPLAY and row.is_follow_up and state is State.PROCESSED and chosen.event_type != row.event_type:
         return "done"
-    is_meant = state in _states(doing, chosen) or (doing.takes_failing and chosen.failing and _fails(row))
+    is_meant = state in _states(doing, chosen) or (doing.takes_failing and chosen.failing and row.is_failing)
     return None if is_meant else str(state.value)
-
-
-def _fails(row: Row | StoredEvent) -> bool:
-    return row.state == State.PENDING and row.last_error is not None
 
 
 def _states(doing: _Doing, chosen: Filter) -> frozenset[State]:

@@ -128,6 +128,11 @@ class StoredEvent(ReceiverBase):
     masked_payload: Mapped[str | None] = mapped_column(sa.Text)  # JSON
 
     @property
+    def is_failing(self) -> bool:
+        """Whether its last attempt ended without success, and it is to be tried again."""
+        return self.state == State.PENDING and self.last_error is not None
+
+    @property
     def is_follow_up(self) -> bool:
         """Whether a handler of ours asked for it."""
         return self.caused_by is not None
