@@ -1,8 +1,8 @@
 """The doctor in a process of its own, for the page: a diagnosis can take seconds, and it must be possible to stop it.
 
-Standard input is JSON: the captured deliveries as `Captured.to_json()` has them, the one to
-examine first, the secrets, and the seconds that it may
-take. The secrets are not in the arguments or the environment, which others on the machine can read.
+Standard input is JSON: the captured deliveries as `Captured.to_json()` has them, the one to examine first, the secrets,
+and the seconds that it may take. The secrets are not in the arguments or the environment, which others on the machine
+can read.
 """
 
 import json

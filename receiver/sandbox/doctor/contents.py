@@ -5,7 +5,7 @@ search, add a function to `LEVELS`. `SignatureScheme` must be able to express wh
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import permutations, product
 
@@ -22,6 +22,7 @@ VALUE_SEPARATORS = ("", "=", ":")
 FIELD_SEPARATORS = ("|", "&", ",", "", "\n", ";", ".", ":")
 MOST_FIELDS = 500
 """A body with more values is tried under the likeliest forms of `{fields}` only."""
+_OF_FIELDS = SignatureScheme(name="", header="X", content="{fields}")
 _NO_STAMP = Stamp("", "", "seconds", "")
 
 Axes = Mapping[str, str]
@@ -116,7 +117,8 @@ def whole_fields(view: View, place: Place) -> Iterator[Candidate]:
     if view.payload is None:
         return
     for axes in _field_forms(view):
-        content = _pieces(SignatureScheme(name="", header="X", content="{fields}", **axes), view, place)  # type: ignore[arg-type]
+        scheme = replace(_OF_FIELDS, **axes)  # type: ignore[arg-type]  # each of these axes is a text
+        content = _pieces(scheme, view, place)
         if content is None:
             continue
         is_usual = axes["field_order"] == "path" and axes["field_form"] == "pair" and "fields_of" not in axes
