@@ -19,7 +19,7 @@ demo: $(VENV)/ready .env         ## every event type through the front door, the
 test: $(VENV)/ready-dev          ## style, types and every test, on SQLite and on a real PostgreSQL
 	@$(BIN)/python -m tests.receiver.browser.chromium
 	@$(BIN)/python -m tests.receiver.routers
-	$(PYTEST) -n 6 --dist worksteal -m "not soak and not field"
+	$(PYTEST) -n 4 --dist worksteal -m "not soak and not field"
 
 test-app: $(VENV)/ready-dev      ## your own tests alone, on SQLite: seconds
 	$(PYTEST) -p no:randomly -p no:xdist -m "not postgresql" tests/app
@@ -42,7 +42,7 @@ field: chromium containers       ## each platform and the image in small, and th
 	$(PYTEST) -n 2 -m field
 
 soak: $(VENV)/ready-dev          ## the long fault runs
-	$(PYTEST) -n 6 --dist worksteal -m soak --timeout 3000
+	$(PYTEST) -n 4 --dist worksteal -m soak --timeout 3000
 
 bench: $(BENCH)/ready             ## beside other receivers and queues: bench/RESULTS.md and docs/performance.md; half an hour
 	command -v wrk redis-server >/dev/null || apt-get install -y --no-install-recommends wrk redis-server
