@@ -42,7 +42,7 @@ class Store(Protocol[Item]):
     """Where the committer puts a group. Used by the committer alone, one call at a time."""
 
     def store(self, items: Sequence[Item]) -> Sequence[bool]:
-        """Make all of them durable, or none. Says of each whether it is new. Raises Unavailable or Refused."""
+        """Make all that it takes durable, or none. Says of each whether it took it. Raises Unavailable or Refused."""
 
     def announce(self) -> None:
         """Wake those that wait for new items. Best effort."""
@@ -54,13 +54,13 @@ class Store(Protocol[Item]):
 class _Waiting(Generic[Kept]):
     """One who waits for the committer. The lock is held until the outcome is there."""
 
-    __slots__ = ("ends_at", "error", "item", "new", "outcome", "settled", "size")
+    __slots__ = ("ends_at", "error", "item", "outcome", "settled", "size", "taken")
 
     def __init__(self, item: Kept, size: int, ends_at: float) -> None:
         self.item = item
         self.size = size  # bytes
         self.ends_at = ends_at
-        self.new = self.settled = False
+        self.taken = self.settled = False
         self.error: NotStored | None = None
         self.outcome = threading.Lock()
         self.outcome.acquire()
@@ -102,7 +102,7 @@ class GroupCommit(Generic[Kept]):
         return bool(self._gone)
 
     def submit(self, item: Kept, *, size: int = 0, ends_at: float | None = None) -> bool:
-        """Make the item, of so many bytes, durable. Whether it is new; what is not has been stored before.
+        """Make the item, of so many bytes, durable. Whether the store took it: one of new events takes no known one.
 
         Raises NotStored, at `ends_at` (of the monotonic clock) at the latest, or else after `patience` seconds.
         """
@@ -115,7 +115,7 @@ class GroupCommit(Generic[Kept]):
         waiting.outcome.acquire()
         if waiting.error is not None:
             raise waiting.error
-        return waiting.new
+        return waiting.taken
 
     def close(self) -> None:
         """Store who still waits, then end the threads."""
@@ -201,8 +201,8 @@ class GroupCommit(Generic[Kept]):
         if not group:
             return
         try:
-            for waiting, new in zip(group, self._store.store([waiting.item for waiting in group]), strict=True):
-                waiting.new = new
+            for waiting, taken in zip(group, self._store.store([waiting.item for waiting in group]), strict=True):
+                waiting.taken = taken
         except Refused as error:
             if len(group) == 1:
                 self._settle(group, error=error)
@@ -213,7 +213,7 @@ class GroupCommit(Generic[Kept]):
             log.error("group_not_stored", error=cause_of(error), waiting=len(group))
             self._settle(group, error=error if isinstance(error, NotStored) else Unavailable(cause_of(error)))
         else:
-            self._to_announce = self._to_announce or any(waiting.new for waiting in group)
+            self._to_announce = self._to_announce or any(waiting.taken for waiting in group)
             self._settle(group)
 
     def _settle(self, group: Sequence[_Waiting[Kept]], *, error: NotStored | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What a web process needs beside the inbox: the committer, the threads that store the rest, and its counters.
+"""What a web process needs beside the inbox: two committers, the threads that store the rest, and its counters.
 
 What it stores goes by connections of its own (receiver/settings/budget.py): pages can't take them.
 It is made at the first need, so after gunicorn has forked, and by no command.
@@ -14,7 +14,7 @@ from receiver.database.engine import is_pooled
 from receiver.ingest.arrivals import Arrival
 from receiver.ingest.arrivals_sqlite import SqliteArrivals
 from receiver.ingest.group_commit import GroupCommit, Store
-from receiver.ingest.reading import COMMIT_DEADLINE_SECONDS
+from receiver.ingest.redeliveries import Redeliveries
 from receiver.ingest.storing import Storing
 from receiver.lines import Lines
 from receiver.store.audit import write_remaining_sums
@@ -28,7 +28,9 @@ class Intake:
     def __init__(self, inbox: Inbox) -> None:
         connections = inbox.settings.share.deliveries
         self.inbox = inbox.apart(connections)
-        self.committer = GroupCommit(arrival_store(self.inbox), patience=COMMIT_DEADLINE_SECONDS)
+        patience = inbox.settings.delivery_seconds
+        self.committer = GroupCommit(arrival_store(self.inbox), patience=patience)
+        self.redeliveries = GroupCommit(Redeliveries(self.inbox), patience=patience)
         self.storing = Storing(threads=connections)
         self.latencies = Latencies()
         self.lines = Lines(inbox.clock)
@@ -36,6 +38,7 @@ class Intake:
     def close(self) -> None:
         """Store what waits, and give all connections up. The app's inbox stays open."""
         self.storing.close()
+        self.redeliveries.close()
         self.committer.close()
         self.inbox.close()
 

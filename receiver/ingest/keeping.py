@@ -18,7 +18,7 @@ from receiver.ingest import captures
 from receiver.ingest.intake import Intake
 from receiver.ingest.judging import Forged, Judgement, New, Several, Stale, Unusable
 from receiver.ingest.reading import Incoming
-from receiver.ingest.receipts import ACCEPTED, NOT_STORED, REJECTED, Receipt, of_several
+from receiver.ingest.receipts import ACCEPTED, DUPLICATE, NOT_STORED, REJECTED, Receipt, of_several
 from receiver.ingest.room import NotStored, TooLate
 from receiver.ingest.rows import Delivery, Rows, arrival
 from receiver.protocol.captured import Captured, kept_headers
@@ -66,23 +66,26 @@ def keep_rejection(intake: Intake, incoming: Incoming, reason: str, detail: str 
 
 
 def accept(intake: Intake, event: Event, delivery: Delivery, *, ends_at: float | None = None) -> Receipt | None:
-    """Keep an event that is new, many to a transaction (group_commit.py). None when its ID is known already.
+    """Keep an event that is new, or count another delivery of one that is known: many to a transaction.
 
-    Raises NotStored, at `ends_at` of the monotonic clock at the latest.
+    None when that is not enough (redeliveries.py). Raises NotStored, at `ends_at` of the monotonic clock at the latest.
     """
-    item = arrival(intake.inbox.settings, event, delivery)
-    is_new = intake.committer.submit(item, size=len(delivery.body), ends_at=ends_at)
-    return Receipt(ACCEPTED, event.id, event.type) if is_new else None
+    item, size = arrival(intake.inbox.settings, event, delivery), len(delivery.body)
+    if intake.committer.submit(item, size=size, ends_at=ends_at):
+        return Receipt(ACCEPTED, event.id, event.type)
+    if intake.redeliveries.submit(item, size=size, ends_at=ends_at):
+        return Receipt(DUPLICATE, event.id, event.type)
+    return None
 
 
 def _keep_event(intake: Intake, incoming: Incoming, event: Event, delivery: Delivery) -> Receipt:
     try:
-        accepted = accept(intake, event, delivery, ends_at=incoming.ends_at)
+        receipt = accept(intake, event, delivery, ends_at=incoming.ends_at)
     except NotStored as error:
         log.error("not_committed", error=cause_of(error))
         return NOT_STORED
-    if accepted:
-        return accepted
+    if receipt:
+        return receipt
     rows = Rows(intake.inbox, delivery)
     return _in_time(intake, incoming, lambda: rows.receive_again(event)) or NOT_STORED
 

@@ -1,7 +1,8 @@
 """The rows that a delivery leaves, each with its row in the audit log.
 
-A new event is an `Arrival`, and is written together with others (group_commit.py). Other authentic deliveries are
-rarer. Each has a transaction of its own: a method of `Rows`. The first insert wins; only the unique index decides.
+A new event is an `Arrival`, and is written together with others (group_commit.py). So is another delivery of a known
+one that is only counted (redeliveries.py). Other authentic deliveries are rarer. Each has a transaction of its own: a
+method of `Rows`. The first insert wins; only the unique index decides.
 """
 
 import json

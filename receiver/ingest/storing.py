@@ -1,6 +1,6 @@
 """Database work beside a delivery, which waits for it until its time is up. What waits has a bound (room.py).
 
-New events don't pass here: they are stored in groups (receiver/ingest/group_commit.py).
+New events and most repeated deliveries don't pass here: they are stored in groups (receiver/ingest/group_commit.py).
 """
 
 import time

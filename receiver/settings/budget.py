@@ -15,8 +15,7 @@ COMMITTER = 1
 PAGES = 2
 """Also for a command: it reads a list on one connection and changes what it finds on another."""
 DELIVERIES, LEAST_DELIVERIES = 3, 1
-"""For duplicates, refusals and what is quarantined. New events are the committer's. A burst of duplicates is as fast as
-there are of these: each waits for several answers of the database, and for its turn among all requests in between."""
+"""For duplicates, refusals and what is quarantined. New events are the committer's."""
 OF_A_WEB_PROCESS = COMMITTER + DELIVERIES + PAGES
 LEAST_OF_A_WEB_PROCESS = COMMITTER + LEAST_DELIVERIES + PAGES
 OF_A_WORKER_PROCESS = 2

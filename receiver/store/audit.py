@@ -7,6 +7,7 @@ but a log that left the machine stays. Deliveries and attempts have lines of the
 act: `NO_ACTS` names them.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -63,6 +64,16 @@ def record(
     session.connection().execute(_insert(tuple(row)), row | {"ahead": inbox.clock.offset.total_seconds()})
     if action not in NO_ACTS:
         _say_when_committed(session, {name: value for name, value in row.items() if value is not None})
+
+
+def record_deliveries(session: Session, inbox: Inbox, result: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add the audit rows of many deliveries with one result, in one go. They have the same columns, and no detail."""
+    if not rows:
+        return
+    same = {"action": "delivery", "result": result, "occurrences": 1}
+    ahead = inbox.clock.offset.total_seconds()
+    insert = _insert((*same, *rows[0]))
+    session.connection().execute(insert, [{**same, **row, "ahead": ahead} for row in rows])
 
 
 def _say_when_committed(session: Session, act: dict[str, Any]) -> None:
