@@ -59,6 +59,7 @@ WEBHOOK_PATH = "/webhooks/senang"
 LONGEST_NAME = 60
 DEFAULT_DATABASE = "sqlite:///instance/receiver.db"
 AUDIT_HORIZON_DAYS = 365  # the database itself refuses to delete audit rows younger than this
+DELIVERY_SECONDS = 2.5  # for all that is to be stored of one, from when it was read: the answer is out within 3 s
 DOCKER_STOP_SECONDS = 10  # what containers get where nobody says anything else
 SCHEME_AXES = tuple(field.name for field in fields(SignatureScheme) if field.name != "name")
 
@@ -126,6 +127,7 @@ class Settings:
     alert_urls: tuple[str, ...]  # ALERT_URLS: where alerts go, as apprise writes addresses
     alert_heartbeat_url: str  # ALERT_HEARTBEAT_URL: is asked every two minutes while all is well
     relay_secret: str  # RELAY_SECRET: of the receiver to which `senang relay` passes events on; empty: it asks
+    delivery_seconds: float = DELIVERY_SECONDS  # no setting: longer in tests, for their machine may be busy
     doubts: tuple[str, ...]  # no setting: what a start has to say of the others, a sentence each, without a value
 
     @property

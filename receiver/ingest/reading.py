@@ -20,13 +20,11 @@ from typing import Any
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, ServiceUnavailable
 from werkzeug.sansio.utils import get_content_length
 
-from receiver.config import Settings
+from receiver.config import DELIVERY_SECONDS, Settings
 from receiver.problem import RETRY_AFTER_SECONDS
 from receiver.protocol.schemes import PATH, QUERY
 from receiver.transport import refuse_plain_http
 
-COMMIT_DEADLINE_SECONDS = 2.5
-"""From when a delivery was read, for all that is to be stored of it: the answer must be out within 3 s."""
 SMALL_BODY = 64 * 1024
 MOST_HELD = 64 * 1024 * 1024
 
@@ -56,18 +54,20 @@ class TooMuchHeld(ServiceUnavailable):
 
 
 class Incoming:
-    """A delivery as it was read. It has so much time from now on, for all that is to be stored of it.
+    """A delivery as it was read. From now on it has so many `seconds` for all that is to be stored of it.
 
     `body` is empty where the delivery is refused unread.
     """
 
     __slots__ = ("body", "ends_at", "environ", "request_id", "started")
 
-    def __init__(self, environ: Environ, body: bytes, *, request_id: str, started: float) -> None:
+    def __init__(
+        self, environ: Environ, body: bytes, *, request_id: str, started: float, seconds: float = DELIVERY_SECONDS
+    ) -> None:
         self.environ, self.body = environ, body
         self.request_id = request_id
         self.started = started  # seconds of the monotonic clock
-        self.ends_at = time.monotonic() + COMMIT_DEADLINE_SECONDS
+        self.ends_at = time.monotonic() + seconds
 
     def headers(self, names: tuple[str, ...]) -> dict[str, str]:
         """Those of the headers that were sent."""
@@ -85,7 +85,8 @@ class Incoming:
 def read(environ: Environ, settings: Settings, *, request_id: str, started: float) -> Incoming:
     """Read a delivery. Raises one of the errors above."""
     refuse_plain_http(environ, settings)
-    return Incoming(environ, _body(environ, settings.max_body_bytes), request_id=request_id, started=started)
+    body = _body(environ, settings.max_body_bytes)
+    return Incoming(environ, body, request_id=request_id, started=started, seconds=settings.delivery_seconds)
 
 
 @cache

@@ -26,6 +26,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -161,14 +162,24 @@ def compiled_statements() -> dict[Any, Any]:
 
 
 @pytest.fixture
+def delivery_seconds() -> float:
+    """How long a delivery may take to be stored: more than in life, because a test's machine may be busy."""
+    return 30.0
+
+
+@pytest.fixture
 def assemble(
-    database: str, compiled_templates: FileSystemBytecodeCache, compiled_statements: dict[Any, Any]
+    database: str,
+    delivery_seconds: float,
+    compiled_templates: FileSystemBytecodeCache,
+    compiled_statements: dict[Any, Any],
 ) -> Iterator[Callable[[dict[str, str]], Flask]]:
     """Receivers by their settings, as wsgi.py has them, on the test's database if they name no other."""
     apps = []
 
     def make(settings: dict[str, str]) -> Flask:
-        app = assembly.partners_app(load_settings({"DATABASE_URL": database} | settings), Clock())
+        loaded = load_settings({"DATABASE_URL": database} | settings)
+        app = assembly.partners_app(replace(loaded, delivery_seconds=delivery_seconds), Clock())
         app.jinja_env.bytecode_cache = compiled_templates
         app.extensions["inbox"].engine.update_execution_options(compiled_cache=compiled_statements)
         apps.append(app)

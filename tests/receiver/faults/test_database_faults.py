@@ -5,8 +5,10 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
+import pytest
 import sqlalchemy as sa
 
+from receiver.config import DELIVERY_SECONDS
 from receiver.ingest.captures import open_window
 from receiver.registry import handles
 from receiver.sandbox.sender import Sender
@@ -18,6 +20,7 @@ from tests.receiver.processes import running, within
 
 
 @on_postgresql
+@pytest.mark.parametrize("delivery_seconds", [DELIVERY_SECONDS])
 def test_a_locked_table_is_answered_503_within_three_seconds_and_the_retry_is_accepted(deliver, inbox):
     with inbox.engine.begin() as connection:
         connection.execute(sa.text("LOCK TABLE events IN ACCESS EXCLUSIVE MODE"))
@@ -28,6 +31,7 @@ def test_a_locked_table_is_answered_503_within_three_seconds_and_the_retry_is_ac
 
 
 @on_postgresql
+@pytest.mark.parametrize("delivery_seconds", [DELIVERY_SECONDS])
 def test_a_refused_delivery_is_answered_within_three_seconds_though_each_of_its_steps_has_to_wait(inbox, app):
     open_window(inbox, minutes=10, count=20, actor="test")
     client = app.test_client()

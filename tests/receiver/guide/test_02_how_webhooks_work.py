@@ -2,7 +2,7 @@
 
 import pytest
 
-from receiver.ingest.reading import COMMIT_DEADLINE_SECONDS
+from receiver.config import DELIVERY_SECONDS
 from receiver.testing import both_databases
 
 clause = pytest.mark.clause
@@ -54,4 +54,4 @@ def test_a_delivery_that_cannot_be_stored_is_answered_503_so_that_it_comes_again
 
     assert answer.status == 503
     assert int(answer.headers["Retry-After"]) > 0
-    assert COMMIT_DEADLINE_SECONDS < 3
+    assert DELIVERY_SECONDS < 3
