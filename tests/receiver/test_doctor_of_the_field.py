@@ -58,7 +58,7 @@ def test_every_case_is_found_and_accepted_as_its_event_or_named_truly(environmen
 def test_for_a_wrong_secret_nothing_is_claimed_in_any_case():
     wrong = []
     for slug, case in CASES.items():
-        diagnosis = diagnosis_of(case, ("delivery",), secret="another-secret-9f3b17c2d4", seconds=0.1)
+        diagnosis = diagnosis_of(case, ("delivery",), secret="another-secret-9f3b17c2d4", seconds=0.05)
         claims = [name for name in diagnosis.settings if name.startswith("SENANG_SIGNATURE") and "FORMAT" not in name]
         if diagnosis.verdict in ("found", "proven_cause") or claims:
             wrong.append(f"{slug}: {diagnosis.summary}")

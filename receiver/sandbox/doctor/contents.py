@@ -37,26 +37,24 @@ class Candidate:
 
 
 @dataclass(frozen=True, repr=False)
-class _Parts:
-    """What is signed beside the body."""
+class _Frame:
+    """What stands around the content: a template with its placeholders filled in."""
 
+    template: str
+    before: bytes
+    after: bytes
     stamp: Stamp
     message_id: tuple[str, str]
     address: str
 
-    def filled(self, template: str) -> bytes:
-        values = {
-            "{timestamp}": self.stamp.text, "{id}": self.message_id[1], "{url}": self.address, "{method}": "POST",
-        }  # fmt: skip
-        for placeholder, value in values.items():
-            template = template.replace(placeholder, value)
-        return template.encode(errors="surrogatepass")
+    def around(self, content: bytes) -> Candidate:
+        return Candidate((self.before + content + self.after,), self.axes)
 
     def axes(self) -> dict[str, str]:
         found = {"url": self.address, "id_header": self.message_id[0]}
         if self.stamp.axis:
             found |= {self.stamp.axis: self.stamp.name, "timestamp_format": self.stamp.form}
-        return {axis: value for axis, value in found.items() if value}
+        return {"content": self.template} | {axis: value for axis, value in found.items() if value}
 
 
 def bodies(view: View, place: Place) -> Iterator[Candidate]:
@@ -116,15 +114,17 @@ def whole_fields(view: View, place: Place) -> Iterator[Candidate]:
     """Every field of the body, or of an object in it: sorted or as sent, as pairs or values, alone or with one part."""
     if view.payload is None:
         return
+    frames = partial(_frames, view, place, "{fields}")
+    alone_or_at_our_address = [*frames((), USUAL_JOINERS), *frames(("url",), USUAL_JOINERS)]
+    in_the_usual_form = [frame for extra in ((), ("url",), ("stamp",), ("id",)) for frame in frames(extra, JOINERS)]
     for axes in _field_forms(view):
         scheme = replace(_OF_FIELDS, **axes)  # type: ignore[arg-type]  # each of these axes is a text
         content = _pieces(scheme, view, place)
         if content is None:
             continue
         is_usual = axes["field_order"] == "path" and axes["field_form"] == "pair" and "fields_of" not in axes
-        for extra in ((), ("url",), *((("stamp",), ("id",)) if is_usual else ())):
-            for candidate in _around(view, place, "{fields}", content, extra, JOINERS if is_usual else USUAL_JOINERS):
-                yield Candidate(candidate.pieces, partial(_merged, candidate.axes, axes))
+        for frame in in_the_usual_form if is_usual else alone_or_at_our_address:
+            yield Candidate(frame.around(content).pieces, partial(_merged, frame.axes, axes))
         yield Candidate((content, None), partial(_merged, lambda: {"content": "{fields}{secret}"}, axes))
         yield Candidate((None, content), partial(_merged, lambda: {"content": "{secret}{fields}"}, axes))
         if axes["field_separator"]:
@@ -174,22 +174,30 @@ def _around(
     view: View, place: Place, placeholder: str, content: bytes, extra: tuple[str, ...], joiners: tuple[str, ...]
 ) -> Iterator[Candidate]:
     """The content with these parts around it, in every order with every joiner."""
-    if placeholder != "{fields}" and place.body_field:
-        return
+    if not place.body_field:
+        for frame in _frames(view, place, placeholder, extra, joiners):
+            yield frame.around(content)
+
+
+def _frames(
+    view: View, place: Place, placeholder: str, extra: tuple[str, ...], joiners: tuple[str, ...]
+) -> Iterator[_Frame]:
+    """These parts around the placeholder, in every order with every joiner."""
     names = {"stamp": "{timestamp}", "id": "{id}", "url": "{url}", "method": "{method}"}
     some_stamps = stamps(view, place) if "stamp" in extra else [_NO_STAMP]
     some_ids = message_ids(view, place) if "id" in extra else [("", "")]
     some_addresses = addresses(view) if "url" in extra else [""]
     for template in _templates((*(names[part] for part in extra), placeholder), place.tag, joiners):
-        before, _, after = template.partition(placeholder)
         for stamp, message_id, address in product(some_stamps, some_ids, some_addresses):
-            parts = _Parts(stamp, message_id, address)
-            pieces = (parts.filled(before) + content + parts.filled(after),)
-            yield Candidate(pieces, partial(_axes_around, parts, template))
+            values = {"{timestamp}": stamp.text, "{id}": message_id[1], "{url}": address, "{method}": "POST"}
+            before, after = (_filled(side, values) for side in template.split(placeholder))
+            yield _Frame(template, before, after, stamp, message_id, address)
 
 
-def _axes_around(parts: _Parts, template: str) -> Axes:
-    return {"content": template, **parts.axes()}
+def _filled(template: str, values: Mapping[str, str]) -> bytes:
+    for placeholder, value in values.items():
+        template = template.replace(placeholder, value)
+    return template.encode(errors="surrogatepass")
 
 
 def _templates(parts: tuple[str, ...], tag: str, joiners: tuple[str, ...]) -> Iterator[str]:

@@ -6,7 +6,6 @@ scheme signs the whole body. The search looks at one candidate after the other a
 """
 
 import hashlib
-import hmac
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from typing import Any
 
 from receiver.protocol.captured import Captured
 from receiver.protocol.errors import InvalidScheme, InvalidSignature, UnusableSecret
+from receiver.protocol.proofs import digest as made_by
 from receiver.protocol.proofs import is_right, public_key_bytes
 from receiver.protocol.schemes import TOKEN, SignatureScheme, check, decode_secret
 from receiver.protocol.signatures import Verified, verify
@@ -36,7 +36,7 @@ from receiver.sandbox.doctor.view import View
 Level = Callable[[View, Place], Iterator[Candidate]]
 SIMPLE: tuple[Level, ...] = (bodies,)
 LEVELS: tuple[Level, ...] = (
-    bodies, addressed_bodies, digests, recipes, listed, neighbours, whole_fields, hashed_bodies, joined_bodies,
+    bodies, addressed_bodies, digests, recipes, listed, neighbours, hashed_bodies, joined_bodies, whole_fields,
     in_order, in_any_order,
 )  # fmt: skip
 _LEVELS_OF_DERIVED_KEYS: tuple[Level, ...] = (bodies,)
@@ -122,12 +122,17 @@ def _tried(
 ) -> Find | None:
     found = places(view)
     for level in levels:
+        failed = set[int]()
         for place in found:
             for candidate in level(view, place):
-                for algorithm, index, key in _matches(place, candidate, known, result):
+                mark = hash((place.digest, candidate.pieces))  # the bytes themselves would fill the memory
+                matches = [] if mark in failed else list(_matches(place, candidate, known, result))
+                for algorithm, index, key in matches:
                     scheme = _scheme({**_axes(place), **candidate.axes(), "algorithm": algorithm}, key)
                     if find := _confirmed(view.captured, scheme, key, index, secrets, place.digest):
                         return find
+                if not matches:
+                    failed.add(mark)
                 if budget.is_spent:
                     result.complete = False
                     return None
@@ -146,7 +151,7 @@ def _matches(place: Place, candidate: Candidate, known: _Keys, result: Search) -
                 content = b"".join([key.key if piece is None else piece for piece in pieces])
                 if hashlib.new(algorithm, content).digest() == digest:
                     yield f"hash-{algorithm}", index, key
-            if hmac.digest(key.key, content, algorithm) == digest:
+            if made_by(algorithm, key.key, content) == digest:
                 yield algorithm, index, key
     if not has_secret:
         for index, key in known.public:
