@@ -35,7 +35,7 @@ from receiver.protocol.errors import UnusablePayload
 from receiver.protocol.kept import Kept, unpack
 from receiver.protocol.places import LONGEST_HEADER, Beside, Places
 from receiver.protocol.schemes import SignatureScheme, key_bytes, scheme_from
-from receiver.protocol.weaknesses import Weakness, accepted_from, weak_places, weaknesses
+from receiver.protocol.weaknesses import Weakness, accepted_from, weaknesses
 from receiver.settings import budget
 from receiver.settings.checks import Read, consequences, unsafe, weak
 from receiver.settings.env_file import doubts_of
@@ -174,8 +174,8 @@ class Settings:
 
     @cached_property
     def weaknesses(self) -> tuple[Weakness, ...]:
-        """All that is weak about how deliveries are signed, the worst first."""
-        return (*weaknesses(self.scheme), *weak_places(self.scheme, self.payload_fields))
+        """All that is weak about how deliveries are signed."""
+        return weaknesses(self.scheme, self.payload_fields)
 
     @cached_property
     def request_headers(self) -> tuple[str, ...]:

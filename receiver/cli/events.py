@@ -325,7 +325,8 @@ def _facts(health: Health) -> dict[str, Any]:
     if health.connections:
         facts["connections"] = health.connections._asdict()
     facts["counted_no_further"] = [state.value for state, count in health.counts.items() if count.capped]
-    showing = present_inbox().settings.showing
+    settings = present_inbox().settings
+    facts["weaknesses"], showing = [weakness.text for weakness in settings.weaknesses], settings.showing
     facts["paused"] = [
         {
             "event_type": EVERY if pause.is_of_all else showing(pause.event_type),

@@ -1,7 +1,8 @@
 """What a scheme leaves open: each weakness has a code, the axis to change, and a sentence for people.
 
-The live environment refuses what `is_refused`, unless SENANG_ACCEPTED_WEAKNESSES names its code. To know another
-weakness: a function in `_CHECKS`.
+The live environment refuses what `is_refused`, unless SENANG_ACCEPTED_WEAKNESSES names its code. The start, the pages
+and the doctor say `Weakness.text`. To know another weakness: a function in `_CHECKS`, or in `_CHECKS_OF_PLACES` if it
+depends on where the fields of the event stand.
 
     ambiguous        two bodies can have one signature
     plain_hash       a hash over secret and fields, no HMAC
@@ -37,16 +38,19 @@ class Weakness(NamedTuple):
     sentence: str
     is_refused: bool = True
 
+    @property
+    def text(self) -> str:
+        """What the start, the pages and the doctor say: the setting, what is weak, and what `live` does with it."""
+        said = f"SENANG_SIGNATURE_{self.axis.upper()}: {self.sentence}"
+        if not self.is_refused:
+            return said
+        return f"{said} It is refused in the live environment, unless SENANG_ACCEPTED_WEAKNESSES names {self.code}."
 
-def weaknesses(scheme: SignatureScheme) -> tuple[Weakness, ...]:
-    """All that is weak about this scheme, the worst first."""
-    return tuple(found for check in _CHECKS for found in check(scheme))
 
-
-def weakness(scheme: SignatureScheme) -> InvalidScheme | None:
-    """The first weakness that `live` refuses, with the axis to change. None if there is none."""
-    found = next((one for one in weaknesses(scheme) if one.is_refused), None)
-    return InvalidScheme(found.axis, found.sentence) if found else None
+def weaknesses(scheme: SignatureScheme, mapping: Mapping[str, str]) -> tuple[Weakness, ...]:
+    """All that is weak about this scheme, and about the places of the envelope's fields under it."""
+    about_places = (found for check in _CHECKS_OF_PLACES for found in check(scheme, mapping))
+    return (*(found for check in _CHECKS for found in check(scheme)), *about_places)
 
 
 def accepted_from(text: str) -> frozenset[str]:
@@ -113,17 +117,6 @@ def _glued(scheme: SignatureScheme) -> Iterator[Weakness]:
             return
 
 
-def _partial(scheme: SignatureScheme) -> Iterator[Weakness]:
-    if scheme.coverage is not None and scheme.algorithm != TOKEN:
-        axis = "fields_without" if scheme.skipped_fields else "fields_of" if scheme.fields_of else "content"
-        yield Weakness(
-            "partial",
-            axis,
-            "leaves a part of the body unsigned. Whoever sees a delivery can change that part. Handlers see it in "
-            "`event.unverified`.",
-        )
-
-
 def _sha1(scheme: SignatureScheme) -> Iterator[Weakness]:
     if scheme.algorithm.endswith("sha1"):
         yield Weakness("sha1", "algorithm", "is SHA-1, which is outdated. Ask for SHA-256.", is_refused=False)
@@ -140,30 +133,45 @@ def _no_timestamp(scheme: SignatureScheme) -> Iterator[Weakness]:
         )
 
 
-def weak_places(scheme: SignatureScheme, mapping: Mapping[str, str]) -> tuple[Weakness, ...]:
-    """Fields of the envelope that come from what is not signed."""
-    found = []
-    if not is_verified(mapping["event_id"], scheme.coverage, scheme.signed_headers):
-        found.append(
-            Weakness(
-                "unsigned_id",
-                "content",
-                "does not sign the event ID. Whoever sees a delivery can send it again as a new event.",
-            )
+def unsigned_fields(scheme: SignatureScheme, mapping: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of the envelope's fields that come from what is not signed."""
+    return tuple(
+        name for name, text in mapping.items() if not is_verified(text, scheme.coverage, scheme.signed_headers)
+    )
+
+
+def _partial(scheme: SignatureScheme, mapping: Mapping[str, str]) -> Iterator[Weakness]:
+    if scheme.coverage is None or scheme.algorithm == TOKEN:
+        return
+    axis = "fields_without" if scheme.skipped_fields else "fields_of" if scheme.fields_of else "content"
+    sentence = (
+        "leaves a part of the body unsigned. Whoever sees a delivery can change that part. Handlers see it in "
+        "`event.unverified`."
+    )
+    in_body = [name for name in unsigned_fields(scheme, mapping) if place_of(mapping[name]).paths]
+    more = f" These fields of the event are in that part: {', '.join(in_body)}." if in_body else ""
+    yield Weakness("partial", axis, sentence + more)
+
+
+def _unsigned_id(scheme: SignatureScheme, mapping: Mapping[str, str]) -> Iterator[Weakness]:
+    if "event_id" in unsigned_fields(scheme, mapping):
+        sentence = "does not sign the event ID. Whoever sees a delivery can send it again as a new event."
+        yield Weakness("unsigned_id", "content", sentence)
+
+
+def _unsigned_header(scheme: SignatureScheme, mapping: Mapping[str, str]) -> Iterator[Weakness]:
+    found = [name for name, text in mapping.items() if set(place_of(text).headers) - scheme.signed_headers]
+    if found:
+        sentence = (
+            f"does not sign the header from which these fields of the event come: {', '.join(found)}. Whoever sees a "
+            "delivery can change it."
         )
-    headers = {name for text in mapping.values() for name in place_of(text).headers} - scheme.signed_headers
-    if headers:
-        found.append(
-            Weakness(
-                "unsigned_header",
-                "content",
-                "does not sign a header from which SENANG_PAYLOAD_FIELDS takes a field. Whoever sees a delivery can "
-                "change it.",
-            )
-        )
-    return tuple(found)
+        yield Weakness("unsigned_header", "content", sentence)
 
 
 _CHECKS: tuple[Callable[[SignatureScheme], Iterator[Weakness]], ...] = (
-    _token, _plain_hash, _fields, _glued, _partial, _sha1, _no_timestamp,
+    _token, _plain_hash, _fields, _glued, _sha1, _no_timestamp,
+)  # fmt: skip
+_CHECKS_OF_PLACES: tuple[Callable[[SignatureScheme, Mapping[str, str]], Iterator[Weakness]], ...] = (
+    _partial, _unsigned_id, _unsigned_header,
 )  # fmt: skip

@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 from receiver.database.engine import has_pooler
 from receiver.database.url import pooler_of
 from receiver.protocol.placeholders import is_guessable, is_published, is_repeated
-from receiver.protocol.weaknesses import weak_places, weaknesses
+from receiver.protocol.weaknesses import weaknesses
 
 OLDEST_SQLITE = (3, 36, 0)  # RETURNING came with 3.35, whose first releases did it wrong
 LEAST_LIVE_KEY_BYTES = 16
@@ -87,15 +87,12 @@ def _debug_mode(read: Read) -> Iterator[str]:
 
 
 def _ambiguous_signature(read: Read) -> Iterator[str]:
-    scheme, accepted = read.values["scheme"], read.values["accepted_weaknesses"]
+    accepted = read.values["accepted_weaknesses"]
     if not read.is_live:
         return
-    for found in (*weaknesses(scheme), *weak_places(scheme, read.values["payload_fields"])):
+    for found in weaknesses(read.values["scheme"], read.values["payload_fields"]):
         if found.is_refused and found.code not in accepted:
-            yield (
-                f"SENANG_SIGNATURE_{found.axis.upper()}: {found.sentence} It is refused in the live environment, "
-                f"unless SENANG_ACCEPTED_WEAKNESSES names {found.code}."
-            )
+            yield found.text
             return
 
 

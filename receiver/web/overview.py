@@ -39,4 +39,5 @@ def index() -> str:
         chart=chart(found.hours, hours_a_bar),
         series=SERIES,
         masking_works=not health.unmasked,
+        weaknesses=inbox.settings.weaknesses,
     )

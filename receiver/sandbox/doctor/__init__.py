@@ -13,7 +13,7 @@ from receiver.protocol.envelope import fields_from
 from receiver.protocol.errors import UnusableSecret
 from receiver.protocol.schemes import HMACS, SignatureScheme, key_bytes
 from receiver.protocol.signatures import encode_digest
-from receiver.protocol.weaknesses import weak_places, weaknesses
+from receiver.protocol.weaknesses import weaknesses
 from receiver.sandbox.diagnosis import Diagnosis
 from receiver.sandbox.doctor.budget import Budget
 from receiver.sandbox.doctor.causes import prove, usual_causes
@@ -31,7 +31,7 @@ from receiver.sandbox.doctor.view import View
 SECONDS = 2.0
 """How long a search may compute."""
 MOST_NAMED = 12
-"""How many of the places that looked like a signature are named."""
+"""How many of the places that looked like a signature, and of the fields that are not signed, are named."""
 UNSIGNED = "This delivery carries no signature: nothing in it has the shape of one."
 TOLERANCE = timedelta(minutes=5)
 
@@ -119,9 +119,8 @@ def _not_found(
     first = f" What is certain: {known[0]}" if known else ""
     diagnosis = Diagnosis("not_found", f"No scheme and secret that were tried make this signature.{first}")
     looked_at = _looked_at(view)
-    more = f", and {len(looked_at) - MOST_NAMED} more" if len(looked_at) > MOST_NAMED else ""
     if looked_at:
-        diagnosis.reasons.append(f"Looked like a signature: {', '.join(looked_at[:MOST_NAMED])}{more}.")
+        diagnosis.reasons.append(f"Looked like a signature: {_named(looked_at)}.")
     diagnosis.reasons += known[1:]
     causes = usual_causes(captured, others)
     diagnosis.reasons += [f"{number}. {cause}" for number, cause in enumerate(causes, 1)]
@@ -192,16 +191,19 @@ def _signed_fields(captured: Captured, scheme: SignatureScheme) -> int:
     )
 
 
-def _weak(find: Find, setting: str) -> list[str]:
-    """What the scheme and the places leave open, and how `live` takes it."""
-    found = list(weaknesses(find.scheme)) + list(weak_places(find.scheme, fields_from(setting, find.scheme)))
-    sentences = [f"SENANG_SIGNATURE_{weak.axis.upper()} {weak.sentence}" for weak in found]
-    codes = ",".join(dict.fromkeys(weak.code for weak in found if weak.is_refused))
-    if codes:
-        sentences.append(
-            f"The live environment refuses this unless SENANG_ACCEPTED_WEAKNESSES={codes} names it on purpose."
-        )
+def _weak(view: View, scheme: SignatureScheme, setting: str) -> list[str]:
+    """What the scheme and the places leave open, how `live` takes it, and what of this delivery is not signed."""
+    sentences = [weak.text for weak in weaknesses(scheme, fields_from(setting, scheme))]
+    coverage = scheme.coverage
+    unsigned = [path for path in view.values if coverage and not coverage.covers(path) and path != scheme.body_field]
+    if unsigned:
+        sentences.append(f"Not signed in this delivery: {_named(unsigned)}.")
     return sentences
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f", and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def _clock(captured: Captured, find: Find) -> list[str]:
@@ -241,5 +243,5 @@ def _read_payload(views: list[View], find: Find | None, secret: str, diagnosis: 
         words = ", ".join(f"{name}: {'/'.join(reasons)}" for name, reasons in problems.items())
         diagnosis.warnings.append(f"The payload would still be quarantined: {words}.")
     if find and "payload_fields" not in problems:
-        diagnosis.weak = _weak(find, reading.setting())
+        diagnosis.weak = _weak(views[0], find.scheme, reading.setting())
     return reading

@@ -444,6 +444,15 @@ def test_the_strongest_of_several_signatures_is_named():
     assert diagnosis.settings["SENANG_SIGNATURE_HEADER"] == "X-Sign-2"
 
 
+def test_what_a_found_scheme_leaves_unsigned_is_named():
+    sent = signed(content="{field:id}|{field:type}")
+
+    weak = diagnose(sent, [SECRET]).weak
+
+    assert "Not signed in this delivery: amount, paid, data.policy, data.note." in weak
+    assert [text for text in weak if text.endswith("unless SENANG_ACCEPTED_WEAKNESSES names partial.")]
+
+
 def test_an_id_that_two_events_share_is_never_the_events():
     bodies = [json.dumps({"id": "sub_1", "type": "a.b", "time": 1795828867 + n, "data": {}}).encode() for n in (1, 2)]
     first, second = (signed(body=body) for body in bodies)
