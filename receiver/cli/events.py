@@ -262,7 +262,7 @@ def remask(as_json: bool) -> None:
     default=LIMITS.rejected,
     show_default=True,
     type=NUMBER,
-    help="Refusals within ten minutes.",
+    help="Answers 401 within ten minutes, and as many other refusals.",
 )
 @click.option(
     "--max-wrong-paths",
@@ -270,6 +270,34 @@ def remask(as_json: bool) -> None:
     show_default=True,
     type=NUMBER,
     help="POSTs within an hour to paths that look like the webhook's.",
+)
+@click.option(
+    "--min-free-percent",
+    default=LIMITS.disk_percent,
+    show_default=True,
+    type=Amount(0, 100),
+    help="Of SQLite's disk. It is short with less than this and less than --min-free-gb.",
+)
+@click.option(
+    "--min-free-gb",
+    default=LIMITS.disk_bytes / 1024**3,
+    show_default=True,
+    type=LENGTH,
+    help="Of SQLite's disk.",
+)
+@click.option(
+    "--max-paused-hours",
+    default=_hours(LIMITS.paused_for),
+    show_default=True,
+    type=LENGTH,
+    help="How long a pause may last.",
+)
+@click.option(
+    "--secret-days",
+    default=_hours(LIMITS.secret_unused_for) / 24,
+    show_default=True,
+    type=LENGTH,
+    help="How long one of several webhook secrets may be unused.",
 )
 @as_json
 def check(as_json: bool, **options: Any) -> None:
@@ -300,6 +328,10 @@ def _limits(
     max_silence_hours: float | None,
     max_rejected: int,
     max_wrong_paths: int,
+    min_free_percent: float,
+    min_free_gb: float,
+    max_paused_hours: float,
+    secret_days: float,
 ) -> Limits:
     silence = LIMITS.silence if max_silence_hours is None else timedelta(hours=max_silence_hours) or None
     return Limits(
@@ -314,6 +346,10 @@ def _limits(
         first_delivery_expected=bool(max_silence_hours),
         rejected=max_rejected,
         wrong_paths=max_wrong_paths,
+        disk_percent=min_free_percent,
+        disk_bytes=int(min_free_gb * 1024**3),
+        paused_for=timedelta(hours=max_paused_hours),
+        secret_unused_for=timedelta(days=secret_days),
     )
 
 
@@ -324,6 +360,9 @@ def _facts(health: Health) -> dict[str, Any]:
     facts["quarantined"] = {reason: count.number for reason, count in health.quarantined.items()}
     if health.connections:
         facts["connections"] = health.connections._asdict()
+    facts["disk"] = health.disk._asdict()
+    facts["new_types"] = {"names": health.new_types.names, "events": health.new_types.events.number}
+    facts["secrets"] = [secret._asdict() for secret in health.secrets]
     facts["counted_no_further"] = [state.value for state, count in health.counts.items() if count.capped]
     settings = present_inbox().settings
     facts["weaknesses"], showing = [weakness.text for weakness in settings.weaknesses], settings.showing

@@ -23,7 +23,7 @@ def take(intake: Intake, incoming: Incoming) -> Reply:
     settings, now = intake.inbox.settings, intake.inbox.clock.now()
     judged = judge(settings, incoming.body, incoming.headers(settings.request_headers), now)
     receipt = keep(intake, incoming, judged)
-    note(intake, incoming, receipt)
+    note(intake, incoming, receipt, secret=judged.secret)
     return answer(receipt)
 
 

@@ -20,6 +20,7 @@ from receiver.lines import Lines
 from receiver.store.audit import write_remaining_sums
 from receiver.store.inbox import Inbox
 from receiver.store.latency import Latencies
+from receiver.store.secrets import SecretsInUse
 
 
 class Intake:
@@ -33,6 +34,7 @@ class Intake:
         self.redeliveries = GroupCommit(Redeliveries(self.inbox), patience=patience)
         self.storing = Storing(threads=connections)
         self.latencies = Latencies()
+        self.secrets = SecretsInUse(inbox.settings)
         self.lines = Lines(inbox.clock)
 
     def close(self) -> None:
@@ -47,6 +49,7 @@ class Intake:
         write_remaining_sums(self.inbox)
         self.lines.write_remaining()
         self.latencies.write(self.inbox.engine)
+        self.secrets.write(self.inbox.engine, self.inbox.clock.now())
 
 
 def arrival_store(inbox: Inbox) -> Store[Arrival]:

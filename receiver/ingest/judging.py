@@ -1,6 +1,7 @@
 """Second step at the door: judge what a delivery is. It is pure: it asks neither the clock nor the database.
 
-To tell another case apart: one more type of judgement here, and its line in the `match` of keeping.py.
+To tell another case apart: one more type of judgement here, and its line in the `match` of keeping.py. Each has a
+`secret`: which of the secrets signed it, 0 is the newest.
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ class New(NamedTuple):
 
     kept: Kept
     event: Event
+    secret: int = 0
 
     def __repr__(self) -> str:
         """Without the body, which is clear text."""
@@ -31,6 +33,7 @@ class Unusable(NamedTuple):
 
     kept: Kept
     error: UnusablePayload
+    secret: int = 0
 
     def __repr__(self) -> str:
         """Without the body, which is clear text."""
@@ -43,6 +46,7 @@ class Stale(NamedTuple):
     kept: Kept
     content: Event | UnusablePayload
     reason: str
+    secret: int = 0
 
     def __repr__(self) -> str:
         """Without the body, which is clear text."""
@@ -54,11 +58,21 @@ class Several(NamedTuple):
 
     items: tuple[New | Unusable | Stale, ...]
 
+    @property
+    def secret(self) -> int:
+        """The same for all of them."""
+        return self.items[0].secret
+
 
 class Forged(NamedTuple):
     """Not provably from Senang.io."""
 
     reason: str
+
+    @property
+    def secret(self) -> None:
+        """None of ours."""
+        return
 
 
 Judgement = New | Unusable | Stale | Several | Forged
@@ -69,10 +83,10 @@ def judge(settings: Settings, body: bytes, headers: Mapping[str, str], now: date
     try:
         verified = _verified(settings, body, headers, now)
     except StaleTimestamp as stale:
-        return _read(settings, stale.body, settings.beside(headers, now), stale.reason)
+        return _read(settings, stale.body, settings.beside(headers, now), stale.key_index, stale.reason)
     except InvalidSignature as error:
         return Forged(error.reason)
-    return _read(settings, verified.body, settings.beside(headers, now), None)
+    return _read(settings, verified.body, settings.beside(headers, now), verified.key_index, None)
 
 
 def _verified(settings: Settings, body: bytes, headers: Mapping[str, str], now: datetime) -> Verified:
@@ -86,25 +100,25 @@ def _verified(settings: Settings, body: bytes, headers: Mapping[str, str], now: 
     )
 
 
-def _read(settings: Settings, body: bytes, beside: Beside, stale: str | None) -> Judgement:
+def _read(settings: Settings, body: bytes, beside: Beside, secret: int, stale: str | None) -> Judgement:
     """What an authentic body is. `stale` is the reason, where its timestamp is outside the tolerance."""
     try:
         found = settings.documents(body, beside)
     except UnusablePayload as error:
         raw = Kept(body, beside, settings.scheme.coverage)
-        return Stale(raw, error, stale) if stale else Unusable(raw, error)
+        return Stale(raw, error, stale, secret) if stale else Unusable(raw, error, secret)
     if len(found) == 1:
-        return _item(settings, found[0], stale)
-    return Several(tuple(_item(settings, kept, stale) for kept in found))
+        return _item(settings, found[0], secret, stale)
+    return Several(tuple(_item(settings, kept, secret, stale) for kept in found))
 
 
-def _item(settings: Settings, kept: Kept, stale: str | None) -> New | Unusable | Stale:
+def _item(settings: Settings, kept: Kept, secret: int, stale: str | None) -> New | Unusable | Stale:
     content = _content(settings, kept)
     if isinstance(content, Event) and kept.beside.headers and not _needs_beside(settings, content):
         kept = Kept(kept.body, coverage=kept.coverage)
     if stale:
-        return Stale(kept, content, stale)
-    return Unusable(kept, content) if isinstance(content, UnusablePayload) else New(kept, content)
+        return Stale(kept, content, stale, secret)
+    return Unusable(kept, content, secret) if isinstance(content, UnusablePayload) else New(kept, content, secret)
 
 
 def _content(settings: Settings, kept: Kept) -> Event | UnusablePayload:

@@ -15,11 +15,11 @@ from receiver.logs import log_delivery
 from receiver.store.audit import write_finished_sums
 
 
-def note(intake: Intake, incoming: Incoming, receipt: Receipt) -> None:
-    """Count the delivery, and write its line in the log."""
+def note(intake: Intake, incoming: Incoming, receipt: Receipt, *, secret: int | None = None) -> None:
+    """Count the delivery, and write its line in the log. `secret` signed it, if it is authentic."""
     seconds = time.monotonic() - incoming.started
-    if receipt.result in ACKNOWLEDGED:
-        _count(intake, seconds)
+    if secret is not None:
+        _count(intake, receipt, seconds, secret)
     if intake.inbox.settings.metrics_token:  # or nobody could read them
         metrics.count_delivery(receipt.result, receipt.reason, seconds)
     if _has_line(intake, receipt):
@@ -40,15 +40,19 @@ def _has_line(intake: Intake, receipt: Receipt) -> bool:
     return intake.lines.admits("delivery", processing_result=receipt.result, reason=receipt.reason)
 
 
-def _count(intake: Intake, seconds: float) -> None:
-    """Count how long it took to keep the delivery. Writing counts down now and then is not waited for."""
+def _count(intake: Intake, receipt: Receipt, seconds: float, secret: int) -> None:
+    """Count what is authentic, and how long it took to keep it. Writing counts down now and then is not waited for."""
     inbox = intake.inbox
     now = inbox.clock.now()
-    if intake.latencies.note(now, seconds * 1000) or inbox.tally.has_finished(now):
+    is_time = intake.secrets.note(secret, now)
+    if receipt.result in ACKNOWLEDGED:
+        is_time = intake.latencies.note(now, seconds * 1000) or inbox.tally.has_finished(now) or is_time
+    if is_time:
         with suppress(NotStored):
             intake.storing.beside(lambda: _write_counts(intake))
 
 
 def _write_counts(intake: Intake) -> None:
     intake.latencies.write(intake.inbox.engine)
+    intake.secrets.write(intake.inbox.engine, intake.inbox.clock.now())
     write_finished_sums(intake.inbox)

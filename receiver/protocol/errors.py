@@ -30,10 +30,13 @@ class InvalidSignature(ProtocolError):
 
 
 class StaleTimestamp(InvalidSignature):
-    """The delivery is authentic, but outside the tolerance. `body` is what the signature vouches for."""
+    """The delivery is authentic, but outside the tolerance. `body` is what the signature vouches for.
 
-    def __init__(self, reason: str, body: bytes) -> None:
-        self.body = body
+    `key_index` says which secret matched; 0 is the newest.
+    """
+
+    def __init__(self, reason: str, body: bytes, key_index: int) -> None:
+        self.body, self.key_index = body, key_index
         super().__init__(reason)
 
 

@@ -103,7 +103,7 @@ def verify(
     if scheme.has_loose_parts and not reads_back(scheme, pieces):
         raise ambiguous()
     if timestamp is not None and abs(now - timestamp) > tolerance:
-        raise StaleTimestamp("timestamp_too_old" if timestamp < now else "timestamp_too_new", body)
+        raise StaleTimestamp("timestamp_too_old" if timestamp < now else "timestamp_too_new", body, key_index)
     return Verified(body, message_id or None, timestamp, key_index)
 
 
@@ -135,9 +135,9 @@ def _verify_token(
         body = token.claims
     timestamp = _claimed_moment(claims, scheme.timestamp_tag) if scheme.timestamp_tag else None
     if timestamp is not None and abs(now - timestamp) > tolerance:
-        raise StaleTimestamp("timestamp_too_old" if timestamp < now else "timestamp_too_new", body)
+        raise StaleTimestamp("timestamp_too_old" if timestamp < now else "timestamp_too_new", body, key_index)
     if "exp" in claims and _claimed_moment(claims, "exp") < now - tolerance:
-        raise StaleTimestamp("timestamp_too_old", body)
+        raise StaleTimestamp("timestamp_too_old", body, key_index)
     return Verified(body, None, timestamp, key_index)
 
 

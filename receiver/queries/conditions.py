@@ -61,10 +61,15 @@ class Limits:
     due_for: timedelta = timedelta(minutes=5)
     silence: timedelta | None = timedelta(days=1)  # since the last delivery; None: any silence is well
     first_delivery_expected: bool = False  # whether it is silence, too, when no delivery ever came
-    rejected: int = 20  # within ten minutes
+    rejected: int = 20  # within ten minutes, and as many that were refused unread
     refused_in_a_row: int = 4
     wrong_paths: int = 0  # POSTs within an hour
     connections: float = 0.9  # the part of those that there may be
+    disk_percent: float = 10  # of the disk that is free, and at the same time
+    disk_bytes: int = 5 * 1024**3  # that are free: a large disk is not short at a tenth
+    new_type_for: timedelta = timedelta(days=7)  # since it was seen first
+    paused_for: timedelta = timedelta(days=1)
+    secret_unused_for: timedelta = timedelta(days=7)
 
 
 NONE = Count(0)
@@ -86,6 +91,34 @@ class Connections(NamedTuple):
     used: int  # of those that the limit counts; ours are among them
     most: int
     limit: str  # whose it is: the server's, the database's or the role's
+
+
+class Disk(NamedTuple):
+    """The room that the database takes, in bytes, and what is left on its disk. None: nobody here can know it."""
+
+    database: int
+    free: int | None = None
+    total: int | None = None
+
+
+class Secret(NamedTuple):
+    """One of several webhook secrets. Number 1 is the newest."""
+
+    number: int
+    known_since: datetime
+    used_at: datetime | None  # when a delivery was signed with it last
+
+    def is_unused(self, now: datetime, limit: timedelta) -> bool:
+        """Whether no delivery was signed with it for so long."""
+        return now - (self.used_at or self.known_since) > limit
+
+
+@dataclass(frozen=True)
+class NewTypes:
+    """Event types that are new and that no handler took: as people see them, and how many events of theirs wait."""
+
+    names: Sequence[str] = ()
+    events: Count = NONE
 
 
 @dataclass(frozen=True)
@@ -121,7 +154,8 @@ class Health:
     worker_seen: datetime | None
     due_without_worker: bool
     last_delivery: datetime | None
-    rejected_recently: int  # within ten minutes
+    rejected: dict[str, int]  # answered 401 within ten minutes, by the reason
+    refused_unread: dict[str, int]  # refused without a look at the signature within ten minutes, by the reason
     refused_in_a_row: int  # answers since the last good one, at least
     last_good_answer: datetime | None
     wrong_paths: int  # POSTs to paths that look like the webhook's, within an hour
@@ -129,6 +163,9 @@ class Health:
     right_path: str  # the webhook's
     connections: Connections | None  # None on SQLite and behind a pooler
     behind_pooler: bool  # then nobody here can know how many connections there are
+    disk: Disk
+    new_types: NewTypes
+    secrets: Sequence[Secret] = ()  # where there are several, the newest first
     paused: Sequence[Paused] = ()
     unmasked: list[str] = field(default_factory=list)  # what the masking self-test found in clear text
 
@@ -180,12 +217,89 @@ def _wrong_path(health: Health, limits: Limits) -> Said:
         )
 
 
-def _rejected(health: Health, limits: Limits) -> Said:
-    if health.rejected_recently > limits.rejected:
+def _disk_short(health: Health, limits: Limits) -> Said:
+    free, total = health.disk.free, health.disk.total
+    if free is not None and total and free < limits.disk_bytes and 100 * free < limits.disk_percent * total:
         yield (
-            f"{health.rejected_recently:,} deliveries were rejected within ten minutes. The audit log has the reasons. "
-            "Check the secret."
+            f"{_gigabytes(free)} of the {_gigabytes(total)} of the database's disk are free. On a full disk, "
+            "deliveries get a 503. Make room, or let the disk grow."
         )
+
+
+def _rejected(health: Health, limits: Limits) -> Said:
+    rejected = sum(health.rejected.values())
+    if rejected > limits.rejected:
+        reason = _most_frequent(health.rejected)
+        yield f"{rejected:,} deliveries were answered 401 within ten minutes, most often for {reason}. {_HINTS[reason]}"
+
+
+def _refused_unread(health: Health, limits: Limits) -> Said:
+    refused = sum(health.refused_unread.values())
+    if refused > limits.rejected:
+        yield (
+            f"{refused:,} deliveries were refused within ten minutes without a look at their signature, most often for "
+            f"{_most_frequent(health.refused_unread)}."
+        )
+
+
+def _most_frequent(reasons: dict[str, int]) -> str:
+    return max(reasons, key=lambda reason: (reasons[reason], reason))
+
+
+class _Hints(dict[str, str]):
+    """What to do about a reason."""
+
+    def __missing__(self, reason: str) -> str:
+        return "A stranger does no harm. If it is Senang.io, ask the doctor: flask --app wsgi senang doctor"
+
+
+_CLOCK = "Check this machine's clock."
+_HINTS = _Hints(
+    wrong_signature="Has Senang.io a new secret? Put it in front of SENANG_WEBHOOK_SECRETS.",
+    stale=_CLOCK,
+    timestamp_too_old=_CLOCK,
+    timestamp_too_new=_CLOCK,
+)
+
+
+def _new_secret_unused(health: Health, limits: Limits) -> Said:
+    for newest in health.secrets[:1]:
+        last = max(health.secrets, key=lambda secret: secret.used_at or secret.known_since)
+        if newest.is_unused(health.now, limits.secret_unused_for) and last is not newest:
+            yield (
+                f"Senang.io does not use the new secret. No delivery was signed with it for "
+                f"{_days(limits.secret_unused_for)}, but some with secret {last.number} of {len(health.secrets)}. "
+                "Enter the new one at Senang.io."
+            )
+
+
+def _old_secret_unused(health: Health, limits: Limits) -> Said:
+    is_used = any(not secret.is_unused(health.now, limits.secret_unused_for) for secret in health.secrets[:1])
+    for secret in health.secrets[1:]:
+        if is_used and secret.is_unused(health.now, limits.secret_unused_for):
+            yield (
+                f"Secret {secret.number} of {len(health.secrets)} is no longer used: no delivery was signed with it "
+                f"for {_days(limits.secret_unused_for)}. Remove it from SENANG_WEBHOOK_SECRETS."
+            )
+
+
+def _new_type(health: Health, limits: Limits) -> Said:
+    found = health.new_types
+    if found.names:
+        types = "An event type is new" if len(found.names) == 1 else f"{len(found.names):,} event types are new"
+        events = "1 event waits" if str(found.events) == "1" else f"{found.events} events wait"
+        yield Quoting(
+            f"{types} and had no handler: {events} as unhandled. Write one (flask --app wsgi new handler), then replay "
+            "them. Or dismiss them.",
+            f"New: {', '.join(found.names)}",
+        )
+
+
+def _long_pause(health: Health, limits: Limits) -> Said:
+    long = [pause.since for pause in health.paused if health.now - pause.since > limits.paused_for]
+    if long:
+        pauses = "A pause lasts" if len(long) == 1 else f"{len(long):,} pauses last"
+        yield f"{pauses} since {_moment(min(long))}. Was it forgotten? The page Pauses resumes what is paused."
 
 
 def _all_quarantined(health: Health, _limits: Limits) -> Said:
@@ -288,6 +402,15 @@ def _hours(length: timedelta) -> str:
     return "an hour" if hours == 1 else f"{hours:g} hours"
 
 
+def _days(length: timedelta) -> str:
+    days = length.total_seconds() / 86400
+    return "a day" if days == 1 else f"{days:g} days"
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB"
+
+
 def _moment(moment: datetime) -> str:
     return f"{written(moment)}Z"
 
@@ -299,10 +422,13 @@ _CONDITIONS: dict[str, Callable[[Health, Limits], Said]] = {
     "not_ready": _not_ready,
     "no_worker": _no_worker,
     "connections": _connections,
+    "disk_short": _disk_short,
     "refused_in_a_row": _refused_in_a_row,
     "wrong_path": _wrong_path,
     "all_quarantined": _all_quarantined,
     "rejected": _rejected,
+    "refused_unread": _refused_unread,
+    "new_secret_unused": _new_secret_unused,
     "backlog": _backlog,
     "failing": _failing,
     "waiting": _waiting,
@@ -310,7 +436,10 @@ _CONDITIONS: dict[str, Callable[[Health, Limits], Said]] = {
     "quarantined_unusable": _quarantined_unusable,
     "quarantined_stale": _quarantined_stale,
     "quarantined_id_reused": _quarantined_id_reused,
+    "new_type": _new_type,
+    "long_pause": _long_pause,
     "silence": _silence,
+    "old_secret_unused": _old_secret_unused,
     "masking": _masking,
 }
 CODES = tuple(_CONDITIONS)

@@ -13,13 +13,15 @@ from receiver.database.causes import cause_of
 from receiver.database.columns import UtcDateTime
 from receiver.database.engine import is_pooled, knows_sessions, reading
 from receiver.privacy.masking import masking_self_test
-from receiver.queries.conditions import Failing, Health, Limits
+from receiver.queries.conditions import Failing, Health, Limits, NewTypes
 from receiver.queries.connections import connections
 from receiver.queries.count import COUNT_CAP, Count, cap_for
+from receiver.queries.disk import disk
 from receiver.queries.filters import Filter
 from receiver.queries.index_pieces import branch, counted, failing_branch
 from receiver.queries.pauses import present_pauses
-from receiver.store.audit import WRONG_PATH
+from receiver.queries.secrets import secrets_in_use
+from receiver.store.audit import REFUSED_UNREAD, WRONG_PATH
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import NOT_YET, State
 from receiver.store.models import AuditEntry, Heartbeat, Observation, StoredEvent, SummedUntil
@@ -31,6 +33,8 @@ WORKER_SILENCE = timedelta(minutes=1)
 TEN_MINUTES, HOUR = timedelta(minutes=10), timedelta(hours=1)
 NEWEST = 20
 LONGEST_ERROR = 200
+MOST_UNHANDLED = 1000
+"""So many of the newest unhandled events are looked at for types that are new."""
 MOST_TYPES = 50
 _USUAL_TYPE = re.compile(r"[a-z][a-z0-9_.-]{0,60}")
 DEFAULT_LIMITS = Limits()
@@ -58,6 +62,7 @@ def health(inbox: Inbox, limits: Limits = DEFAULT_LIMITS, *, count_to: int = COU
         newest = list(session.scalars(branch({}, None, None).with_only_columns(StoredEvent.state).limit(NEWEST)))
         failing, waiting = _failing(session, cap_for(limits.failing, count_to), paused)
         wrong_paths, wrong_path = _wrong_paths(session, now - HOUR)
+        rejected, refused_unread = _refused(session, now - TEN_MINUTES)
         return Health(
             now=now,
             problem=problem,
@@ -72,7 +77,8 @@ def health(inbox: Inbox, limits: Limits = DEFAULT_LIMITS, *, count_to: int = COU
             worker_seen=worker_seen,
             due_without_worker=bool(oldest_due and _is_silent(worker_seen, now)),
             last_delivery=max(filter(None, (newest_received, until.last_good_at)), default=None),
-            rejected_recently=_occurrences(session, now - TEN_MINUTES, AuditEntry.result != WRONG_PATH),
+            rejected=rejected,
+            refused_unread=refused_unread,
             refused_in_a_row=until.failed_in_a_row,
             last_good_answer=until.last_good_at,
             wrong_paths=wrong_paths,
@@ -80,6 +86,9 @@ def health(inbox: Inbox, limits: Limits = DEFAULT_LIMITS, *, count_to: int = COU
             right_path=inbox.settings.webhook_path,
             connections=connections(session) if knows_sessions(inbox.engine) else None,
             behind_pooler=is_pooled(inbox.engine),
+            disk=disk(session),
+            new_types=_new_types(session, inbox, now - limits.new_type_for),
+            secrets=secrets_in_use(session, inbox.settings),
             paused=present_pauses(session),
             unmasked=masking_self_test(),
         )
@@ -165,6 +174,30 @@ def _failing(session: Session, cap: int, paused: Collection[str]) -> tuple[Faili
         return Failing(Count(total, is_capped), min(group[3] for group in chosen), chosen[0].error)
 
     return summed(waits=False), summed(waits=True)
+
+
+def _new_types(session: Session, inbox: Inbox, since: datetime) -> NewTypes:
+    """Types of events that wait as unhandled, of those that were seen first since then."""
+    newest = branch({"state": State.UNHANDLED}, (since, 0), None).where(StoredEvent.caused_by.is_(None))
+    rows = newest.with_only_columns(StoredEvent.event_type).limit(MOST_UNHANDLED + 1).subquery()
+    by_type = session.execute(sa.select(rows.c.event_type, sa.func.count()).group_by(rows.c.event_type)).all()
+    waiting = {inbox.settings.showing(event_type): number for event_type, number in by_type if event_type}
+    is_new = (Observation.kind == "type") & (Observation.first_seen_at > since) & Observation.name.in_(waiting)
+    names = session.scalars(sa.select(Observation.name).where(is_new).order_by(Observation.name).limit(MOST_TYPES))
+    found = names.all() if waiting else ()
+    number, is_capped = sum(waiting[name] for name in found), sum(waiting.values()) > MOST_UNHANDLED
+    return NewTypes(found, Count(number, is_capped))
+
+
+def _refused(session: Session, since: datetime) -> tuple[dict[str, int], dict[str, int]]:
+    """How many deliveries were answered 401, and how many were refused unread, each by the reason."""
+    number = sa.func.sum(AuditEntry.occurrences)
+    sums = sa.select(AuditEntry.result, number).where(_rejected(since), AuditEntry.result != WRONG_PATH)
+    rejected, unread = dict[str, int](), dict[str, int]()
+    for result, occurrences in session.execute(sums.group_by(AuditEntry.result)):
+        reason = result.partition(": ")[2]
+        (unread if reason in REFUSED_UNREAD else rejected)[reason] = int(occurrences)
+    return rejected, unread
 
 
 def _wrong_paths(session: Session, since: datetime) -> tuple[int, str | None]:

@@ -31,6 +31,8 @@ NO_ACTS = frozenset({"delivery", "attempt", "follow-up"})
 _UNSAID = "acts that are not committed yet"
 WRONG_PATH = "rejected: wrong_path"
 """The result of a POST to a path that looks like the webhook's. Anybody can send one."""
+REFUSED_UNREAD = frozenset({"plain_http", "too_large", "unreadable_body", "overloaded", "refused"})
+"""The reasons of deliveries that nobody looked at, by what they end with in a result. All others were answered 401."""
 
 
 def record(

@@ -297,6 +297,16 @@ class Pause(ReceiverBase):
     position: Mapped[int] = mapped_column(sa.BigInteger)  # the last row that was made due again
 
 
+class WebhookSecret(ReceiverBase):
+    """A webhook secret that is set beside others, and when a delivery was signed with it last."""
+
+    __tablename__ = "webhook_secrets"
+
+    digest: Mapped[str] = mapped_column(sa.String(100), primary_key=True)  # a keyed one
+    known_since: Mapped[datetime] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
 class CaptureWindow(ReceiverBase):
     """Until when, and how many more, deliveries that fail verification are kept for the doctor. It has one row.
 

@@ -16,12 +16,16 @@ from receiver.maintenance.rollup import INTERVAL, roll_up_if_due
 from receiver.queries.conditions import CODES
 from receiver.queries.filters import Filter
 from receiver.registry import PermanentFailure, RetryLater, handles
+from receiver.sandbox.sender import Sender
 from receiver.store.lifecycle import State
-from receiver.store.models import StoredEvent
+from receiver.store.models import StoredEvent, WebhookSecret
 from receiver.testing import both_databases
+from receiver.testing.waiting import eventually
 from receiver.worker.leases import hand_back, lease_due
 from receiver.worker.workbench import Workbench
 
+TWO_SECRETS = "whsec_bmV3ZXN0IHNlY3JldCBvZiBhbGwgb2YgdGhlbSE=,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+"""During a rotation: the new one, then the old one."""
 ERROR = "ConnectionError at tests/receiver/test_what_needs_a_person.py"
 """How the error of a handler of this file begins; its line follows."""
 
@@ -100,6 +104,24 @@ def in_trouble(code, request):
             for _ in range(10):
                 stranger.post("/webhooks/senang", data=b"{}")
             clock.advance(minutes=1)
+    elif code == "refused_unread":
+        for _minute in range(3):
+            for _ in range(10):
+                stranger.post("/webhooks/senang", data=b"x" * 3000)
+            clock.advance(minutes=1)
+    elif code == "new_type":
+        deliver("test.never_seen")
+        work()
+    elif code == "long_pause":
+        use("app").test_cli_runner().invoke(args=["events", "pause", "payment.success", "--reason", "the bank is down"])
+        clock.advance(hours=25)
+    elif code in ("new_secret_unused", "old_secret_unused"):
+        signs = {"new_secret_unused": use("old_sender"), "old_secret_unused": sender}[code]
+        for days in (0, 8, 1):
+            clock.advance(days=days)
+            assert signs.deliver(payload()).status == 200
+            eventually(lambda: use("intake").storing.is_idle)
+        work()
     elif code == "wrong_path":
         stranger.post("/webhooks/senang/")
     elif code in ("all_quarantined", "quarantined_unusable"):
@@ -119,9 +141,18 @@ def in_trouble(code, request):
         object.__setattr__(inbox.settings, "environment", "live")
 
 
-@pytest.mark.parametrize("code", sorted(set(CODES) - {"masking", "connections"}))
+@pytest.fixture
+def old_sender(sender, inbox):
+    """A sender that has not heard of the new secret."""
+    settings = inbox.settings
+    return Sender("/webhooks/senang", settings.scheme, settings.signature_keys[1], inbox.clock, sender.post)
+
+
+@pytest.mark.parametrize("code", sorted(set(CODES) - {"masking", "connections", "disk_short"}))
 def test_overview_and_check_and_metrics_tell_the_same(code, environment, request):
-    environment["METRICS_TOKEN"] = "a-token"
+    environment |= {"METRICS_TOKEN": "a-token", "MAX_BODY_BYTES": "2048"}
+    if "secret" in code:
+        environment["SENANG_WEBHOOK_SECRETS"] = TWO_SECRETS
     client = request.getfixturevalue("app").test_client()
     check = request.getfixturevalue("check")
     before = check()
@@ -149,6 +180,131 @@ def test_all_is_well_when_all_is_well(check, overview, deliver, work):
 
     assert (exit_code, said["ok"], said["alarms"]) == (0, True, [])
     assert "All is well" in overview()
+
+
+def test_a_burst_of_401s_names_its_most_frequent_reason_and_what_to_do(app, check, clock, sender):
+    stranger, signed = app.test_client(), sender.signed(b"{}")
+    for _minute in range(3):
+        for number in range(10):
+            stranger.post("/webhooks/senang", data=b"[]", headers=dict(signed.headers) if number else {})
+        clock.advance(minutes=1)
+
+    said = check()[1]
+
+    assert said["codes"] == ["rejected"]
+    assert "30 deliveries were answered 401 within ten minutes, most often for wrong_signature." in said["alarms"][0]
+    assert "SENANG_WEBHOOK_SECRETS" in said["alarms"][0]
+
+
+def test_what_was_refused_unread_is_no_burst_of_401s(environment, request):
+    environment["MAX_BODY_BYTES"] = "1024"
+    client, check = request.getfixturevalue("app").test_client(), request.getfixturevalue("check")
+    for _ in range(10):
+        client.post("/webhooks/senang", data=b"x" * 3000)
+
+    said = check("--max-rejected", "9")[1]
+
+    assert said["codes"] == ["refused_unread"]
+    assert said["refused_unread"] == {"too_large": 10}
+
+
+@both_databases
+def test_a_new_type_is_told_until_its_events_are_handled_or_dismissed_or_it_is_old(
+    app, check, deliver, work, clock, stored
+):
+    deliver("test.never_seen", event_id="evt_1")
+    deliver("test.never_seen", event_id="evt_2")
+    work()
+    waiting = check()[1]
+    app.test_cli_runner().invoke(args=["events", "dismiss", "evt_1", "--reason", "a test"])
+    one_left = check()[1]
+
+    @handles("test.never_seen")
+    def takes(event, session):
+        """A handler, at last."""
+
+    app.test_cli_runner().invoke(args=["events", "replay", "--state", "unhandled", "--type", "test.never_seen"])
+    work()
+
+    assert waiting["codes"] == ["new_type"]
+    assert "2 events wait as unhandled" in waiting["alarms"][0]
+    assert waiting["alarms"][0].endswith("New: test.never_seen")
+    assert one_left["new_types"]["events"] == 1
+    assert stored("evt_2").state == "processed"
+    assert check()[1]["codes"] == []
+
+
+def test_a_type_that_nobody_handles_is_no_news_after_a_week(check, deliver, work, clock):
+    deliver("test.never_seen")
+    work()
+    clock.advance(days=8)
+    deliver("test.never_seen")
+    work()
+
+    assert "new_type" not in check()[1]["codes"]
+
+
+def test_a_disk_is_short_with_less_than_a_part_and_less_than_a_number_of_gigabytes(check, overview):
+    assert check("--min-free-percent", "100", "--min-free-gb", "1000000")[1]["codes"] == ["disk_short"]
+    assert check("--min-free-percent", "100", "--min-free-gb", "0")[0] == 0
+    assert check("--min-free-percent", "0", "--min-free-gb", "1000000")[0] == 0
+
+
+@both_databases
+def test_the_room_of_the_database_is_told_as_far_as_we_can_know_it(check, database):
+    disk = check()[1]["disk"]
+
+    assert disk["database"] > 100_000
+    assert (disk["free"] is None) == database.startswith("postgresql")
+
+
+def test_a_pause_is_told_when_it_lasts_longer_than_a_day_or_than_one_says(app, check, clock):
+    app.test_cli_runner().invoke(args=["events", "pause", "payment.success", "--reason", "the bank is down"])
+    clock.advance(hours=3)
+
+    assert check()[0] == 0
+    assert check("--max-paused-hours", "2")[1]["codes"] == ["long_pause"]
+
+
+@pytest.fixture
+def rotating(environment):
+    """Two secrets are set."""
+    environment["SENANG_WEBHOOK_SECRETS"] = TWO_SECRETS
+
+
+def test_overview_says_when_each_of_several_secrets_was_used(rotating, sender, payload, intake, overview, work):
+    sender.deliver(payload())
+    eventually(lambda: intake.storing.is_idle)
+    work()
+
+    assert re.search(r"Secret 1, the newest: last used <time", overview())
+    assert re.search(r"Secret 2: not used since it was set, <time", overview())
+
+
+@both_databases
+def test_a_rotation_that_goes_well_is_told_only_when_the_old_secret_can_go(
+    rotating, sender, old_sender, payload, intake, check, clock, work
+):
+    def codes_after(days, knocking):
+        clock.advance(days=days)
+        assert knocking.deliver(payload()).status == 200
+        eventually(lambda: intake.storing.is_idle)
+        work()
+        return check()[1]["codes"]
+
+    assert codes_after(0, old_sender) == []
+    assert codes_after(2, sender) == []
+    assert codes_after(4, sender) == []
+    assert codes_after(2, sender) == ["old_secret_unused"]
+    assert check("--secret-days", "30")[0] == 0
+
+
+def test_one_secret_alone_is_not_watched(sender, payload, intake, check, inbox):
+    sender.deliver(payload())
+    eventually(lambda: intake.storing.is_idle)
+
+    with inbox.engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(WebhookSecret)) == 0
 
 
 @both_databases

@@ -88,6 +88,7 @@ def upgrade() -> None:
     create_bulk_acts()
     create_pauses()
     create_alerts()
+    create_webhook_secrets()
     create_captures()
     create_users()
     create_worker_tables()
@@ -102,7 +103,7 @@ def downgrade() -> None:
     for table in (
         "worker_heartbeats", "observations", "sign_in_failures", "first_sign_in_link", "ended_sessions", "users",
         "captured_deliveries", "capture_window", "alert_told", "alert_channels", "alert_conditions", "alert_turn",
-        "pauses", "bulk_acts", "summed_until", "hourly_sums", "audit_log", "events",
+        "webhook_secrets", "pauses", "bulk_acts", "summed_until", "hourly_sums", "audit_log", "events",
     ):  # fmt: skip
         op.drop_table(table)
     if op.get_bind().dialect.name == "postgresql":
@@ -311,6 +312,16 @@ def create_alerts() -> None:
         sa.Column("lasts", sa.Boolean(), nullable=False),
         sa.Column("told_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("channel", "code"),
+    )
+
+
+def create_webhook_secrets() -> None:
+    op.create_table(
+        "webhook_secrets",
+        sa.Column("digest", sa.String(length=100), nullable=False),
+        sa.Column("known_since", MOMENT, nullable=False),
+        sa.Column("used_at", MOMENT, nullable=True),
+        sa.PrimaryKeyConstraint("digest"),
     )
 
 

@@ -51,7 +51,7 @@ HOLDERS = {
     "what is sent": lambda: Signed(BODY, {}),
     "what is verified": lambda: Verified(BODY, CLEAR, None, 0),
     "signed fields": lambda: SignedFields(BODY, without=""),
-    "a stale delivery": lambda: StaleTimestamp("timestamp_too_old", BODY),
+    "a stale delivery": lambda: StaleTimestamp("timestamp_too_old", BODY, 0),
     "an unusable payload": lambda: UnusablePayload({"body": ["not_json"]}, {"name": CLEAR}),
     "a delivery": lambda: Delivery(Kept(BODY), "request", 1),
     "a delivery that was judged new": lambda: New(Kept(BODY), an_event()),
