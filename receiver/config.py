@@ -96,6 +96,11 @@ class Settings:
     secret_key: str  # SECRET_KEY: signs the sessions of the events page
     first_operator_name: str  # FIRST_OPERATOR_NAME: is added while there is no operator; empty: a link in the log
     first_operator_hash: str  # FIRST_OPERATOR_PASSWORD_HASH: what `flask users hash` prints
+    session_length: timedelta  # SESSION_HOURS: after so long a session ends, however busy it was
+    session_idle: timedelta | None  # SESSION_IDLE_MINUTES: a session that nobody uses for so long ends; 0: it does not
+    sign_in_attempts: int  # SIGN_IN_ATTEMPTS: refused tries that a name has from one address
+    sign_in_attempts_anywhere: int  # SIGN_IN_ATTEMPTS_ANYWHERE: from all addresses
+    sign_in_lockout: timedelta  # SIGN_IN_LOCKOUT_MINUTES: so long a name is closed afterwards
     metrics_token: str  # METRICS_TOKEN: bearer token of /metrics; empty turns the route off
     platform: Platform | None  # HOSTING_PLATFORM: its row in platforms.py; else the one that its variables name
     client_address_header: str  # CLIENT_ADDRESS_HEADER: in which the router names the client
@@ -295,6 +300,7 @@ def _read(env: Source, platform: Platform | None) -> dict[str, Any]:
         "secret_key": env.parsed("SECRET_KEY", session_secret),
         "first_operator_name": env.parsed("FIRST_OPERATOR_NAME", user_name, ""),
         "first_operator_hash": env.parsed("FIRST_OPERATOR_PASSWORD_HASH", password_hash, ""),
+        **_sign_in(env),
         "metrics_token": env.parsed("METRICS_TOKEN", bearer_token, ""),
         **_router(env, platform),
         "script_name": env.parsed("SCRIPT_NAME", path_prefix, ""),
@@ -313,6 +319,18 @@ def _read(env: Source, platform: Platform | None) -> dict[str, Any]:
         "payload_retention_days": env.whole("PAYLOAD_RETENTION_DAYS", 90, 7, 3650),
         "masked_retention_days": env.whole("MASKED_RETENTION_DAYS", 365, 7, 3650),
         "audit_retention_days": env.whole("AUDIT_RETENTION_DAYS", 730, AUDIT_HORIZON_DAYS, 36500),
+    }
+
+
+def _sign_in(env: Source) -> dict[str, Any]:
+    """How people sign in, and for how long. docs/security.md names the values that meet PCI DSS."""
+    idle = env.whole("SESSION_IDLE_MINUTES", 60, 0, 1440)
+    return {
+        "session_length": timedelta(hours=env.whole("SESSION_HOURS", 12, 1, 168)),
+        "session_idle": timedelta(minutes=idle) if idle else None,
+        "sign_in_attempts": env.whole("SIGN_IN_ATTEMPTS", 10, 3, 100),
+        "sign_in_attempts_anywhere": env.whole("SIGN_IN_ATTEMPTS_ANYWHERE", 50, 3, 1000),
+        "sign_in_lockout": timedelta(minutes=env.whole("SIGN_IN_LOCKOUT_MINUTES", 15, 1, 1440)),
     }
 
 

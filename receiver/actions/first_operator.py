@@ -18,7 +18,8 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from receiver.actions.users import AccountError, insert_user, sign_in_digest
+from receiver.actions import tries
+from receiver.actions.users import AccountError, insert_user
 from receiver.database.causes import cause_of
 from receiver.database.engine import reading, writing
 from receiver.database.insert import insert_into
@@ -121,4 +122,4 @@ def _is_newest(session: Session, inbox: Inbox, token: str) -> bool:
 
 
 def _digest(inbox: Inbox, token: str) -> str:
-    return sign_in_digest(inbox, "link", token)
+    return tries.digest(inbox, "link", token)

@@ -1,69 +1,31 @@
-"""Who may sign in, which sessions are valid, and how many tries a stranger has.
+"""Who may sign in by a name and a password, and which sessions are valid.
 
-Sessions: each session has an ID of its own and its user's `generation`. Signing out ends the session with that ID, so
-a copy of its cookie is worth nothing. An act that must end all sessions of a user raises the generation: a new
-password, another role, a disabled user, "sign out everywhere". To add such an act, call `_change()`.
+Each session has an ID of its own and its user's `generation`. Signing out ends the session with that ID, so a copy of
+its cookie is worth nothing. An act that must end all sessions of a user raises the generation: a new password, another
+role, a disabled user, "sign out everywhere". To add such an act, call `_change()`.
 
-Tries: within fifteen minutes of the first refused try, a name has 10 tries from one address and 50 from all addresses,
-whether or not the name exists. Tries beyond the 10 don't count for the name. So nobody can lock an operator out from
-one address; it takes five. 50 tries in fifteen minutes are no threat to twelve characters. An address has 30 tries in
-two minutes, for all names together. Many people may share an address behind a proxy, and a stranger among them must not
-keep them out for long. An IPv6 address counts as its /64 network, which is what one customer gets. `users passwd` and
-`users enable` forget a name's count. The database stores keyed digests only, and nothing that a stranger typed.
-
-A password is compared slowly by design. So the limits are checked first, and a try beyond them costs no comparison. The
-comparisons run beside the event loop, one at a time. When too many are waiting, a new try is refused. Every decision is
-made after the comparison, under one lock: the row of everyone's refusals. So tries at the same time, in any process,
-are counted one by one. That row also keeps floods out of the audit log: beyond 30 refusals in a window, the rest become
-one row with a count. The same goes for tries beyond 10 a minute that a limit refuses.
+How many tries a stranger has is said in tries.py. A password is compared slowly by design, beside the event loop, one
+at a time. When too many are waiting, a new try is refused.
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
-from datetime import timedelta
 from functools import cache
-from ipaddress import IPv6Address, ip_address, ip_network
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from werkzeug.security import check_password_hash, generate_password_hash
 
+from receiver.actions import tries
 from receiver.database.engine import reading, writing
 from receiver.database.insert import insert_into
 from receiver.green import Lane
-from receiver.privacy.sealing import body_digest
 from receiver.settings.values import LONGEST_USER_NAME, is_user_name
-from receiver.store.audit import record, write_sums
+from receiver.store.audit import record
 from receiver.store.inbox import Inbox
-from receiver.store.models import EndedSession, SignInFailures, User
-from receiver.store.tally import Key
+from receiver.store.models import EndedSession, User
 
-TRIES_OF_NAME = 50
-TRIES_OF_ADDRESS = 30
-WINDOW = timedelta(minutes=15)
-AUDITED_REFUSALS = 30
-SESSION_SECONDS = 12 * 3600
 SHORTEST_PASSWORD = 12
-_EVERYONE = "everyone"
-
-
-class _Limit(NamedTuple):
-    """How many refused tries a source has, and within which time."""
-
-    tries: int
-    window: timedelta
-
-
-class _Sources(NamedTuple):
-    """The digests of the sources whose tries are counted, in the order of `_LIMITS`."""
-
-    name_at_address: str
-    name: str
-    address: str
-
-
-_LIMITS = (_Limit(10, WINDOW), _Limit(TRIES_OF_NAME, WINDOW), _Limit(TRIES_OF_ADDRESS, timedelta(minutes=2)))
 
 
 class AccountError(Exception):
@@ -75,15 +37,21 @@ def sign_in(inbox: Inbox, name: str, password: str, *, comparisons: Lane, addres
 
     Raises Crowded when too many comparisons are waiting.
     """
-    sources = _sources(inbox, address, name)
-    if _is_limited(inbox, sources):
-        if inbox.tally.admits(Key("limited", action="sign_in"), inbox.clock.now()):
-            _decide(inbox, sources, _active_user(inbox, name), right=False, request_id=request_id)
-        return None
+    sources = tries.sources_of_name(inbox, address, name)
     known = _active_user(inbox, name)
+    who = tries.Who(request_id, known.id if known else None)
+    if tries.are_used_up(inbox, sources):
+        tries.refuse(inbox, sources, who)
+        return None
     hashed = known.password_hash if known else None
-    right = comparisons.result(lambda: check_password_hash(hashed or _nobodys_hash(), password), caller=sources.address)
-    return _decide(inbox, sources, known, right=right, request_id=request_id)
+    right = comparisons.result(
+        lambda: check_password_hash(hashed or _nobodys_hash(), password), caller=sources[-1].digest
+    )
+
+    def admit(session: Session) -> User | None:
+        return _let_in(session, inbox, known, request_id) if known and right else None
+
+    return tries.decide(inbox, sources, admit, who)
 
 
 def sign_out(inbox: Inbox, user_id: int, session_id: str, *, everywhere: bool, request_id: str) -> None:
@@ -93,7 +61,7 @@ def sign_out(inbox: Inbox, user_id: int, session_id: str, *, everywhere: bool, r
         if everywhere:
             session.execute(sa.update(User).where(User.id == user_id).values(generation=User.generation + 1))
         session.execute(sa.delete(EndedSession).where(EndedSession.ends_at < inbox.now()))
-        ended = {"session_id": session_id, "ends_at": inbox.now(plus=SESSION_SECONDS)}
+        ended = {"session_id": session_id, "ends_at": inbox.now(plus=inbox.settings.session_length.total_seconds())}
         session.execute(insert_into(EndedSession, inbox.engine.dialect.name).values(ended).on_conflict_do_nothing())
         result = "signed out everywhere" if everywhere else "signed out"
         record(session, inbox, "sign_out", result, actor=user.name, request_id=request_id)
@@ -161,7 +129,7 @@ def _change(inbox: Inbox, name: str, result: str, *, actor: str, **values: Any) 
         user_id = session.scalar(change.returning(User.id))
         if user_id is None:
             raise AccountError("There is no such user.")
-        session.execute(sa.delete(SignInFailures).where(SignInFailures.source == sign_in_digest(inbox, "name", name)))
+        tries.forget(session, inbox, name)
         record(session, inbox, "users", result, actor=actor, detail=f"user {user_id}: {name}")
 
 
@@ -178,87 +146,13 @@ def _active_user(inbox: Inbox, name: str) -> User | None:
         return session.scalar(sa.select(User).where(User.name == name, User.active))
 
 
-def _unchanged(session: Session, known: User) -> User | None:
+def _let_in(session: Session, inbox: Inbox, known: User, request_id: str) -> User | None:
     """The user as of now, unless disabled or given another password while the comparison ran."""
     same = User.id == known.id, User.active, User.password_hash == known.password_hash
-    return session.scalar(sa.select(User).where(*same))
-
-
-def _is_limited(inbox: Inbox, sources: _Sources) -> bool:
-    """Whether the tries of a source are used up. It only looks, so it costs no write."""
-    counts = zip(sources, _LIMITS, strict=True)
-    used_up = [(SignInFailures.source == source) & (SignInFailures.failures >= limit.tries) for source, limit in counts]
-    with reading(inbox.engine) as session:
-        limited = sa.exists().where(SignInFailures.ends_at > inbox.now(), sa.or_(*used_up))
-        return bool(session.scalar(sa.select(limited)))
-
-
-def _decide(inbox: Inbox, sources: _Sources, known: User | None, *, right: bool, request_id: str) -> User | None:
-    """Let the user in, or count the refusal."""
-    with inbox.tally.finished_sums(inbox.clock.now()) as sums, writing(inbox.engine) as session:
-        write_sums(session, inbox, sums)
-        everyone = _everyones_failures(session, inbox)
-        counts = [
-            _failures(session, inbox, source, limit.window) for source, limit in zip(sources, _LIMITS, strict=True)
-        ]
-        limited = [count.failures >= limit.tries for count, limit in zip(counts, _LIMITS, strict=True)]
-        if known is not None and right and not any(limited) and (user := _unchanged(session, known)) is not None:
-            record(session, inbox, "sign_in", "signed in", actor=user.name, request_id=request_id)
-            return user
-        at_address, of_name, of_address = counts
-        of_name.failures += not (limited[0] or limited[2])
-        at_address.failures += 1
-        of_address.failures += 1
-        everyone.failures += 1
-        if everyone.failures <= AUDITED_REFUSALS:
-            detail = f"user {known.id}" if known else None
-            result = "limited" if any(limited) else "failed"
-            record(session, inbox, "sign_in", result, request_id=request_id, detail=detail)
-    return None
-
-
-def _everyones_failures(session: Session, inbox: Inbox) -> SignInFailures:
-    """The lock, held until the transaction ends. Windows that are over are summed up and forgotten."""
-    everyone = _failures(session, inbox, _EVERYONE, WINDOW)
-    now = session.execute(sa.select(inbox.now())).scalar_one()
-    if everyone.ends_at <= now:
-        if (unwritten := everyone.failures - AUDITED_REFUSALS) > 0:
-            record(session, inbox, "sign_in", "failed", occurrences=unwritten, detail="summed")
-        everyone.failures, everyone.ends_at = 0, now + WINDOW
-    session.flush()
-    session.execute(sa.delete(SignInFailures).where(SignInFailures.ends_at <= now))
-    return everyone
-
-
-def _failures(session: Session, inbox: Inbox, source: str, window: timedelta) -> SignInFailures:
-    """The count of a source, made if need be, and locked."""
-    row = {"source": source, "failures": 0, "ends_at": inbox.now(plus=window.total_seconds())}
-    same = {"failures": SignInFailures.failures}
-    insert = (
-        insert_into(SignInFailures, inbox.engine.dialect.name)
-        .values(row)
-        .on_conflict_do_update(index_elements=["source"], set_=same)
-    )
-    counted: SignInFailures = session.scalars(insert.returning(SignInFailures)).one()
-    return counted
-
-
-def _sources(inbox: Inbox, address: str, name: str) -> _Sources:
-    network = address
-    with suppress(ValueError):
-        parsed = ip_address(address)
-        if isinstance(parsed, IPv6Address):
-            network = str(parsed.ipv4_mapped or ip_network(f"{parsed}/64", strict=False))
-    return _Sources(
-        sign_in_digest(inbox, "name at address", f"{network} {name}"),
-        sign_in_digest(inbox, "name", name),
-        sign_in_digest(inbox, "address", network),
-    )
-
-
-def sign_in_digest(inbox: Inbox, kind: str, text: str) -> str:
-    """What the database keeps of a text that somebody sent to get in."""
-    return body_digest(f"sign-in {kind}: {text}".encode(), inbox.settings.payload_keys)
+    user = session.scalar(sa.select(User).where(*same))
+    if user is not None:
+        record(session, inbox, "sign_in", "signed in", actor=user.name, request_id=request_id)
+    return user
 
 
 def checked_name(name: str) -> str:

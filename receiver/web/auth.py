@@ -1,8 +1,9 @@
 """Who is looking: sign-in, sign-out, and the two roles. A viewer may look. An operator may act.
 
-A session lasts twelve hours from its sign-in, used or not, and ends with the browser. It ends at once when its user
-signs out, or when the user's generation changes: receiver/actions/users.py says when. Then every copy of its cookie
-ends too. To add a role, add a property to `SignedIn` and a guard like `operator_required`.
+A session ends after SESSION_HOURS, used or not, after SESSION_IDLE_MINUTES without use, and with the browser. A live
+part of a page refreshes itself, which is no use. A session ends at once when its user signs out, or when the user's
+generation changes: receiver/actions/users.py says when. Then every copy of its cookie ends too. To add a role, add a
+property to `SignedIn` and a guard like `operator_required`.
 """
 
 import secrets
@@ -17,6 +18,7 @@ from werkzeug.wrappers import Response
 
 from receiver.actions import first_operator as first
 from receiver.actions import users as accounts
+from receiver.config import Settings
 from receiver.extensions import login
 from receiver.green import Crowded, Lane
 from receiver.present import present_inbox, request_id
@@ -24,6 +26,8 @@ from receiver.problem import RETRY_AFTER_SECONDS
 from receiver.store.models import User
 
 BUSY = "Too many people are signing in at this moment. Please try again in a few seconds."
+USE_NOTED_SECONDS = 30
+"""The cookie says when the session was used last, but is not written anew for each request."""
 _FIRST = "first_operator"
 comparisons = Lane(places=16)
 """Of passwords, in this process. A new one is made there too, for it takes as long."""
@@ -122,8 +126,8 @@ def first_operator(token: str) -> Response | str | tuple[str, int] | tuple[str, 
 def _begin_session(user: User) -> None:
     session.clear()  # a session from before the sign-in must not live on
     login_user(SignedIn(user))
-    signed_in_at = present_inbox().clock.now().timestamp()
-    session.update(id=secrets.token_urlsafe(16), generation=user.generation, signed_in_at=signed_in_at)
+    now = present_inbox().clock.now().timestamp()
+    session.update(id=secrets.token_urlsafe(16), generation=user.generation, signed_in_at=now, used_at=now)
 
 
 @blueprint.post("/sign-out")
@@ -142,25 +146,41 @@ def sign_out() -> Response:
 
 
 def _load(user_id: str) -> SignedIn | None:
-    inbox = present_inbox()
-    session_id, age = session.get("id"), inbox.clock.now().timestamp() - session.get("signed_in_at", 0)
-    if g.get("reader_stays_unknown") or session_id is None or age >= accounts.SESSION_SECONDS:
+    inbox, session_id = present_inbox(), session.get("id")
+    now = inbox.clock.now().timestamp()
+    if g.get("reader_stays_unknown") or session_id is None or _is_over(inbox.settings, now):
         return None
     user = accounts.signed_in_user(inbox, int(user_id), session_id, generation=session.get("generation"))
-    return SignedIn(user) if user else None
+    if user is None:
+        return None
+    if not is_live_part() and now - session.get("used_at", 0) >= USE_NOTED_SECONDS:
+        session["used_at"] = now
+    return SignedIn(user)
+
+
+def _is_over(settings: Settings, now: float) -> bool:
+    """Whether the session is too old, or was not used for too long."""
+    idle = settings.session_idle
+    is_old = now - session.get("signed_in_at", 0) >= settings.session_length.total_seconds()
+    return is_old or (idle is not None and now - session.get("used_at", 0) >= idle.total_seconds())
+
+
+def is_live_part() -> bool:
+    """Whether a part of a page refreshes itself: no person asks."""
+    return "HX-Request" in request.headers
 
 
 def _ask_to_sign_in() -> Response:
     """Lead to the sign-in form, and from there back to the page. A live part of a page stays as it is."""
-    if request.headers.get("HX-Request"):
+    if is_live_part():
         abort(401)
     if request.method == "GET":
         return redirect(url_for("auth.sign_in", next=request.script_root + request.full_path.removesuffix("?")))
     flash("Your session had ended, so nothing was done. Sign in, then do it again.")
-    return redirect(url_for("auth.sign_in", next=_page_of_the_form()))
+    return redirect(url_for("auth.sign_in", next=page_of_the_form()))
 
 
-def _page_of_the_form() -> str | None:
+def page_of_the_form() -> str | None:
     """The page of the form, without the host: behind a proxy, the host that we see can be another one."""
     page = urlsplit(request.referrer or "")
     return _own_path(f"{page.path}?{page.query}".removesuffix("?"))

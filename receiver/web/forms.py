@@ -13,7 +13,7 @@ the check would refuse every form, the sign-in too. Every proxy passes on `Sec-F
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from flask import Blueprint, Flask, g, request
+from flask import Blueprint, Flask, g, request, url_for
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from werkzeug.wrappers import Response
@@ -21,6 +21,7 @@ from werkzeug.wrappers import Response
 from receiver.extensions import csrf
 from receiver.web import auth, problems
 
+TITLE = "The form is out of date"
 V = TypeVar("V", bound=Callable[..., Any] | Blueprint)
 OURS = ("same-origin", "none")
 """The values of Sec-Fetch-Site in a form of ours. It is `none` when the browser sends a form again by itself."""
@@ -54,9 +55,9 @@ def _refuse(_error: CSRFError) -> Response | tuple[str, int]:
     """Say that nothing was done. A sign-in gets the form again. Any other form gets the way back to its page."""
     if request.endpoint == "auth.sign_in":
         return auth.show_sign_in(refusal="This form was out of date. Please try again."), 400
-    detail = "This form belongs to a session that has ended, so nothing was done."
+    detail, page = "This form belongs to a session that has ended, so nothing was done.", auth.page_of_the_form()
     if not current_user.is_authenticated:
-        return problems.failure(400, "The form is out of date", f"{detail} Sign in, then do it again.")
-    return problems.failure(
-        400, "The form is out of date", f"{detail} Go back to its page, reload it, then do it again."
-    )
+        way = problems.Way("Sign in", url_for("auth.sign_in", next=page))
+        return problems.failure(400, TITLE, f"{detail} Sign in, then do it again.", way)
+    way_back = problems.Way("Go back to its page", page) if page else None
+    return problems.failure(400, TITLE, f"{detail} Go back to its page, reload it, then do it again.", way_back)

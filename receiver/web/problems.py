@@ -4,6 +4,8 @@ A problem is the same for every cause that must not be told apart. To say more o
 `ADVICE`; to give one case words of its own, raise the HTTP error with a description.
 """
 
+from typing import NamedTuple
+
 import structlog
 from flask import Flask, Response, g, render_template, request
 from sqlalchemy.exc import SQLAlchemyError
@@ -49,14 +51,21 @@ def problem(status: int, title: str, detail: str) -> Response:
     return Response(problem_text(status, title, detail), status, mimetype=PROBLEM)
 
 
-def failure(status: int, title: str, detail: str) -> Response:
+class Way(NamedTuple):
+    """Where the reader of a page can go on: the words of a link, and its address."""
+
+    words: str
+    address: str
+
+
+def failure(status: int, title: str, detail: str, way: Way | None = None) -> Response:
     """A page where somebody reads it, else a problem document."""
     if not _is_read_by_a_person():
         return problem(status, title, detail)
     if status >= 500:
         g.reader_stays_unknown = True  # the database that would know them may be what failed
     try:
-        page = render_template("error.html", title=title, detail=detail, request_id=request_id())
+        page = render_template("error.html", title=title, detail=detail, way=way, request_id=request_id())
     except Exception as error:
         log.error("error_page_not_shown", error=type(error).__name__)
         return problem(status, title, detail)

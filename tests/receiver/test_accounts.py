@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from receiver import create_app
-from receiver.actions import users as accounts
+from receiver.actions import tries
 from receiver.config import load_settings
 from receiver.green import Crowded
 from receiver.store.models import AuditEntry, SignInFailures, User
@@ -164,7 +164,7 @@ def test_nine_failures_are_forgiven(siti, knock, fail):
 
 @both_databases
 def test_one_address_alone_cannot_lock_an_operator_out(siti, knock, fail):
-    fail(accounts.TRIES_OF_NAME + 1, address="192.0.2.1")
+    fail(51, address="192.0.2.1")
 
     assert is_in(knock(address="192.0.2.2"))
 
@@ -180,7 +180,7 @@ def test_people_who_share_an_address_are_not_locked_out_with_the_name_that_a_str
 
 @postgresql_and_sqlite_in_long_runs
 def test_an_address_that_tries_many_names_is_closed_for_two_minutes(siti, add_user, knock, clock):
-    for number in range(accounts.TRIES_OF_ADDRESS):
+    for number in range(tries.TRIES_OF_ADDRESS):
         knock(add_user(f"other {number}"), "wrong", "192.0.2.1")
 
     closed = knock(address="192.0.2.1")
@@ -321,6 +321,42 @@ def test_a_flood_from_many_addresses_becomes_one_audit_row_with_a_count(siti, ad
     assert rows[-2] == ("failed", None, "summed", 4)
 
 
+def test_a_lockout_lasts_its_whole_time_from_the_last_try_that_was_counted(siti, knock, fail, clock):
+    fail(9)
+    clock.advance(minutes=14)
+    fail(1)
+    clock.advance(minutes=14)
+
+    closed = knock()
+    clock.advance(minutes=2)
+
+    assert (is_in(closed), is_in(knock())) == (False, True)
+
+
+def test_the_strict_values_close_a_name_to_everybody_after_ten_tries_for_half_an_hour(environment, request):
+    environment |= {"SIGN_IN_ATTEMPTS": "10", "SIGN_IN_ATTEMPTS_ANYWHERE": "10", "SIGN_IN_LOCKOUT_MINUTES": "30"}
+    fail, knock, clock = map(request.getfixturevalue, ("fail", "knock", "clock"))
+    request.getfixturevalue("siti")
+    fail(5, address="192.0.2.1")
+    fail(5, address="192.0.2.2")
+
+    closed = knock(address="192.0.2.3")
+    clock.advance(minutes=29)
+    still = knock(address="192.0.2.3")
+    clock.advance(minutes=2)
+
+    assert [is_in(client) for client in (closed, still, knock(address="192.0.2.3"))] == [False, False, True]
+
+
+@both_databases
+def test_a_name_that_is_closed_is_in_the_audit_log_once_for_each_place(siti, fail, trail):
+    for host in range(6):
+        fail(11, address=f"198.51.100.{host}")
+    fail(11, name="nobody", address="198.51.100.9")
+
+    assert trail("lockout") == [("closed at one address", None, "user 1", 1)] * 5 + [("closed", None, "user 1", 1)]
+
+
 # How long a session holds
 
 
@@ -329,11 +365,42 @@ def test_a_session_ends_twelve_hours_after_its_sign_in_however_busy_it_was(siti,
     client = knock()
 
     seen = []
-    for _ in range(5):
+    for _ in range(25):
         seen.append(is_in(client))
-        clock.advance(hours=3)
+        clock.advance(minutes=30)
 
-    assert seen == [True, True, True, True, False]
+    assert seen == [True] * 24 + [False]
+
+
+def test_a_session_that_nobody_uses_ends_and_a_part_that_refreshes_itself_is_no_use(siti, knock, clock):
+    client, seen = knock(), []
+    for _ in range(5):
+        clock.advance(minutes=20)
+        seen.append(client.get("/", headers={"HX-Request": "true"}).status_code)
+
+    assert seen == [200, 200, 401, 401, 401]
+    assert not is_in(client)
+
+
+def test_each_use_of_a_session_prolongs_it(siti, knock, clock):
+    client, seen = knock(), []
+    for minutes in (40, 40, 40, 61):
+        clock.advance(minutes=minutes)
+        seen.append(is_in(client))
+
+    assert seen == [True, True, True, False]
+
+
+@pytest.mark.parametrize(("idle", "hours", "holds"), [("15", "12", False), ("0", "12", True), ("0", "1", False)])
+def test_settings_say_how_long_a_session_holds(environment, request, idle, hours, holds):
+    environment |= {"SESSION_IDLE_MINUTES": idle, "SESSION_HOURS": hours}
+    knock, clock = map(request.getfixturevalue, ("knock", "clock"))
+    request.getfixturevalue("siti")
+    client = knock()
+
+    clock.advance(minutes=61)
+
+    assert is_in(client) is holds
 
 
 @both_databases

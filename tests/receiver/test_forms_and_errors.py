@@ -2,6 +2,7 @@
 
 import re
 import time
+from html import unescape
 
 import pytest
 from flask import abort
@@ -159,6 +160,32 @@ def test_a_form_that_can_prove_nothing_is_answered_with_a_page_that_says_what_to
     assert is_a_page(stranger.post("/sign-out", headers=BROWSER), 400)
     assert "reload it" in reader.post("/sign-out", headers=BROWSER).text
     assert "Sign in" in stranger.post("/sign-out", headers=BROWSER).text
+
+
+def test_every_live_part_is_told_that_its_session_has_ended_for_want_of_use(signed_in, deliver, work, clock):
+    deliver(event_id="evt_1")
+    work()
+    client = signed_in()
+    pages = "".join(client.get(path).text for path in ("/", "/events", "/failures", "/alerts", "/audit", "/pauses"))
+    parts = {unescape(path) for path in re.findall(r'hx-get="([^"]+)"', pages)}
+    asks = {"headers": {"HX-Request": "true"}}
+    before = {path: client.get(path, **asks).status_code for path in parts}
+    clock.advance(minutes=61)
+
+    after = {path: client.get(path, **asks).status_code for path in parts}
+
+    assert len(parts) >= 2
+    assert (before, after) == (dict.fromkeys(parts, 200), dict.fromkeys(parts, 401))
+
+
+def test_a_form_of_another_session_leads_back_to_its_page_from_where_nothing_was_done(app, signed_in):
+    form, referrer = {"csrf_token": "of yesterday"}, {"Referer": f"{HTTPS}/pauses?q=1", **BROWSER}
+
+    reader = signed_in().post("/pauses", data=form, headers=referrer)
+    stranger = app.test_client().post("/pauses", data=form, headers=referrer)
+
+    assert 'href="/pauses?q=1"' in reader.text
+    assert 'href="/sign-in?next=/pauses?q%3D1"' in stranger.text
 
 
 # Errors
