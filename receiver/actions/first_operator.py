@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from receiver.actions import tries
-from receiver.actions.users import AccountError, insert_user
+from receiver.actions.users import AccountError, insert_user, let_in
 from receiver.database.causes import cause_of
 from receiver.database.engine import reading, writing
 from receiver.database.insert import insert_into
@@ -81,7 +81,8 @@ def add_by_link(inbox: Inbox, token: str, name: str, hashed: str, *, request_id:
         if not insert_user(session, inbox, name, hashed, role="operator", actor=FROM_LINK, request_id=request_id):
             raise AccountError("A viewer has this name. Choose another one.")
         session.execute(sa.delete(FirstSignInLink))
-        return session.scalars(sa.select(User).where(User.name == name)).one()
+        user = session.scalars(sa.select(User).where(User.name == name)).one()
+        return let_in(session, inbox, user, way=FROM_LINK, request_id=request_id)
 
 
 def _has_operator(inbox: Inbox) -> bool:

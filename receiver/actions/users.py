@@ -49,7 +49,8 @@ def sign_in(inbox: Inbox, name: str, password: str, *, comparisons: Lane, addres
     )
 
     def admit(session: Session) -> User | None:
-        return _let_in(session, inbox, known, request_id) if known and right else None
+        user = _unchanged(session, known) if known and right else None
+        return let_in(session, inbox, user, way="by password", request_id=request_id) if user else None
 
     return tries.decide(inbox, sources, admit, who)
 
@@ -146,12 +147,16 @@ def _active_user(inbox: Inbox, name: str) -> User | None:
         return session.scalar(sa.select(User).where(User.name == name, User.active))
 
 
-def _let_in(session: Session, inbox: Inbox, known: User, request_id: str) -> User | None:
+def _unchanged(session: Session, known: User) -> User | None:
     """The user as of now, unless disabled or given another password while the comparison ran."""
     same = User.id == known.id, User.active, User.password_hash == known.password_hash
-    user = session.scalar(sa.select(User).where(*same))
-    if user is not None:
-        record(session, inbox, "sign_in", "signed in", actor=user.name, request_id=request_id)
+    return session.scalar(sa.select(User).where(*same))
+
+
+def let_in(session: Session, inbox: Inbox, user: User, *, way: str, request_id: str) -> User:
+    """Note that the user signs in, and on which way."""
+    session.execute(sa.update(User).where(User.id == user.id).values(last_sign_in_at=inbox.now()))
+    record(session, inbox, "sign_in", "signed in", actor=user.name, request_id=request_id, detail=way)
     return user
 
 

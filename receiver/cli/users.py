@@ -5,6 +5,7 @@ To add a command, write a function here that calls receiver/actions/users.py. An
 
 import json
 import secrets
+from datetime import datetime
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from receiver.actions import users as accounts
 from receiver.cli.context import Commands, as_json, say
 from receiver.present import present_inbox
 from receiver.protocol.moments import written
+from receiver.store.models import User
 
 ACTOR = "command line"
 generated = click.option("--generate", is_flag=True, help="Make up a password and print it once.")
@@ -50,13 +52,13 @@ def list_(as_json: bool) -> None:
     """List every user, disabled ones too."""
     rows = accounts.all_users(present_inbox())
     if as_json:
-        shown = [{"name": u.name, "role": u.role, "active": u.active, "created_at": str(u.created_at)} for u in rows]
-        click.echo(json.dumps(shown))
+        click.echo(json.dumps([_document(user) for user in rows]))
         return
     width = max((len(user.name) for user in rows), default=0)
     for user in rows:
         state = "active" if user.active else "disabled"
-        say(f"{user.name:<{width}}  {user.role:<8}  {state:<8}  {written(user.created_at)[:-3]}Z")
+        last = f"last sign-in {_minute(user.last_sign_in_at)}" if user.last_sign_in_at else "never signed in"
+        say(f"{user.name:<{width}}  {user.role:<8}  {state:<8}  added {_minute(user.created_at)}  {last}")
 
 
 @users.command("passwd")
@@ -91,6 +93,21 @@ def enable(name: str) -> None:
     """Enable a user again: one who was disabled, or whose name was closed after too many tries."""
     accounts.enable(present_inbox(), name, actor=ACTOR)
     click.echo(f"{name}: enabled")
+
+
+def _document(user: User) -> dict[str, Any]:
+    last = user.last_sign_in_at
+    return {
+        "name": user.name,
+        "role": user.role,
+        "active": user.active,
+        "created_at": str(user.created_at),
+        "last_sign_in_at": str(last) if last else None,
+    }
+
+
+def _minute(moment: datetime) -> str:
+    return f"{written(moment)[:-3]}Z"
 
 
 def _new_password(generate: bool) -> str:

@@ -347,6 +347,7 @@ class User(ReceiverBase):
     active: Mapped[bool] = mapped_column(default=True, server_default=sa.true())
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     generation: Mapped[int] = mapped_column(default=0, server_default="0")  # sessions of an older one have ended
+    last_sign_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class EndedSession(ReceiverBase):

@@ -102,7 +102,7 @@ def test_the_right_password_signs_in_and_a_wrong_one_does_not(siti, knock, trail
 
     assert (inside.response.status_code, is_in(inside)) == (302, True)
     assert (outside.response.status_code, is_in(outside)) == (401, False)
-    assert trail("sign_in") == [("signed in", "siti", None, 1), ("failed", None, "user 1", 1)]
+    assert trail("sign_in") == [("signed in", "siti", "by password", 1), ("failed", None, "user 1", 1)]
 
 
 @postgresql_and_sqlite_in_long_runs
@@ -609,13 +609,17 @@ def test_adding_an_existing_user_is_an_error_unless_it_is_to_be_replaced(siti, c
 
 
 @both_databases
-def test_users_are_listed_for_people_and_for_programs(siti, cli):
+def test_users_are_listed_for_people_and_for_programs(siti, cli, knock):
+    knock()
     cli("users", "add", "ahmad", "--role", "viewer", "--generate")
     cli("users", "disable", "siti")
 
     table, document = cli("users", "list").output, json.loads(cli("users", "list", "--json").output)
 
-    assert re.search(r"^ahmad  viewer    active    \d{4}-.*Z\nsiti   operator  disabled  \d{4}-.*Z\n$", table)
+    moment = r"\d{4}-\d\d-\d\d \d\d:\d\dZ"
+    assert re.search(rf"^ahmad  viewer    active    added {moment}  never signed in\n", table)
+    assert re.search(rf"\nsiti   operator  disabled  added {moment}  last sign-in {moment}\n$", table)
+    assert [bool(row["last_sign_in_at"]) for row in document] == [False, True]
     assert [(row["name"], row["role"], row["active"]) for row in document] == [
         ("ahmad", "viewer", True),
         ("siti", "operator", False),

@@ -356,6 +356,7 @@ def create_users() -> None:
         sa.Column("active", sa.Boolean(), server_default=sa.true(), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("generation", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("last_sign_in_at", MOMENT, nullable=True),
         sa.CheckConstraint("role IN ('operator', 'viewer')", name="ck_users_role"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name"),
