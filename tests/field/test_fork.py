@@ -203,6 +203,7 @@ def test_the_tests_are_green_after_both_releases_the_forks_own_and_those_that_re
     assert tested.returncode == 0, tested.stdout
 
 
+@pytest.mark.soak
 def test_a_fork_goes_on_through_two_releases(history, deploy):
     with deploy(history.at_first, worker="0") as first:
         first.upgrade()

@@ -49,7 +49,13 @@ AGAIN = ["Heroku", "A server of your own, nginx", "A server of your own, Caddy"]
 """With Fly.io, every kind of router. `make field` tries all rows, and the test above holds that nothing was wrong."""
 
 
-@pytest.mark.parametrize("name", ["Fly.io", *(pytest.param(name, marks=pytest.mark.field) for name in AGAIN)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("Fly.io", marks=pytest.mark.soak),
+        *(pytest.param(name, marks=pytest.mark.field) for name in AGAIN),
+    ],
+)
 def test_a_platform_takes_deliveries_and_operators_through_its_router_and_stops_in_order(
     name, code, database_of_a_platform
 ):

@@ -24,6 +24,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.soak
 def test_the_commands_of_compose_take_the_first_delivery_and_stop_in_order(code, database_of_a_platform):
     deploy, (url, place) = PLATFORMS["compose"](), database_of_a_platform
     with started(code, deploy, place) as deployed:
@@ -37,6 +38,7 @@ def test_the_commands_of_compose_take_the_first_delivery_and_stop_in_order(code,
         assert deployed.stop() == [0] * len(deployed.processes), deployed.said()
 
 
+@pytest.mark.soak
 def test_the_check_of_the_image_passes_while_the_process_answers_and_fails_when_it_does_not(
     code, database_of_a_platform
 ):

@@ -11,6 +11,7 @@ from receiver.registry import PermanentFailure, handles
 from receiver.store.models import AlertChannel, AlertTold, AuditEntry
 from receiver.testing import both_databases
 from receiver.testing.waiting import eventually
+from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
 from tests.receiver.processes import running
 
 SECRET_WORDS = "Nurul Aisyah 900101-14-5678"
@@ -167,7 +168,7 @@ def test_a_process_that_dies_between_sending_and_noting_makes_one_more_message_a
     assert len(other_system.calls) == 2
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_processes_that_come_at_once_send_one_message(database, environment, a_dead_event, other_system, mail_server):
     other_system.seconds = 1
     with running(environment | {"DATABASE_URL": database}) as receiver:

@@ -56,7 +56,7 @@ def test_the_first_stop_is_the_way_to_the_content(operator, tab_to):
     operator.keyboard.press("Tab")
     skip = operator.evaluate(FOCUS)
     operator.keyboard.press("Enter")
-    operator.wait_for_url("**/events#main")
+    expect(operator.locator("main:target")).to_be_visible()
     operator.keyboard.press("Tab")
 
     assert (skip["name"], skip["onScreen"]) == ("Skip to the content", True)

@@ -116,6 +116,7 @@ def _waits_for_a_lock(database):
 POOL_OF_16 = {"DATABASE_CONNECTIONS": "37"}  # 3 for the worker; each web process has 1 for its committer and 16
 
 
+@pytest.mark.soak
 @on_postgresql
 def test_processes_that_may_open_more_connections_than_the_server_gives_are_refused_with_a_sentence(
     few, database, environment

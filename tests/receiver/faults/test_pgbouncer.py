@@ -119,10 +119,11 @@ def test_a_schema_is_migrated_through_the_pooler(settings, postgres, pooler):
         assert receiver.answers("/readyz")
 
 
+@pytest.mark.soak
 @on_postgresql
 @pytest.mark.parametrize(
     "more",
-    [pytest.param((), marks=pytest.mark.soak), ("ignore_startup_parameters = options",)],
+    [(), ("ignore_startup_parameters = options",)],
     ids=["refused", "swallowed"],
 )
 def test_a_pooler_that_the_settings_do_not_name_is_never_trusted_and_each_command_names_the_setting(

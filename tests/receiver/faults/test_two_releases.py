@@ -122,6 +122,7 @@ def workers_seen(inbox):
         return connection.scalar(sa.select(sa.func.count()).where(Heartbeat.worker != "purge"))
 
 
+@pytest.mark.soak
 @postgresql_and_sqlite_in_long_runs
 def test_a_rolling_deploy_under_traffic_processes_every_event_exactly_once(old, new, payload, inbox):
     to_old, to_new = old.sender(inbox), new.sender(inbox)
