@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from sqlalchemy.engine import make_url
 
+from receiver.testing.certificates import self_signed
 from receiver.testing.waiting import eventually
 from tests.receiver.processes import free_port
 
@@ -51,12 +52,14 @@ class PgBouncer:
 
 
 @contextmanager
-def running_pgbouncer(direct_url: str, *more: str) -> Iterator[PgBouncer]:
+def running_pgbouncer(direct_url: str, *more: str, tls: bool = False) -> Iterator[PgBouncer]:
     """A pooler for every database of the server that the URL names; `more` are further settings."""
     server = Path(str(make_url(direct_url).query["host"]))
     port = free_port()
     with TemporaryDirectory(prefix="senang-pgbouncer-") as folder:
         file = Path(folder) / "pgbouncer.ini"
+        if tls:
+            more += _tls(Path(folder))
         file.write_text(
             _CONFIGURATION.format(socket=server, port=port, size=POOL_SIZE, more="\n".join(more)), encoding="utf-8"
         )
@@ -72,6 +75,12 @@ def running_pgbouncer(direct_url: str, *more: str) -> Iterator[PgBouncer]:
         finally:
             process.kill()
             process.wait()
+
+
+def _tls(folder: Path) -> tuple[str, ...]:
+    certificate, key = self_signed(folder)
+    key.chmod(0o644)  # PgBouncer runs as another user
+    return f"client_tls_cert_file = {certificate}", f"client_tls_key_file = {key}", "client_tls_sslmode = require"
 
 
 @cache

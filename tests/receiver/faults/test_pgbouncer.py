@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import make_url
 
 from receiver.testing.waiting import eventually
 from tests.receiver.databases import on_postgresql
@@ -62,6 +63,20 @@ def test_behind_a_pooler_every_delivery_is_acknowledged_and_processed_once_and_e
     assert witnessed(inbox) == {("delivery", "on", "2s"), ("attempt", "on", "2s")}
     assert count_witnesses(inbox) <= POOL_SIZE
     assert listeners == 0
+
+
+@on_postgresql
+def test_an_address_as_providers_give_it_leads_through_the_pooler_by_tls(database, environment, request):
+    with running_pgbouncer(database, tls=True) as pgbouncer:
+        theirs = {"drivername": "postgres", "username": "postgres.abcdefghijklmnopqrst", "password": "p@ss:w/rd#100%"}
+        given = make_url(pgbouncer.url(database)).set(**theirs, query={"sslmode": "require"})
+        environment |= {"DATABASE_URL": given.render_as_string(hide_password=False), "DATABASE_POOLER": "1"}
+
+        answer = request.getfixturevalue("deliver")()
+        request.getfixturevalue("work")()
+
+        assert answer.json["status"] == "accepted"
+        assert request.getfixturevalue("stored")(answer.json["event_id"]).state == "processed"
 
 
 @pytest.mark.soak
