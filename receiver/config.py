@@ -101,6 +101,7 @@ class Settings:
     sign_in_attempts: int  # SIGN_IN_ATTEMPTS: refused tries that a name has from one address
     sign_in_attempts_anywhere: int  # SIGN_IN_ATTEMPTS_ANYWHERE: from all addresses
     sign_in_lockout: timedelta  # SIGN_IN_LOCKOUT_MINUTES: so long a name is closed afterwards
+    require_second_factor: bool  # REQUIRE_SECOND_FACTOR: who signs in by a password has to set one up first
     metrics_token: str  # METRICS_TOKEN: bearer token of /metrics; empty turns the route off
     platform: Platform | None  # HOSTING_PLATFORM: its row in platforms.py; else the one that its variables name
     client_address_header: str  # CLIENT_ADDRESS_HEADER: in which the router names the client
@@ -331,6 +332,7 @@ def _sign_in(env: Source) -> dict[str, Any]:
         "sign_in_attempts": env.whole("SIGN_IN_ATTEMPTS", 10, 3, 100),
         "sign_in_attempts_anywhere": env.whole("SIGN_IN_ATTEMPTS_ANYWHERE", 50, 3, 1000),
         "sign_in_lockout": timedelta(minutes=env.whole("SIGN_IN_LOCKOUT_MINUTES", 15, 1, 1440)),
+        "require_second_factor": env.bool("REQUIRE_SECOND_FACTOR", False),
     }
 
 

@@ -57,11 +57,12 @@ class Who(NamedTuple):
 
     request_id: str
     user_id: int | None = None
+    what: str = ""  # was tried, if not a password
 
     @property
     def detail(self) -> str | None:
         """The user, by number: a name that was typed may be a password."""
-        return None if self.user_id is None else f"user {self.user_id}"
+        return None if self.user_id is None else ", ".join(filter(None, (f"user {self.user_id}", self.what)))
 
 
 def sources_of_name(inbox: Inbox, address: str, name: str) -> tuple[Source, ...]:
@@ -78,14 +79,23 @@ def sources_of_name(inbox: Inbox, address: str, name: str) -> tuple[Source, ...]
     )
 
 
+def source_of_codes(inbox: Inbox, user_id: int) -> Source:
+    """That of all codes of a second factor that are tried for a user."""
+    settings = inbox.settings
+    return Source(
+        _codes_of(inbox, user_id), settings.sign_in_attempts, settings.sign_in_lockout, closes="closed", is_spared=True
+    )
+
+
 def source_of_address(inbox: Inbox, address: str) -> Source:
     """That of all tries from an address."""
     return Source(digest(inbox, "address", _network(address)), TRIES_OF_ADDRESS, WINDOW_OF_ADDRESS)
 
 
-def forget(session: Session, inbox: Inbox, name: str) -> None:
-    """Forget the tries of others with this name."""
-    session.execute(sa.delete(SignInFailures).where(SignInFailures.source == digest(inbox, "name", name)))
+def forget(session: Session, inbox: Inbox, name: str, user_id: int) -> None:
+    """Forget the tries of others with this name, and with codes for this user."""
+    forgotten = digest(inbox, "name", name), _codes_of(inbox, user_id)
+    session.execute(sa.delete(SignInFailures).where(SignInFailures.source.in_(forgotten)))
 
 
 def are_used_up(inbox: Inbox, sources: Sequence[Source]) -> bool:
@@ -157,6 +167,10 @@ def _failures(session: Session, inbox: Inbox, source: str, window: timedelta) ->
     )
     counted: SignInFailures = session.scalars(insert.returning(SignInFailures)).one()
     return counted
+
+
+def _codes_of(inbox: Inbox, user_id: int) -> str:
+    return digest(inbox, "codes of user", str(user_id))
 
 
 def _network(address: str) -> str:

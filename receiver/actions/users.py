@@ -2,15 +2,15 @@
 
 Each session has an ID of its own and its user's `generation`. Signing out ends the session with that ID, so a copy of
 its cookie is worth nothing. An act that must end all sessions of a user raises the generation: a new password, another
-role, a disabled user, "sign out everywhere". To add such an act, call `_change()`.
+role, a disabled user, "sign out everywhere". To add such an act, call `change()`.
 
 How many tries a stranger has is said in tries.py. A password is compared slowly by design, beside the event loop, one
 at a time. When too many are waiting, a new try is refused.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -25,6 +25,8 @@ from receiver.store.audit import record
 from receiver.store.inbox import Inbox
 from receiver.store.models import EndedSession, User
 
+T = TypeVar("T")
+
 SHORTEST_PASSWORD = 12
 
 
@@ -33,9 +35,34 @@ class AccountError(Exception):
 
 
 def sign_in(inbox: Inbox, name: str, password: str, *, comparisons: Lane, address: str, request_id: str) -> User | None:
-    """The user whose password this is. The slow comparison holds no lock, and takes as long for an unknown name.
+    """The user whose password this is. One with a second factor is not signed in yet: a code has to follow.
 
     Raises Crowded when too many comparisons are waiting.
+    """
+
+    def act(session: Session, user: User) -> User:
+        if user.second_factor_at is None:
+            return let_in(session, inbox, user, way="by password", request_id=request_id)
+        record(session, inbox, "sign_in", "a code has to follow", actor=user.name, request_id=request_id)
+        return user
+
+    return with_password(inbox, name, password, act, comparisons=comparisons, address=address, request_id=request_id)
+
+
+def with_password(
+    inbox: Inbox,
+    name: str,
+    password: str,
+    act: Callable[[Session, User], T],
+    *,
+    comparisons: Lane,
+    address: str,
+    request_id: str,
+) -> T | None:
+    """What `act` returns if the password is that of the user. None after a refusal.
+
+    The slow comparison holds no lock, and takes as long for an unknown name. Raises Crowded when too many comparisons
+    are waiting.
     """
     sources = tries.sources_of_name(inbox, address, name)
     known = _active_user(inbox, name)
@@ -48,9 +75,9 @@ def sign_in(inbox: Inbox, name: str, password: str, *, comparisons: Lane, addres
         lambda: check_password_hash(hashed or _nobodys_hash(), password), caller=sources[-1].digest
     )
 
-    def admit(session: Session) -> User | None:
+    def admit(session: Session) -> T | None:
         user = _unchanged(session, known) if known and right else None
-        return let_in(session, inbox, user, way="by password", request_id=request_id) if user else None
+        return act(session, user) if user else None
 
     return tries.decide(inbox, sources, admit, who)
 
@@ -91,7 +118,7 @@ def add(inbox: Inbox, name: str, password: str, *, role: str, actor: str, replac
             return
     if not replace:
         raise AccountError(f"{name} exists. `users passwd` sets a new password, `users add --replace` also the role.")
-    _change(inbox, name, f"replaced: {role}", actor=actor, password_hash=hashed, role=role, active=True)
+    change(inbox, name, f"replaced: {role}", actor=actor, password_hash=hashed, role=role, active=True)
 
 
 def insert_user(
@@ -109,28 +136,39 @@ def insert_user(
 
 def change_password(inbox: Inbox, name: str, password: str, *, actor: str) -> None:
     """Set a new password. Raises AccountError."""
-    _change(inbox, name, "password changed", actor=actor, password_hash=hash_of(password))
+    change(inbox, name, "password changed", actor=actor, password_hash=hash_of(password))
 
 
 def disable(inbox: Inbox, name: str, *, actor: str) -> None:
     """Disable the user. Raises AccountError."""
-    _change(inbox, name, "disabled", actor=actor, active=False)
+    change(inbox, name, "disabled", actor=actor, active=False)
 
 
 def enable(inbox: Inbox, name: str, *, actor: str) -> None:
     """Enable the user again, and forget the tries of others with the name. Raises AccountError."""
-    _change(inbox, name, "enabled", actor=actor, active=True)
+    change(inbox, name, "enabled", actor=actor, active=True)
 
 
-def _change(inbox: Inbox, name: str, result: str, *, actor: str, **values: Any) -> None:
+def change(
+    inbox: Inbox,
+    name: str,
+    result: str,
+    *,
+    actor: str,
+    also: Callable[[Session, int], None] | None = None,
+    **values: Any,
+) -> None:
+    """Change the user, and what `also` does by their number. It ends all their sessions. Raises AccountError."""
     if not is_user_name(name):
         raise AccountError("There is no such user.")
     with writing(inbox.engine) as session:
-        change = sa.update(User).where(User.name == name).values(**values, generation=User.generation + 1)
-        user_id = session.scalar(change.returning(User.id))
+        changed = sa.update(User).where(User.name == name).values(**values, generation=User.generation + 1)
+        user_id = session.scalar(changed.returning(User.id))
         if user_id is None:
             raise AccountError("There is no such user.")
-        tries.forget(session, inbox, name)
+        if also:
+            also(session, user_id)
+        tries.forget(session, inbox, name, user_id)
         record(session, inbox, "users", result, actor=actor, detail=f"user {user_id}: {name}")
 
 

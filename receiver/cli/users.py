@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from receiver.actions import second_factor
 from receiver.actions import users as accounts
 from receiver.cli.context import Commands, as_json, say
 from receiver.present import present_inbox
@@ -58,7 +59,8 @@ def list_(as_json: bool) -> None:
     for user in rows:
         state = "active" if user.active else "disabled"
         last = f"last sign-in {_minute(user.last_sign_in_at)}" if user.last_sign_in_at else "never signed in"
-        say(f"{user.name:<{width}}  {user.role:<8}  {state:<8}  added {_minute(user.created_at)}  {last}")
+        factors = "  second factor" if user.second_factor_at else ""
+        say(f"{user.name:<{width}}  {user.role:<8}  {state:<8}  added {_minute(user.created_at)}  {last}{factors}")
 
 
 @users.command("passwd")
@@ -95,6 +97,14 @@ def enable(name: str) -> None:
     click.echo(f"{name}: enabled")
 
 
+@users.command("reset")
+@click.argument("name")
+def reset_second_factor(name: str) -> None:
+    """Turn off the second factor of a user who has lost it, and end their sessions."""
+    second_factor.reset(present_inbox(), name, actor=ACTOR)
+    click.echo(f"{name}: the second factor is off")
+
+
 def _document(user: User) -> dict[str, Any]:
     last = user.last_sign_in_at
     return {
@@ -103,6 +113,7 @@ def _document(user: User) -> dict[str, Any]:
         "active": user.active,
         "created_at": str(user.created_at),
         "last_sign_in_at": str(last) if last else None,
+        "second_factor": user.second_factor_at is not None,
     }
 
 

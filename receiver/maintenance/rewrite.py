@@ -1,4 +1,4 @@
-"""Writes again what is stored: payloads and a partner's SealedText with the newest key, payloads by the present masks.
+"""Writes again what is stored: with the newest key everything that is sealed, and payloads by the present masks.
 
 It works in bounded batches, each a transaction of its own, so it can be stopped and started again. To add another
 rewriting of payloads, write a function that changes one row, given its clear text.
@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 
 from receiver.database.engine import writing
 from receiver.database.sealed_text import SealedRows, sealed_tables
-from receiver.privacy.sealing import CannotUnseal, seal, unseal
+from receiver.privacy.sealing import CannotUnseal, seal, sealing_key_id, unseal
 from receiver.store.inbox import Inbox
 from receiver.store.masked import masked_body
-from receiver.store.models import StoredEvent
+from receiver.store.models import StoredEvent, User
 
 BATCH = 500
 
@@ -35,13 +35,14 @@ class Rewritten:
 
 
 def reseal(inbox: Inbox) -> Rewritten:
-    """Seal every payload and every SealedText with the newest of PAYLOAD_KEYS, after a rotation."""
+    """Seal everything that is sealed with the newest of PAYLOAD_KEYS, after a rotation."""
     keys = inbox.settings.payload_keys
 
     def seal_again(row: StoredEvent, body: bytes) -> None:
         row.sealed_payload, row.sealing_key = seal(body, row=row.seal_id, keys=keys), keys[0].id
 
     total = _rewrite(inbox, StoredEvent.sealing_key != keys[0].id, seal_again)
+    _reseal_second_factors(inbox, total)
     there = sa.inspect(inbox.engine)
     for rows in sealed_tables():
         if there.has_table(rows.table.name, rows.table.schema):  # before its migration it holds nothing
@@ -78,6 +79,19 @@ def _next_rows(session: Session, which: sa.ColumnElement[bool], after: int) -> l
     """The next rows, locked: a redelivery that seals a row anew at this moment must not be overwritten."""
     statement = sa.select(StoredEvent).where(which, StoredEvent.id > after).order_by(StoredEvent.id)
     return list(session.scalars(statement.limit(BATCH).with_for_update()))
+
+
+def _reseal_second_factors(inbox: Inbox, total: Rewritten) -> None:
+    keys = inbox.settings.payload_keys
+    with writing(inbox.engine) as session:
+        for user in session.scalars(sa.select(User).where(User.sealed_second_factor.is_not(None)).with_for_update()):
+            sealed, row = user.sealed_second_factor or b"", user.second_factor_row
+            try:
+                if sealing_key_id(sealed) != keys[0].id:
+                    user.sealed_second_factor = seal(unseal(sealed, row=row, keys=keys), row=row, keys=keys)
+                    total.done += 1
+            except CannotUnseal:
+                total.unreadable_in[User.__tablename__] += 1
 
 
 def _reseal_texts(inbox: Inbox, texts: SealedRows, total: Rewritten) -> None:

@@ -5,7 +5,7 @@ else. A change here needs a migration: receiver/migrations/env.py says how.
 """
 
 from datetime import datetime
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -30,6 +30,8 @@ _BYTEWISE = "text_pattern_ops"
 """On PostgreSQL an index in the database's own order can't serve prefixes. This one serves them, and equality."""
 _IN_NO_ORDER = {"fillfactor": 70}
 """IDs come in no order: an index of them that is built anew needs room in each page, or each page splits at once."""
+
+_SECOND_FACTORS = UUID("5ea1ed7e-0000-4000-8000-000000000002")
 
 UNPARSED_DAYS = 7
 """How long an unparsed body is kept: nobody can free it of card authentication data (PCI DSS 3.3.1)."""
@@ -348,6 +350,23 @@ class User(ReceiverBase):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     generation: Mapped[int] = mapped_column(default=0, server_default="0")  # sessions of an older one have ended
     last_sign_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    sealed_second_factor: Mapped[bytes | None] = mapped_column(sa.LargeBinary)
+    second_factor_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # it was confirmed then
+    second_factor_step: Mapped[int | None] = mapped_column(sa.BigInteger)  # the time step of the last code
+
+    @property
+    def second_factor_row(self) -> UUID:
+        """What the sealed secret is bound to."""
+        return uuid5(_SECOND_FACTORS, str(self.id))
+
+
+class RecoveryCode(ReceiverBase):
+    """A hash of a code that replaces a code of the second factor, until it is used."""
+
+    __tablename__ = "recovery_codes"
+
+    user_id: Mapped[int] = mapped_column(sa.BigInteger, sa.ForeignKey("users.id"), primary_key=True)
+    digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
 
 
 class EndedSession(ReceiverBase):

@@ -17,6 +17,7 @@ from receiver.ingest.fast_lane import FastLane
 from receiver.present import request_id, start_request
 from receiver.transport import common_headers
 from receiver.web import (
+    account,
     alerts,
     audit,
     auth,
@@ -48,7 +49,13 @@ ACCESS = {
     "health.metrics": "metrics token",
     "auth.sign_in": "public",
     "auth.first_operator": "public",
+    "auth.code": "public",
     "auth.sign_out": "viewer",
+    "account.show": "viewer",
+    "account.begin": "viewer",
+    "account.confirm": "viewer",
+    "account.remove": "viewer",
+    "account.renew": "viewer",
     "overview.index": "viewer",
     "events.index": "viewer",
     "events.find": "viewer",
@@ -104,7 +111,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.url_map.converters["row"] = RowNumber
     app.register_blueprint(webhooks.blueprint)
     for room in (
-        health, auth, overview, events, failures, alerts, bulk, pauses, subjects, audit, support, captures,
+        health, auth, account, overview, events, failures, alerts, bulk, pauses, subjects, audit, support, captures,
     ):  # fmt: skip
         app.register_blueprint(room.blueprint)
     csrf.exempt(webhooks.blueprint)

@@ -28,7 +28,7 @@ from receiver.web.export import FORMATS
 
 ACTIONS = (
     "delivery", "attempt", "replay", "dismiss", "pause", "bulk replay", "bulk dismiss", "sign_in", "sign_out",
-    "lockout", "users", "capture", "relay", "export", "reveal", "support", "purge",
+    "lockout", "second_factor", "users", "capture", "relay", "export", "reveal", "support", "purge",
 )  # fmt: skip
 COLUMNS = [
     "event_id", "at", "event_type", "result", "action", "occurrences", "actor", "request_id", "duration_ms", "detail",

@@ -17,6 +17,7 @@ from flask_login import UserMixin, current_user, login_required, login_user
 from werkzeug.wrappers import Response
 
 from receiver.actions import first_operator as first
+from receiver.actions import second_factor
 from receiver.actions import users as accounts
 from receiver.config import Settings
 from receiver.extensions import login
@@ -24,11 +25,16 @@ from receiver.green import Crowded, Lane
 from receiver.present import present_inbox, request_id
 from receiver.problem import RETRY_AFTER_SECONDS
 from receiver.store.models import User
+from receiver.web import problems
 
 BUSY = "Too many people are signing in at this moment. Please try again in a few seconds."
 USE_NOTED_SECONDS = 30
 """The cookie says when the session was used last, but is not written anew for each request."""
+CODE_SECONDS = 300
+"""So long after the password the code may follow."""
+WRONG_CODE = "The code is wrong or was used, or there were too many tries."
 _FIRST = "first_operator"
+_HALF = "half signed in"
 comparisons = Lane(places=16)
 """Of passwords, in this process. A new one is made there too, for it takes as long."""
 blueprint = Blueprint("auth", __name__)
@@ -37,10 +43,12 @@ blueprint = Blueprint("auth", __name__)
 class SignedIn(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
     """The signed-in user of a request."""
 
-    def __init__(self, user: User) -> None:
+    def __init__(self, user: User, *, must_enrol: bool = False) -> None:
+        self.row = user
         self.id = str(user.id)
         self.name = user.name
         self.may_act = user.role == "operator"
+        self.must_enrol = must_enrol  # a second factor, before anything else
 
 
 def init_app(app: Flask) -> None:
@@ -55,7 +63,13 @@ def viewer_required(view: Callable[..., Any]) -> Callable[..., Any]:
 
     Put it below the route: `@blueprint.get("/customers")`, then `@viewer_required`.
     """
-    return cast("Callable[..., Any]", login_required(view))
+
+    @signed_in_required
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        return redirect(url_for("account.show")) if current_user.must_enrol else view(*args, **kwargs)
+
+    return guarded
 
 
 def operator_required(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,14 +78,24 @@ def operator_required(view: Callable[..., Any]) -> Callable[..., Any]:
     Put it below the route: `@blueprint.post("/customers/<reference>")`, then `@operator_required`.
     """
 
-    @login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
+    @viewer_required
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         if not current_user.may_act:
             abort(403)
         return view(*args, **kwargs)
 
-    return cast("Callable[..., Any]", guarded)
+    return guarded
+
+
+def signed_in_required(view: Callable[..., Any]) -> Callable[..., Any]:
+    """For the pages of one's own account: whoever still has to set up a second factor may use the view, too."""
+    return cast("Callable[..., Any]", login_required(view))
+
+
+def origin() -> second_factor.Origin:
+    """Where the present request comes from."""
+    return second_factor.Origin(request.remote_addr or "", request_id())
 
 
 @blueprint.route("/sign-in", methods=["GET", "POST"])
@@ -80,13 +104,36 @@ def sign_in() -> Response | str | tuple[str, int] | tuple[str, int, dict[str, st
     if request.method == "GET":
         return show_sign_in()
     name, password = request.form.get("name", ""), request.form.get("password", "")
-    origin = {"address": request.remote_addr or "", "request_id": request_id()}
     try:
-        user = accounts.sign_in(present_inbox(), name, password, comparisons=comparisons, **origin)
+        user = accounts.sign_in(present_inbox(), name, password, comparisons=comparisons, **origin()._asdict())
     except Crowded:
         return show_sign_in(refusal=BUSY), 503, {"Retry-After": RETRY_AFTER_SECONDS}
     if user is None:
         return show_sign_in(refusal="The name or the password is wrong, or there were too many tries."), 401
+    if user.second_factor_at is not None:
+        session.clear()
+        session[_HALF] = {"user": user.id, "generation": user.generation, "at": present_inbox().clock.now().timestamp()}
+        return redirect(url_for("auth.code", next=_own_path(request.args.get("next", ""))))
+    return _signed_in(user)
+
+
+@blueprint.route("/sign-in/code", methods=["GET", "POST"])
+def code() -> Response | str | tuple[str, int]:
+    """The second step of who has a second factor. It has to follow the password within some minutes."""
+    inbox, half = present_inbox(), session.get(_HALF)
+    if half is None or inbox.clock.now().timestamp() - half["at"] >= CODE_SECONDS:
+        way = problems.Way("Begin again", url_for("auth.sign_in", next=_own_path(request.args.get("next", ""))))
+        return problems.failure(400, "No code is awaited", "Your name and your password come first.", way)
+    if request.method == "GET":
+        return render_template("sign_in_code.html")
+    given = request.form.get("code", "")
+    user = second_factor.finish_sign_in(inbox, half["user"], given, generation=half["generation"], origin=origin())
+    if user is None:
+        return render_template("sign_in_code.html", refusal=WRONG_CODE), 401
+    return _signed_in(user)
+
+
+def _signed_in(user: User) -> Response:
     _begin_session(user)
     return redirect(_own_path(request.args.get("next", "")) or url_for("events.index"))
 
@@ -131,7 +178,7 @@ def _begin_session(user: User) -> None:
 
 
 @blueprint.post("/sign-out")
-@login_required  # type: ignore[untyped-decorator]  # Flask-Login has no types
+@signed_in_required
 def sign_out() -> Response:
     """End this session. With `everywhere`, end every session of the user."""
     accounts.sign_out(
@@ -155,7 +202,7 @@ def _load(user_id: str) -> SignedIn | None:
         return None
     if not is_live_part() and now - session.get("used_at", 0) >= USE_NOTED_SECONDS:
         session["used_at"] = now
-    return SignedIn(user)
+    return SignedIn(user, must_enrol=inbox.settings.require_second_factor and user.second_factor_at is None)
 
 
 def _is_over(settings: Settings, now: float) -> bool:

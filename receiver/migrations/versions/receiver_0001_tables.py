@@ -357,9 +357,19 @@ def create_users() -> None:
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("generation", sa.Integer(), server_default="0", nullable=False),
         sa.Column("last_sign_in_at", MOMENT, nullable=True),
+        sa.Column("sealed_second_factor", sa.LargeBinary(), nullable=True),
+        sa.Column("second_factor_at", MOMENT, nullable=True),
+        sa.Column("second_factor_step", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("role IN ('operator', 'viewer')", name="ck_users_role"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name"),
+    )
+    op.create_table(
+        "recovery_codes",
+        sa.Column("user_id", sa.BigInteger(), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"]),
+        sa.PrimaryKeyConstraint("user_id", "digest"),
     )
     op.create_table(
         "ended_sessions",

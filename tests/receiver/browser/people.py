@@ -2,19 +2,34 @@
 
 import re
 
+import pyotp
 from playwright.sync_api import Locator, Page, expect
 
 from receiver.testing import PASSWORD
 from tests.receiver.browser.world import USERS
 
 
-def sign_in(page: Page, role: str = "operator", password: str = PASSWORD) -> None:
+def sign_in(page: Page, role: str = "operator", password: str = PASSWORD, name: str | None = None) -> None:
     """From wherever the sign-in form is; a page that was not opened yet begins there."""
     if page.url == "about:blank":
         page.goto("/sign-in")
-    page.get_by_label("Name").fill(USERS[role])
+    page.get_by_label("Name").fill(name or USERS[role])
     page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
+
+
+def begin_second_factor(page: Page) -> pyotp.TOTP:
+    """From the account page to the picture; the app that scanned it."""
+    page.get_by_label("Your password").fill(PASSWORD)
+    press(page, "Make a secret")
+    expect(page.get_by_role("img", name="QR code")).to_be_visible()
+    return pyotp.TOTP(page.locator("li code").inner_text())
+
+
+def give_code(page: Page, code: str, button: str) -> None:
+    """Type the code and press the button."""
+    page.get_by_role("textbox", name="Code").fill(code)
+    press(page, button)
 
 
 def find(page: Page, term: str = "", event_type: str = "") -> None:

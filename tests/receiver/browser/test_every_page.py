@@ -12,8 +12,9 @@ from playwright.sync_api import expect
 
 from receiver.actions.alerts import snooze, wake
 from receiver.alerts.watching import look as watch
+from receiver.testing import insert_user
 from tests.receiver.browser.looks import PAINTED
-from tests.receiver.browser.people import expect_path, find, press, sign_in
+from tests.receiver.browser.people import begin_second_factor, expect_path, find, give_code, press, sign_in
 from tests.receiver.browser.world import STORY
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
@@ -188,6 +189,23 @@ def test_nothing_is_wrong_with_the_way_in(stranger):
     expect(stranger.get_by_role("alert")).to_be_visible()
 
     assert (before, faults(stranger)) == ([], [])
+
+
+def test_nothing_is_wrong_with_the_second_factor(visit, receiver):
+    name, page = insert_user(receiver.inbox, f"user-{uuid4().hex}"), visit(receiver)
+    page.goto("/account")
+    sign_in(page, name=name)
+    app, found = begin_second_factor(page), faults(page)
+    give_code(page, app.now(), "Turn the second factor on")
+    expect(page.get_by_role("heading", name="Your recovery codes")).to_be_visible()
+    found += faults(page)
+    page.goto("/account")
+    found += faults(page)
+    press(page, "Sign out")
+    sign_in(page, name=name)
+    expect(page.get_by_role("heading", name="Your second factor")).to_be_visible()
+
+    assert found + faults(page) == []
 
 
 @pytest.mark.parametrize("path", ["/", "/events", "/alerts", "/audit", "/support/time"])

@@ -1,9 +1,12 @@
 """Signing in and out."""
 
+from uuid import uuid4
+
 from playwright.sync_api import expect
 
+from receiver.testing import insert_user
 from tests.receiver.browser.looks import in_every_browser
-from tests.receiver.browser.people import expect_path, press, sign_in
+from tests.receiver.browser.people import begin_second_factor, expect_path, give_code, press, sign_in
 
 
 @in_every_browser
@@ -49,3 +52,24 @@ def test_signing_out_everywhere_ends_the_other_sessions_too(visit, quiet_receive
     there.goto("/events")
 
     expect_path(there, "/sign-in")
+
+
+@in_every_browser
+def test_a_second_factor_is_set_up_on_the_account_page_and_asked_for_at_the_next_sign_in(visit, receiver):
+    name, page = insert_user(receiver.inbox, f"user-{uuid4().hex}", "viewer"), visit(receiver)
+    page.goto("/audit")
+    sign_in(page, name=name)
+    page.get_by_role("link", name=name).click()
+    app = begin_second_factor(page)
+    give_code(page, app.now(), "Turn the second factor on")
+    recovery_code = page.locator(".codes code").first.inner_text()
+    press(page, "Sign out")
+    page.goto("/audit")
+    sign_in(page, name=name)
+
+    expect(page.get_by_role("heading", name="Your second factor")).to_be_visible()
+    give_code(page, "000000", "Sign in")
+    expect(page.get_by_role("alert")).to_contain_text("The code is wrong")
+    give_code(page, recovery_code, "Sign in")
+
+    expect_path(page, "/audit")
