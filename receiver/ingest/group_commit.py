@@ -80,8 +80,11 @@ class GroupCommit(Generic[Kept]):
         patience: float,
         most_waiting: int = MOST_WAITING,
         most_bytes: int = MOST_BYTES_WAITING,
+        say_waiting: Callable[[int], None] | None = None,
     ) -> None:
+        """`say_waiting` is told how many wait for a group, each time the watch sees another number."""
         self._store, self._patience = store, patience
+        self._say_waiting, self._said_waiting = say_waiting, -1
         self._room = Room(most=most_waiting, most_bytes=most_bytes)
         self._queue: SimpleQueue[_Waiting[Kept] | None] = SimpleQueue()
         self._unsettled: deque[_Waiting[Kept]] = deque()  # and those settled since the watch looked last
@@ -176,6 +179,9 @@ class GroupCommit(Generic[Kept]):
             return False
         if self.is_broken:
             self.start()
+        if self._say_waiting and self.waiting != self._said_waiting:
+            self._said_waiting = self.waiting
+            self._say_waiting(self._said_waiting)
         now, late = time.monotonic(), list[_Waiting[Kept]]()
         for _ in range(len(self._unsettled)):  # more may be appended meanwhile
             waiting = self._unsettled.popleft()

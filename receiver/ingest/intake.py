@@ -17,6 +17,7 @@ from receiver.ingest.group_commit import GroupCommit, Store
 from receiver.ingest.redeliveries import Redeliveries
 from receiver.ingest.storing import Storing
 from receiver.lines import Lines
+from receiver.metrics import note_waiting
 from receiver.store.audit import write_remaining_sums
 from receiver.store.inbox import Inbox
 from receiver.store.latency import Latencies
@@ -29,8 +30,12 @@ class Intake:
     def __init__(self, inbox: Inbox) -> None:
         connections = inbox.settings.share.deliveries
         self.inbox = inbox.apart(connections)
-        patience = inbox.settings.delivery_seconds
-        self.committer = GroupCommit(arrival_store(self.inbox), patience=patience)
+        patience, counts = inbox.settings.delivery_seconds, bool(inbox.settings.metrics_token)
+        self.committer = GroupCommit(
+            arrival_store(self.inbox),
+            patience=patience,
+            say_waiting=note_waiting if counts else None,  # or nobody could read it
+        )
         self.redeliveries = GroupCommit(Redeliveries(self.inbox), patience=patience)
         self.storing = Storing(threads=connections)
         self.latencies = Latencies()

@@ -30,7 +30,9 @@ from receiver.store.audit import record
 from receiver.store.inbox import Inbox
 from receiver.store.masked import masked_body
 from receiver.store.models import (
+    PURGE,
     UNPARSED_DAYS,
+    AttemptSum,
     AuditEntry,
     CapturedDelivery,
     Heartbeat,
@@ -49,10 +51,10 @@ LONGEST_TURN_SECONDS = 120
 PAUSE_SECONDS = 2
 PAUSE_AFTER_FAILURE_SECONDS = 300
 SUMS_DAYS = 400
+ATTEMPT_SUMS_DAYS = 32
 DAY = 86400.0
 PURGE_LOCK = 0x5E4A46
 PURGE_INTERVAL_SECONDS = 3600
-PURGE = "purge"
 
 
 @dataclass(frozen=True)
@@ -205,6 +207,12 @@ def _delete_sums(session: Session, inbox: Inbox) -> Portion:
     return _delete(session, HourlySum.hour, old, HourlySum.hour, most=1)
 
 
+def _delete_attempt_sums(session: Session, inbox: Inbox) -> Portion:
+    """An hour at a time. The page looks back for 30 days."""
+    old = AttemptSum.hour < inbox.now(plus=-ATTEMPT_SUMS_DAYS * DAY)
+    return _delete(session, AttemptSum.hour, old, AttemptSum.hour, most=1)
+
+
 def _delete(session: Session, key: Any, old: sa.ColumnElement[bool], *order: Any, most: int = PORTION) -> Portion:
     """Delete the rows with the first keys that are old."""
     found = session.scalars(sa.select(key).where(old).order_by(*order).limit(most)).all()
@@ -223,6 +231,7 @@ RULES: dict[str, Rule] = {
     "captures": _delete_captures,
     "heartbeats": _delete_heartbeats,
     "sums": _delete_sums,
+    "attempt sums": _delete_attempt_sums,
 }
 _WITHOUT_SEALED: dict[str, Any] = {"sealed_payload": None, "sealing_key": None}
 _NOT_PENDING = StoredEvent.state != sa.literal_column("'pending'")  # a literal, so that the partial indexes serve it

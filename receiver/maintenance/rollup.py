@@ -2,8 +2,8 @@
 
 A worker does it every ten seconds. It writes the sums, and the number of the last row that they include, in one
 transaction, which locks the only row of `summed_until`. So two workers never count the same rows, and a worker that
-dies has counted nothing. `_sums()` decides what is counted. receiver/queries/overview.py decides what a person sees of
-it.
+dies has counted nothing. `_results()` decides what is counted, and attempt_sums.py what is counted of attempts by their
+type. receiver/queries/overview.py decides what a person sees of it.
 """
 
 from datetime import datetime, timedelta
@@ -12,8 +12,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from receiver.database.columns import UtcDateTime
 from receiver.database.engine import reading, writing
 from receiver.database.insert import insert_into
+from receiver.maintenance.attempt_sums import add_attempts
 from receiver.store.audit import WRONG_PATH
 from receiver.store.inbox import Inbox
 from receiver.store.models import AuditEntry, HourlySum, SummedUntil
@@ -24,7 +26,7 @@ BATCH = 20_000
 MOST_BATCHES = 10  # a worker has events to process, too
 PATIENCE_SECONDS = 1.0
 Select = sa.Select[*tuple[Any, ...]]
-SUMMED = ("delivery", "attempt")
+SUMMED = ("delivery", "attempt", "follow-up")
 """The actions whose results are summed."""
 
 _DELIVERED = (AuditEntry.action == "delivery") & (AuditEntry.result != WRONG_PATH)
@@ -61,6 +63,7 @@ def _sum_batch(inbox: Inbox, newest: int, now: datetime) -> int:
         last = max(until.audit_id, min(until.audit_id + BATCH, newest))
         rows = (AuditEntry.id > until.audit_id) & (AuditEntry.id <= last)
         _add(session, _results(session, rows))
+        add_attempts(session, rows, _hour(session))
         _note_answers(session, until, rows)
         until.as_of = now if last >= newest else _moment_of(session, last)
         passed, until.audit_id, until.turn_at = last - until.audit_id, last, now
@@ -102,5 +105,5 @@ def _moment_of(session: Session, audit_id: int) -> datetime | None:
 def _hour(session: Session) -> sa.ColumnElement[Any]:
     """The hour of an audit row, in UTC, as it is stored."""
     if session.get_bind().dialect.name == "postgresql":
-        return sa.func.date_trunc("hour", AuditEntry.at)
-    return sa.func.strftime("%Y-%m-%d %H:00:00.000000", AuditEntry.at)
+        return sa.func.date_trunc("hour", AuditEntry.at, type_=UtcDateTime())
+    return sa.func.strftime("%Y-%m-%d %H:00:00.000000", AuditEntry.at, type_=UtcDateTime())

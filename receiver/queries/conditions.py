@@ -152,6 +152,7 @@ class Health:
     misfits: dict[str, int]  # dead events whose data does not fit the schema of their handler, by type
     oldest_due: datetime | None
     worker_seen: datetime | None
+    workers: int  # processes that were seen within a minute
     due_without_worker: bool
     last_delivery: datetime | None
     rejected: dict[str, int]  # answered 401 within ten minutes, by the reason

@@ -1,6 +1,5 @@
 """What the page, the commands, /metrics and /readyz ask about the inbox. Nothing here writes."""
 
-import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -24,9 +23,10 @@ from receiver.queries.secrets import secrets_in_use
 from receiver.store.audit import REFUSED_UNREAD, WRONG_PATH
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import NOT_YET, State
-from receiver.store.models import AuditEntry, Heartbeat, Observation, StoredEvent, SummedUntil
+from receiver.store.models import PURGE, AuditEntry, Heartbeat, Observation, StoredEvent, SummedUntil
 from receiver.store.pauses import held_up, paused_types
 from receiver.store.schema import takes_writes
+from receiver.store.type_label import type_label
 from receiver.typed_data import DataDoesNotFit
 
 WORKER_SILENCE = timedelta(minutes=1)
@@ -36,7 +36,6 @@ LONGEST_ERROR = 200
 MOST_UNHANDLED = 1000
 """So many of the newest unhandled events are looked at for types that are new."""
 MOST_TYPES = 50
-_USUAL_TYPE = re.compile(r"[a-z][a-z0-9_.-]{0,60}")
 DEFAULT_LIMITS = Limits()
 
 
@@ -75,6 +74,7 @@ def health(inbox: Inbox, limits: Limits = DEFAULT_LIMITS, *, count_to: int = COU
             misfits=_misfits(session),
             oldest_due=oldest_due,
             worker_seen=worker_seen,
+            workers=_workers(session, now),
             due_without_worker=bool(oldest_due and _is_silent(worker_seen, now)),
             last_delivery=max(filter(None, (newest_received, until.last_good_at)), default=None),
             rejected=rejected,
@@ -95,7 +95,13 @@ def health(inbox: Inbox, limits: Limits = DEFAULT_LIMITS, *, count_to: int = COU
 
 
 def _worker_seen(session: Session) -> datetime | None:
-    return session.scalar(sa.select(sa.func.max(Heartbeat.seen_at)).where(Heartbeat.worker != "purge"))
+    return session.scalar(sa.select(sa.func.max(Heartbeat.seen_at)).where(Heartbeat.worker != PURGE))
+
+
+def _workers(session: Session, now: datetime) -> int:
+    """How many worker processes live."""
+    alive = (Heartbeat.worker != PURGE) & (Heartbeat.seen_at > now - WORKER_SILENCE)
+    return session.scalar(sa.select(sa.func.count()).select_from(Heartbeat).where(alive)) or 0
 
 
 def _is_silent(worker_seen: datetime | None, now: datetime) -> bool:
@@ -133,11 +139,6 @@ def _quarantined(session: Session, since: datetime, cap: int) -> dict[str, Count
     return {reason or "unusable": Count(min(number, cap), is_capped) for reason, number in found.items()}
 
 
-def type_as_label(event_type: str | None) -> str:
-    """The type as a label of a metric: senders choose types, so an odd one is "other"."""
-    return event_type if event_type and _USUAL_TYPE.fullmatch(event_type) else "other"
-
-
 def _misfits(session: Session) -> dict[str, int]:
     """How many of the latest dead events have data that does not fit, by their type. Odd types are counted together."""
     dead = branch({"state": State.DEAD}, None, None).limit(COUNT_CAP)
@@ -146,7 +147,7 @@ def _misfits(session: Session) -> dict[str, int]:
     by_type = sa.select(rows.c.event_type, sa.func.count()).where(misfit).group_by(rows.c.event_type)
     found = Counter[str]()
     for event_type, number in session.execute(by_type):
-        found[type_as_label(event_type)] += number
+        found[type_label(event_type)] += number
     return dict(found.most_common(MOST_TYPES))
 
 

@@ -87,13 +87,18 @@ def overview(inbox: Inbox, hours: int) -> Overview:
     start = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours - 1)
     with reading(inbox.engine) as session:
         return Overview(
-            as_of=session.scalar(sa.select(SummedUntil.as_of)),
+            as_of=summed_at(session),
             hours=_hours(session, start, hours),
             latency=_latency(session, start),
             due=_due(session, inbox),
             new_types=_first_seen(session, "type", inbox.settings.showing),
             new_fields=_first_seen(session, "field", mask_text),
         )
+
+
+def summed_at(session: Session) -> datetime | None:
+    """Up to when everything is in the sums. None: nothing was summed yet."""
+    return session.scalar(sa.select(SummedUntil.as_of))
 
 
 def _hours(session: Session, start: datetime, hours: int) -> list[Hour]:

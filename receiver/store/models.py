@@ -39,6 +39,10 @@ LATENCY = "latency"
 """The kind of the sums that time deliveries. Such a sum is named by the upper bound of its bucket in milliseconds."""
 BEYOND = "more"
 """The name of the bucket that has no upper bound."""
+HANDLER_BUCKETS = (1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 120_000)
+"""Upper bounds of an attempt's duration in milliseconds; what is longer counts as `BEYOND`."""
+UNTIMED = ""
+"""The bucket of attempts that have no duration: nobody saw their end."""
 
 
 def _references(name: str, column: str) -> sa.Index:
@@ -190,6 +194,31 @@ class HourlySum(ReceiverBase):
     occurrences: Mapped[int] = mapped_column(sa.BigInteger)
 
 
+class AttemptSum(ReceiverBase):
+    """How often attempts of one type ended so in an hour, and how long they took together (attempt_sums.py)."""
+
+    __tablename__ = "attempt_sums"
+
+    hour: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    event_type: Mapped[str] = mapped_column(sa.String(61), primary_key=True)  # as a label (type_label.py)
+    result: Mapped[str] = mapped_column(sa.String(60), primary_key=True)
+    bucket: Mapped[str] = mapped_column(sa.String(10), primary_key=True)  # one of HANDLER_BUCKETS, BEYOND or UNTIMED
+    occurrences: Mapped[int] = mapped_column(sa.BigInteger)
+    milliseconds: Mapped[int] = mapped_column(sa.BigInteger)
+
+
+class AttemptTotal(ReceiverBase):
+    """The same of all time. It only grows, because Prometheus counts on that."""
+
+    __tablename__ = "attempt_totals"
+
+    event_type: Mapped[str] = mapped_column(sa.String(61), primary_key=True)
+    result: Mapped[str] = mapped_column(sa.String(60), primary_key=True)
+    bucket: Mapped[str] = mapped_column(sa.String(10), primary_key=True)
+    occurrences: Mapped[int] = mapped_column(sa.BigInteger)
+    milliseconds: Mapped[int] = mapped_column(sa.BigInteger)
+
+
 class SummedUntil(ReceiverBase):
     """Up to which audit row the sums reach, and what is known at that row. One row, made by the migration."""
 
@@ -201,6 +230,10 @@ class SummedUntil(ReceiverBase):
     turn_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     failed_in_a_row: Mapped[int] = mapped_column(sa.BigInteger)
     last_good_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+PURGE = "purge"
+"""The name of the only heartbeat that is no worker's: the turn of retention (receiver/maintenance/retention.py)."""
 
 
 class Heartbeat(ReceiverBase):

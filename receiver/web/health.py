@@ -6,24 +6,29 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NoAnswer
 from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import structlog
 from flask import Blueprint, Flask, Response, abort, current_app, jsonify, request
 from sqlalchemy.exc import SQLAlchemyError
 
-from receiver import metrics as counted
 from receiver.database.causes import cause_of
+from receiver.database.engine import reading
 from receiver.ingest.intake import Intake, present_intake
 from receiver.ingest.room import NotStored
+from receiver.metrics import counted, written
 from receiver.present import present_inbox
+from receiver.queries.attempts import attempts_of_all_time
 from receiver.queries.health import health as health_now
+from receiver.queries.overview import summed_at
 from receiver.store.inbox import Inbox
 from receiver.store.schema import remedy_of, takes_writes
-from receiver.web.gauges import gauges
+from receiver.web.numbers import numbers
 
 READY_DEADLINE_SECONDS = 1.5
 READY_CACHE_SECONDS = 5.0
+SCRAPE_CACHE = timedelta(seconds=5)
 COUNTED_TO = 1_000_000
 """How far events are counted: a person who sets an alert on their number may choose a high one."""
 
@@ -63,9 +68,21 @@ def metrics() -> Response:
         abort(404)
     if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), f"Bearer {token}".encode()):
         abort(401)
-    health = health_now(inbox, count_to=COUNTED_TO)
-    text = counted.render(gauges(health), shared_directory=os.environ.get("PROMETHEUS_MULTIPROC_DIR") or None)
+    text = counted(shared_directory=os.environ.get("PROMETHEUS_MULTIPROC_DIR") or None) + _of_database(inbox)
     return Response(text, mimetype="text/plain")
+
+
+def _of_database(inbox: Inbox) -> bytes:
+    """What the database knows. It is asked once in five seconds, however often somebody scrapes."""
+    now = inbox.clock.now()
+    cached: tuple[datetime, bytes] | None = current_app.extensions.get("scraped")
+    if cached is None or not timedelta() <= now - cached[0] < SCRAPE_CACHE:
+        health = health_now(inbox, count_to=COUNTED_TO)
+        with reading(inbox.engine) as session:
+            attempts, at = attempts_of_all_time(session), summed_at(session)
+        cached = (now, written(numbers(health, attempts, at)))
+        current_app.extensions["scraped"] = cached
+    return cached[1]
 
 
 def _problem() -> str | None:

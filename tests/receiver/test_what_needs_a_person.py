@@ -167,7 +167,7 @@ def test_overview_and_check_and_metrics_tell_the_same(code, environment, request
     assert code in said["codes"]
     assert said["alarms"][said["codes"].index(code)] in shown
     assert "All is well" not in shown
-    told = dict(re.findall(r'^senang_needs_a_person\{condition="(\w+)"\} ([01])$', metrics, re.M))
+    told = dict(re.findall(r'^senang_needs_a_person\{condition="(\w+)"\} ([01])\.0$', metrics, re.M))
     assert list(told) == list(CODES)
     assert [name for name, value in told.items() if value == "1"] == said["codes"]
 
@@ -362,8 +362,8 @@ def test_metrics_say_where_a_count_ends_before_its_end(environment, request):
 
     shown = client.get("/metrics", headers={"Authorization": "Bearer a-token"}).text.splitlines()
 
-    assert 'senang_events{state="dead"} 10300' in shown
-    assert 'senang_events_capped{state="dead"} 0' in shown
+    assert 'senang_events{state="dead"} 10300.0' in shown
+    assert 'senang_events_capped{state="dead"} 0.0' in shown
 
 
 def test_silence_counts_from_the_first_delivery_unless_it_is_asked_for(check):
@@ -449,7 +449,7 @@ def test_metrics_count_what_is_failing_and_what_is_put_off(environment, request)
 
     shown = client.test_client().get("/metrics", headers={"Authorization": "Bearer a-token"}).text.splitlines()
 
-    assert {"senang_failing_events 2", "senang_waiting_events 1", "senang_oldest_due_seconds 0.0"} <= set(shown)
+    assert {"senang_failing_events 2.0", "senang_waiting_events 1.0", "senang_oldest_due_seconds 0.0"} <= set(shown)
 
 
 @both_databases

@@ -103,7 +103,8 @@ def downgrade() -> None:
     for table in (
         "worker_heartbeats", "observations", "sign_in_failures", "first_sign_in_link", "ended_sessions", "users",
         "captured_deliveries", "capture_window", "alert_told", "alert_channels", "alert_conditions", "alert_turn",
-        "webhook_secrets", "pauses", "bulk_acts", "summed_until", "hourly_sums", "audit_log", "events",
+        "webhook_secrets", "pauses", "bulk_acts", "summed_until", "attempt_totals", "attempt_sums", "hourly_sums",
+        "audit_log", "events",
     ):  # fmt: skip
         op.drop_table(table)
     if op.get_bind().dialect.name == "postgresql":
@@ -226,6 +227,17 @@ def create_sums() -> None:
         sa.Column("occurrences", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("hour", "kind", "name"),
     )
+    for name, hour in (("attempt_sums", [sa.Column("hour", MOMENT, nullable=False)]), ("attempt_totals", [])):
+        op.create_table(
+            name,
+            *hour,
+            sa.Column("event_type", sa.String(length=61), nullable=False),
+            sa.Column("result", sa.String(length=60), nullable=False),
+            sa.Column("bucket", sa.String(length=10), nullable=False),
+            sa.Column("occurrences", sa.BigInteger(), nullable=False),
+            sa.Column("milliseconds", sa.BigInteger(), nullable=False),
+            sa.PrimaryKeyConstraint(*(column.name for column in hour), "event_type", "result", "bucket"),
+        )
     summed_until = op.create_table(
         "summed_until",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),

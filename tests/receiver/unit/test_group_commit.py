@@ -104,6 +104,19 @@ def test_all_who_wait_share_one_transaction(shelf, start, pool):
     assert [len(group) for group in shelf.groups] == [1, 50]
 
 
+def test_it_is_said_how_many_wait(shelf, start, pool):
+    said = []
+    committer = start(say_waiting=said.append)
+    occupy(shelf, committer, pool)
+    waiting = [pool.submit(committer.submit, number) for number in range(3)]
+    eventually(lambda: said[-1:] == [3])
+
+    shelf.open.set()
+
+    assert all(future.result(PATIENCE_SECONDS) for future in waiting)
+    eventually(lambda: said[-1] == 0)
+
+
 def test_a_group_has_a_bound(shelf, start, pool):
     committer = start()
     occupy(shelf, committer, pool)
