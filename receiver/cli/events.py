@@ -1,6 +1,5 @@
 """`events`: the commands that show, replay, dismiss, pause, check, erase, reseal and remask events."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
@@ -22,22 +21,29 @@ from receiver.database.engine import reading
 from receiver.maintenance import retention, rewrite
 from receiver.present import present_inbox
 from receiver.privacy.escaping import one_line
+from receiver.protocol.json_body import to_json
 from receiver.protocol.moments import written
 from receiver.queries.audit_trail import audit_trail, find_event
-from receiver.queries.conditions import Health, Limits, conditions
-from receiver.queries.failures import Group, workers_began
+from receiver.queries.conditions import Limits, conditions
 from receiver.queries.failures import failures as failures_now
+from receiver.queries.failures import workers_began
 from receiver.queries.filters import BadFilter, Filter, fits_a_column
 from receiver.queries.health import DEFAULT_LIMITS as LIMITS
 from receiver.queries.health import WORKER_SILENCE
 from receiver.queries.health import health as health_now
-from receiver.queries.search import PAGE, TOLD, Row, page, stream
-from receiver.queries.unusable import look_at
+from receiver.queries.search import PAGE, Row, follow_ups_of, page, stream
+from receiver.queries.told import (
+    EVENT,
+    columns_of,
+    event_with_everything,
+    facts_of,
+    failures_by_cause,
+    health_with_alarms,
+)
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import DISMISSABLE, EVERY, REPLAYABLE, State
-from receiver.store.masked import visible_payload
 from receiver.store.models import StoredEvent
-from receiver.store.shown import CHOSEN, WORDS, Shown, shown, shown_part
+from receiver.store.shown import CHOSEN, Shown, shown
 
 ACTOR = "command line"
 NUMBER, LENGTH = click.IntRange(0, 1_000_000), Amount(0, 1_000_000)
@@ -64,7 +70,7 @@ def list_(
     with reading(present_inbox().engine) as session:
         rows = page(session, _filter(state, event_type, failing=failing, cause=cause), limit=limit).rows
     if as_json:
-        click.echo(json.dumps([_summary(row) for row in _shown(rows)], default=str))
+        click.echo(to_json([columns_of(row, EVENT) for row in _shown(rows)]))
         return
     for row in _shown(rows):
         line = f"{written(row.received_at)}Z  {row.state:<11}  {row.event_type or '-':<18}  {row.command_name}"
@@ -80,17 +86,15 @@ def show_(reference: str, as_json: bool) -> None:
     inbox = present_inbox()
     with reading(inbox.engine) as session:
         row = _found(find_event(session, reference))
-        trail = audit_trail(session, row).shown(inbox.settings.showing)
-    payload = shown_part("masked payload", lambda: [visible_payload(inbox.settings, row)])
-    document = _summary(shown(row, inbox.settings.showing)) | {
-        "masked_payload": payload[0] if payload else WORDS,
-        "audit": trail.lines(
+        trail, asked = audit_trail(session, row), follow_ups_of(session, row.id)
+    told = event_with_everything(inbox.settings, row, trail, asked)
+    if not as_json:
+        lines = trail.shown(inbox.settings.showing).lines(
             lambda e: f"{written(e.at)}Z {e.action} {e.result}" + (f" ({e.detail})" if e.detail else "")
-        ),
-    }
-    if unusable := look_at(inbox.settings, row):
-        document |= asdict(unusable)
-    show(document, as_json=as_json)
+        )
+        told |= {"audit": lines, "follow_ups": [one["event_id"] for one in told["follow_ups"]]}
+        del told["audit_left_out"]  # a line says it
+    show(told, as_json=as_json)
 
 
 @events.command("replay")
@@ -304,14 +308,13 @@ def check(as_json: bool, **options: Any) -> None:
     """Exit with 1 when a person should look (§6.4), and say why. For cron and monitors. Overview shows the same."""
     limits = _limits(**options)
     health = health_now(present_inbox(), limits)
-    found = conditions(health, limits)
-    facts = {"alarms": [it.text for it in found], "codes": [it.code for it in found]} | _facts(health)
+    found, settings = conditions(health, limits), present_inbox().settings
     if as_json:
-        show({"ok": not found} | facts, as_json=True)
+        show(health_with_alarms(health, found, settings), as_json=True)
     else:
         for condition in found:
             say(f"{condition.code}: {condition.text}")
-        show({"ok": not found} | _facts(health), as_json=False)
+        show({"ok": not found} | facts_of(health, settings), as_json=False)
     if found:
         raise SystemExit(1)
 
@@ -353,34 +356,6 @@ def _limits(
     )
 
 
-def _facts(health: Health) -> dict[str, Any]:
-    """The result for programs: numbers as numbers, and beside them which of them are only a minimum."""
-    facts = asdict(health)
-    facts["counts"] = {state.value: count.number for state, count in health.counts.items()}
-    facts["quarantined"] = {reason: count.number for reason, count in health.quarantined.items()}
-    if health.connections:
-        facts["connections"] = health.connections._asdict()
-    facts["disk"] = health.disk._asdict()
-    facts["new_types"] = {"names": health.new_types.names, "events": health.new_types.events.number}
-    facts["secrets"] = [secret._asdict() for secret in health.secrets]
-    facts["counted_no_further"] = [state.value for state, count in health.counts.items() if count.capped]
-    settings = present_inbox().settings
-    facts["weaknesses"], showing = [weakness.text for weakness in settings.weaknesses], settings.showing
-    facts["paused"] = [
-        {
-            "event_type": EVERY if pause.is_of_all else showing(pause.event_type),
-            "since": pause.since,
-            "by": pause.by,
-            "reason": pause.reason,
-            "waiting": pause.waiting.number,
-        }
-        for pause in health.paused
-    ]
-    for name, failing in (("failing", health.failing), ("waiting", health.waiting)):
-        facts[name] = {"count": failing.count.number, "since": failing.since, "error": failing.error}
-    return facts
-
-
 @events.command("failures")
 @click.option(
     "--hours", type=LENGTH, help="A cause of the last so many hours is new. Default: since the workers were started."
@@ -393,32 +368,16 @@ def failures(hours: float | None, as_json: bool) -> None:
     with reading(inbox.engine) as session:
         since = workers_began(session, now - WORKER_SILENCE) if hours is None else now - timedelta(hours=hours)
         found = failures_now(session, since)
-    groups = [(group, shown(group.sample, showing)) for group in found.groups]
     if as_json:
-        rows = [_told(group, sample) for group, sample in groups]
-        click.echo(json.dumps({"since": since, "capped": found.capped, "failures": rows}, default=str))
+        click.echo(to_json(failures_by_cause(found, since, showing)))
         return
-    for group, sample in groups:
+    for group in found.groups:
+        sample = shown(group.sample, showing)
         new = "new  " if group.is_new else ""
         say(f"{group.count:>6,}  {new}{group.cause}  {sample.event_type or '-'}  {one_line(sample.last_error or '-')}")
         say(f"        {written(group.first_seen)}Z to {written(group.last_seen)}Z, such as {sample.command_name}")
     if found.capped:
         say("There are more: only the newest failures were looked at.")
-
-
-def _told(group: Group, sample: Shown) -> dict[str, Any]:
-    return {
-        "cause": group.cause,
-        "count": group.count,
-        "by_state": {state.value: number for state, number in group.by_state.items()},
-        "first_seen": group.first_seen,
-        "last_seen": group.last_seen,
-        "new": group.is_new,
-        "event_type": sample.event_type,
-        "error": sample.last_error,
-        "sample": sample.name,
-        "sample_id": sample.id,
-    }
 
 
 @events.command("pause")
@@ -508,7 +467,3 @@ def _found(row: StoredEvent | None) -> StoredEvent:
 def _shown(rows: Iterable[Row]) -> Iterator[Shown]:
     showing = present_inbox().settings.showing
     return (shown(row, showing) for row in rows)
-
-
-def _summary(row: Shown) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in TOLD}

@@ -7,6 +7,7 @@ order mark changes no value, so it is accepted. A number with a fraction is mone
 import json
 import math
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from json.encoder import JSONEncoder, encode_basestring_ascii
 from typing import Any
@@ -164,7 +165,9 @@ def _without_below(value: Any, paths: Collection[str]) -> Any:
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """JSON of what `parse_object()` read, with each number to its last digit. Anything else is written as its text.
+    """JSON of what `parse_object()` read, with each number to its last digit.
+
+    A moment is written by RFC 3339, and anything else as its text.
 
     With `indent`, each level has lines of its own, so many spaces further in.
     """
@@ -172,7 +175,9 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
 
 
 _EXACT = (Number, Decimal)
-_other_value = JSONEncoder(default=str).encode
+_other_value = JSONEncoder(
+    default=lambda value: value.isoformat() if isinstance(value, datetime) else str(value)
+).encode
 
 
 def _written(value: Any, line: str, step: str) -> str:

@@ -71,12 +71,6 @@ class Row(NamedTuple):
         return self.caused_by is not None
 
 
-TOLD = (
-    "event_id", "event_type", "state", "received_at", "occurred_at", "transaction_id", "policy_id", "claim_id",
-    "reported_status", "attempts", "deliveries", "id_reused", "quarantine_reason", "stated_event_id",
-    "due_at", "failing_since", "last_error", "id", "caused_by",
-)  # fmt: skip
-"""What exports and commands tell of an event, in this order."""
 COLUMNS = tuple(getattr(StoredEvent, name) for name in Row._fields)
 
 

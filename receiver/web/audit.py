@@ -21,6 +21,7 @@ from receiver.queries.filters import (
     text_in,
     to_cursor,
 )
+from receiver.queries.told import AUDIT
 from receiver.store.audit import record
 from receiver.store.shown import shown
 from receiver.web.auth import operator_required, viewer_required
@@ -30,10 +31,6 @@ ACTIONS = (
     "delivery", "attempt", "replay", "dismiss", "pause", "bulk replay", "bulk dismiss", "sign_in", "sign_out",
     "lockout", "second_factor", "users", "capture", "relay", "export", "reveal", "support", "purge",
 )  # fmt: skip
-COLUMNS = [
-    "event_id", "at", "event_type", "result", "action", "occurrences", "actor", "request_id", "duration_ms", "detail",
-    "recorded_at",
-]  # fmt: skip
 FILTER = ("event_id", "action", "since", "until")
 
 blueprint = Blueprint("audit", __name__, url_prefix="/audit")
@@ -72,7 +69,7 @@ def export(form: str) -> Response:
     inbox, chosen = present_inbox(), _chosen()
     with writing(inbox.engine) as session:
         record(session, inbox, "export", f"audit log as {form}", actor=current_user.name, detail=_described())
-    return FORMATS[form](_all_rows(chosen), COLUMNS, f"audit-log.{form}")
+    return FORMATS[form](_all_rows(chosen), AUDIT, f"audit-log.{form}")
 
 
 def _all_rows(chosen: AuditFilter) -> Iterator[dict[str, Any]]:
@@ -82,7 +79,7 @@ def _all_rows(chosen: AuditFilter) -> Iterator[dict[str, Any]]:
             rows = list_audit(session, chosen, before=before, limit=1000)
         for found in rows:
             row = shown(found, inbox.settings.showing)
-            yield {column: getattr(row, column) for column in COLUMNS}
+            yield {column: getattr(row, column) for column in AUDIT}
         if len(rows) < 1000:
             return
         before = (rows[-1].at, rows[-1].id)

@@ -31,7 +31,8 @@ from receiver.queries.filters import (
     to_cursor,
 )
 from receiver.queries.health import seen_types
-from receiver.queries.search import TOLD, count_failing, counts, follow_ups_of, neighbours, page, stream
+from receiver.queries.search import count_failing, counts, follow_ups_of, neighbours, page, stream
+from receiver.queries.told import EVENT
 from receiver.queries.unusable import look_at
 from receiver.store.audit import record
 from receiver.store.lifecycle import DISMISSABLE, REPLAYABLE, State
@@ -92,7 +93,7 @@ def export(form: str) -> Response:
     with writing(inbox.engine) as session:
         detail = described(chosen.parameters(), inbox.settings.showing)
         record(session, inbox, "export", f"events as {form}", actor=current_user.name, detail=detail)
-    return FORMATS[form](_rows(chosen), TOLD, f"events.{form}")
+    return FORMATS[form](_rows(chosen), EVENT, f"events.{form}")
 
 
 @blueprint.get("/<row:inbox_id>")
@@ -198,4 +199,4 @@ def _rows(chosen: Filter) -> Iterator[dict[str, Any]]:
     inbox = present_inbox()
     for found in stream(inbox.engine, chosen):
         row = shown(found, inbox.settings.showing)
-        yield {column: getattr(row, column) for column in TOLD}
+        yield {column: getattr(row, column) for column in EVENT}

@@ -6,12 +6,12 @@ column, add it to the mapping that the caller passes.
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flask import Response, stream_with_context
 
+from receiver.protocol.json_body import to_json
 from receiver.store.shown import WORDS, shown_part
 
 Row = Mapping[str, Any]
@@ -65,8 +65,8 @@ def _cell(row: Row, column: str) -> str:
 
 
 def _document(row: Row, columns: Sequence[str]) -> str:
-    document = shown_part("row", lambda: json.dumps({column: row[column] for column in columns}, default=str))
-    return document or json.dumps({"error": WORDS})
+    document = shown_part("row", lambda: to_json({column: row[column] for column in columns}))
+    return document or to_json({"error": WORDS})
 
 
 def _download(lines: Iterator[str], mimetype: str, filename: str) -> Response:
