@@ -1,24 +1,39 @@
 """Writes again what is stored: with the newest key everything that is sealed, and payloads by the present masks.
 
 It works in bounded batches, each a transaction of its own, so it can be stopped and started again. To add another
-rewriting of payloads, write a function that changes one row, given its clear text.
+rewriting of payloads, write a function that changes one row, given its clear text. If another column of ours is sealed,
+add it to `FEW`.
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from receiver.database.columns import ReceiverBase
 from receiver.database.engine import writing
 from receiver.database.sealed_text import SealedRows, sealed_tables
 from receiver.privacy.sealing import CannotUnseal, seal, sealing_key_id, unseal
 from receiver.store.inbox import Inbox
 from receiver.store.masked import masked_body
-from receiver.store.models import StoredEvent, User
+from receiver.store.models import CapturedDelivery, StoredEvent, User
 
 BATCH = 500
+
+
+class Sealed(NamedTuple):
+    """A sealed column of a table of ours, and the column to whose value it is bound."""
+
+    model: type[ReceiverBase]
+    column: str
+    bound_to: str
+
+
+FEW = (Sealed(User, "sealed_second_factor", "second_factor_row"), Sealed(CapturedDelivery, "sealed_request", "seal_id"))
+"""What is sealed beside payloads. These tables have few rows, so a transaction is enough for each."""
 
 
 @dataclass
@@ -42,7 +57,8 @@ def reseal(inbox: Inbox) -> Rewritten:
         row.sealed_payload, row.sealing_key = seal(body, row=row.seal_id, keys=keys), keys[0].id
 
     total = _rewrite(inbox, StoredEvent.sealing_key != keys[0].id, seal_again)
-    _reseal_second_factors(inbox, total)
+    for which in FEW:
+        _reseal_few(inbox, which, total)
     there = sa.inspect(inbox.engine)
     for rows in sealed_tables():
         if there.has_table(rows.table.name, rows.table.schema):  # before its migration it holds nothing
@@ -81,17 +97,18 @@ def _next_rows(session: Session, which: sa.ColumnElement[bool], after: int) -> l
     return list(session.scalars(statement.limit(BATCH).with_for_update()))
 
 
-def _reseal_second_factors(inbox: Inbox, total: Rewritten) -> None:
+def _reseal_few(inbox: Inbox, which: Sealed, total: Rewritten) -> None:
     keys = inbox.settings.payload_keys
     with writing(inbox.engine) as session:
-        for user in session.scalars(sa.select(User).where(User.sealed_second_factor.is_not(None)).with_for_update()):
-            sealed, row = user.sealed_second_factor or b"", user.second_factor_row
+        is_sealed = getattr(which.model, which.column).is_not(None)
+        for row in session.scalars(sa.select(which.model).where(is_sealed).with_for_update()):
+            sealed, bound_to = getattr(row, which.column), getattr(row, which.bound_to)
             try:
                 if sealing_key_id(sealed) != keys[0].id:
-                    user.sealed_second_factor = seal(unseal(sealed, row=row, keys=keys), row=row, keys=keys)
+                    setattr(row, which.column, seal(unseal(sealed, row=bound_to, keys=keys), row=bound_to, keys=keys))
                     total.done += 1
             except CannotUnseal:
-                total.unreadable_in[User.__tablename__] += 1
+                total.unreadable_in[which.model.__tablename__] += 1
 
 
 def _reseal_texts(inbox: Inbox, texts: SealedRows, total: Rewritten) -> None:

@@ -5,6 +5,7 @@ import json
 import pytest
 import sqlalchemy as sa
 
+from receiver.database.columns import ReceiverBase
 from receiver.ingest.captures import (
     MOST_PER_ADDRESS,
     RING,
@@ -16,9 +17,10 @@ from receiver.ingest.captures import (
     present_window,
 )
 from receiver.maintenance.retention import purge
+from receiver.maintenance.rewrite import FEW
 from receiver.protocol.schemes import SCHEMES
 from receiver.store.models import AuditEntry, CapturedDelivery, StoredEvent
-from receiver.testing import both_databases
+from receiver.testing import ENVIRONMENT, both_databases
 from tests.receiver.settings import LIVE
 
 SLACK = SCHEMES["slack"]
@@ -152,6 +154,35 @@ def test_every_header_that_can_carry_a_signature_is_kept_and_cookies_are_not(ope
     kept_ones = [captured.header(name) for name in ("authorization", "x-api-key", "x-signature", "cookie")]
     assert kept_ones == ["HMAC abc", "def", "abc", ""]
     assert "with all its headers but cookies" in signed_in().get("/captures").text
+
+
+@both_databases
+def test_what_was_captured_outlives_the_key_that_sealed_it_by_a_reseal(open_for, stranger, environment, assemble):
+    open_for()
+    stranger()
+    old, new = ENVIRONMENT["PAYLOAD_KEYS"], "MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY="
+
+    resealed = (
+        assemble(environment | {"PAYLOAD_KEYS": f"{new},{old}"})
+        .test_cli_runner()
+        .invoke(args=["events", "reseal", "--json"])
+    )
+    later = assemble(environment | {"PAYLOAD_KEYS": new}).extensions["inbox"]
+
+    assert json.loads(resealed.stdout) == {"resealed": 1, "unreadable": 0}
+    assert [open_capture(later, row).body for row in kept(later)] == [b'{"a": 1}']
+
+
+def test_every_sealed_column_of_the_receivers_tables_is_resealed():
+    few = {(which.model.__tablename__, which.column) for which in FEW}
+    binary = {
+        (table.name, column.name)
+        for table in ReceiverBase.metadata.sorted_tables
+        for column in table.columns
+        if isinstance(column.type, sa.LargeBinary)
+    }
+
+    assert binary == few | {(StoredEvent.__tablename__, "sealed_payload")}
 
 
 @both_databases
