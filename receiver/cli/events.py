@@ -29,7 +29,6 @@ from receiver.queries.failures import failures as failures_now
 from receiver.queries.failures import workers_began
 from receiver.queries.filters import BadFilter, Filter, fits_a_column
 from receiver.queries.health import DEFAULT_LIMITS as LIMITS
-from receiver.queries.health import WORKER_SILENCE
 from receiver.queries.health import health as health_now
 from receiver.queries.search import PAGE, Row, follow_ups_of, page, stream
 from receiver.queries.told import (
@@ -40,6 +39,7 @@ from receiver.queries.told import (
     failures_by_cause,
     health_with_alarms,
 )
+from receiver.queries.workers import WORKER_SILENCE
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import DISMISSABLE, EVERY, REPLAYABLE, State
 from receiver.store.models import StoredEvent

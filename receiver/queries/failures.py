@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from receiver.database.columns import UtcDateTime
 from receiver.queries.search import COLUMNS, Row
+from receiver.queries.workers import is_worker
 from receiver.store.lifecycle import State
-from receiver.store.models import PURGE, Heartbeat, StoredEvent
+from receiver.store.models import Heartbeat, StoredEvent
 
 MOST = 50_000
 MOST_GROUPS = 200
@@ -77,7 +78,7 @@ def failures(session: Session, since: datetime | None) -> Failures:
 
 def workers_began(session: Session, alive_since: datetime) -> datetime | None:
     """When the first of the workers that live began: a deploy restarts them all. None when none lives."""
-    alive = (Heartbeat.seen_at >= alive_since) & (Heartbeat.worker != PURGE)
+    alive = (Heartbeat.seen_at >= alive_since) & is_worker()
     return session.scalar(sa.select(sa.func.min(Heartbeat.started_at)).where(alive))
 
 

@@ -20,16 +20,16 @@ from receiver.queries.filters import Filter
 from receiver.queries.index_pieces import branch, counted, failing_branch
 from receiver.queries.pauses import present_pauses
 from receiver.queries.secrets import secrets_in_use
+from receiver.queries.workers import WORKER_SILENCE, is_worker
 from receiver.store.audit import REFUSED_UNREAD, WRONG_PATH
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import NOT_YET, State
-from receiver.store.models import PURGE, AuditEntry, Heartbeat, Observation, StoredEvent, SummedUntil
+from receiver.store.models import AuditEntry, Heartbeat, Observation, StoredEvent, SummedUntil
 from receiver.store.pauses import held_up, paused_types
 from receiver.store.schema import takes_writes
 from receiver.store.type_label import type_label
 from receiver.typed_data import DataDoesNotFit
 
-WORKER_SILENCE = timedelta(minutes=1)
 TEN_MINUTES, HOUR = timedelta(minutes=10), timedelta(hours=1)
 NEWEST = 20
 LONGEST_ERROR = 200
@@ -95,13 +95,12 @@ def health(inbox: Inbox, limits: Limits = DEFAULT_LIMITS, *, count_to: int = COU
 
 
 def _worker_seen(session: Session) -> datetime | None:
-    return session.scalar(sa.select(sa.func.max(Heartbeat.seen_at)).where(Heartbeat.worker != PURGE))
+    return session.scalar(sa.select(sa.func.max(Heartbeat.seen_at)).where(is_worker()))
 
 
 def _workers(session: Session, now: datetime) -> int:
     """How many worker processes live."""
-    alive = (Heartbeat.worker != PURGE) & (Heartbeat.seen_at > now - WORKER_SILENCE)
-    return session.scalar(sa.select(sa.func.count()).select_from(Heartbeat).where(alive)) or 0
+    return session.scalar(sa.select(sa.func.count()).where(is_worker(), Heartbeat.seen_at > now - WORKER_SILENCE)) or 0
 
 
 def _is_silent(worker_seen: datetime | None, now: datetime) -> bool:

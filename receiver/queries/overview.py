@@ -67,6 +67,7 @@ class Overview:
 
     as_of: datetime | None
     hours: Sequence[Hour]  # the earliest first, the present one last, none left out
+    follow_ups: int  # that handlers asked for
     latency: Latency
     due: Count  # those that run now included
     new_types: Sequence[FirstSeen]
@@ -89,6 +90,7 @@ def overview(inbox: Inbox, hours: int) -> Overview:
         return Overview(
             as_of=summed_at(session),
             hours=_hours(session, start, hours),
+            follow_ups=follow_ups_asked(session, start),
             latency=_latency(session, start),
             due=_due(session, inbox),
             new_types=_first_seen(session, "type", inbox.settings.showing),
@@ -99,6 +101,12 @@ def overview(inbox: Inbox, hours: int) -> Overview:
 def summed_at(session: Session) -> datetime | None:
     """Up to when everything is in the sums. None: nothing was summed yet."""
     return session.scalar(sa.select(SummedUntil.as_of))
+
+
+def follow_ups_asked(session: Session, start: datetime) -> int:
+    """How many follow-ups handlers have asked for since the hour that began then."""
+    asked = (HourlySum.hour >= start) & (HourlySum.kind == "follow-up")
+    return int(session.scalar(sa.select(sa.func.sum(HourlySum.occurrences)).where(asked)) or 0)
 
 
 def _hours(session: Session, start: datetime, hours: int) -> list[Hour]:

@@ -14,7 +14,7 @@ LONGEST_USER_NAME = 100
 OWN_PATHS = frozenset(
     {
         "webhooks", "healthz", "readyz", "metrics", "sign-in", "sign-out", "events", "bulk", "pauses", "failures",
-        "subjects", "audit", "support", "captures", "static", "own", "first-operator", "alerts", "account",
+        "subjects", "audit", "support", "captures", "static", "own", "first-operator", "alerts", "account", "workers",
     }
 )  # fmt: skip
 """What the paths of our routes begin with."""

@@ -189,7 +189,7 @@ class HourlySum(ReceiverBase):
     __tablename__ = "hourly_sums"
 
     hour: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
-    kind: Mapped[str] = mapped_column(sa.String(20), primary_key=True)  # delivery, attempt or LATENCY
+    kind: Mapped[str] = mapped_column(sa.String(20), primary_key=True)  # delivery, attempt, follow-up or LATENCY
     name: Mapped[str] = mapped_column(sa.String(60), primary_key=True)  # a result, or a bucket's upper bound
     occurrences: Mapped[int] = mapped_column(sa.BigInteger)
 
@@ -244,6 +244,8 @@ class Heartbeat(ReceiverBase):
     worker: Mapped[str] = mapped_column(sa.String(100), primary_key=True)
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    runs: Mapped[str | None] = mapped_column(sa.String(10))  # its lane
+    running: Mapped[int | None] = mapped_column(sa.BigInteger)  # the event that it ran when it was seen
 
 
 class AlertTurn(ReceiverBase):

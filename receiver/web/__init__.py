@@ -37,6 +37,7 @@ from receiver.web import (
     subjects,
     support,
     words,
+    workers,
     wrong_paths,
 )
 from receiver.web.present import RowNumber
@@ -72,6 +73,7 @@ ACCESS = {
     "pauses.index": "viewer",
     "pauses.begin": "operator",
     "pauses.end": "operator",
+    "workers.index": "viewer",
     "subjects.show": "viewer",
     "audit.index": "viewer",
     "audit.find": "viewer",
@@ -111,7 +113,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.url_map.converters["row"] = RowNumber
     app.register_blueprint(webhooks.blueprint)
     for room in (
-        health, auth, account, overview, events, failures, alerts, bulk, pauses, subjects, audit, support, captures,
+        health, auth, account, overview, events, failures, alerts, bulk, pauses, workers, subjects, audit, support,
+        captures,
     ):  # fmt: skip
         app.register_blueprint(room.blueprint)
     csrf.exempt(webhooks.blueprint)

@@ -8,7 +8,7 @@ from receiver.database.engine import reading
 from receiver.present import present_inbox
 from receiver.queries.failures import MOST, failures, workers_began
 from receiver.queries.filters import choice_in
-from receiver.queries.health import WORKER_SILENCE
+from receiver.queries.workers import WORKER_SILENCE
 from receiver.store.shown import shown
 from receiver.web.auth import viewer_required
 

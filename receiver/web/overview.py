@@ -17,6 +17,8 @@ from receiver.web.chart import SERIES, chart
 
 SPANS = {"24h": (24, 1), "7d": (7 * 24, 6), "30d": (30 * 24, 24)}
 """How many hours to look back, and how many hours a bar stands for."""
+ATTEMPTS = ("processed", "failed", "dead")
+"""The results of attempts that are summed in the line below the chart."""
 
 blueprint = Blueprint("overview", __name__)
 
@@ -38,6 +40,7 @@ def index() -> str:
         warnings=shown_part("warnings", lambda: conditions(health, DEFAULT_LIMITS)),
         chart=chart(found.hours, hours_a_bar),
         series=SERIES,
+        attempts=ATTEMPTS,
         masking_works=not health.unmasked,
         weaknesses=inbox.settings.weaknesses,
     )

@@ -1,5 +1,6 @@
 """How moments and states are put into words on the pages. To add a filter, add it in `init_app()`."""
 
+import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -9,6 +10,7 @@ from receiver.actions.support import in_both_zones
 from receiver.present import present_inbox
 from receiver.protocol.moments import written
 from receiver.store.lifecycle import State
+from receiver.store.models import HANDLER_BUCKETS
 
 NAME = "Senang.io receiver"
 ICONS = {
@@ -40,6 +42,13 @@ def for_input(moment: datetime | None) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec="minutes") if moment else ""
 
 
+def at_most(milliseconds: float) -> str:
+    """The upper bound of a duration: `≤ 5 ms`, or what is beyond the last bucket."""
+    if math.isinf(milliseconds):
+        return f"> {HANDLER_BUCKETS[-1] // 1000} s"
+    return f"≤ {milliseconds:g} ms" if milliseconds < 1000 else f"≤ {milliseconds / 1000:g} s"
+
+
 def without(parameters: Mapping[str, object], name: str) -> dict[str, object]:
     """The parameters of an address without one of them."""
     return {known: value for known, value in parameters.items() if known != name}
@@ -57,6 +66,7 @@ def init_app(app: Flask) -> None:
         "icon": icon,
         "without": without,
         "for_input": for_input,
+        "at_most": at_most,
         "ago": lambda moment: ago(moment, present_inbox().clock.now()),
     }
 

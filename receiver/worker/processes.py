@@ -22,12 +22,12 @@ from multiprocessing.connection import wait
 from typing import Any
 from uuid import uuid4
 
-import sqlalchemy as sa
 import structlog
 
 from receiver import stopping
 from receiver.database.causes import cause_of
 from receiver.database.engine import writing
+from receiver.database.insert import insert_into
 from receiver.endless import endless
 from receiver.store.inbox import Inbox
 from receiver.store.models import Heartbeat
@@ -61,6 +61,11 @@ class Watched:
     def begun(self) -> int:
         """The row whose attempt was begun last, or 0."""
         return int(self._reported[0])
+
+    @property
+    def running(self) -> int | None:
+        """The row whose handler runs now."""
+        return int(self._reported[0]) if self._reported[1] else None
 
     @property
     def stuck(self) -> bool:
@@ -157,7 +162,7 @@ class Supervisor:
     def _beat(self) -> None:
         if time.monotonic() >= self._beat_from:
             self._beat_from = time.monotonic() + HEARTBEAT_SECONDS
-            self._ask("heartbeats_not_written", partial(_beat, self.inbox, [worker.name for worker in self._workers]))
+            self._ask("heartbeats_not_written", partial(_beat, self.inbox, self._workers))
 
     def _let_go(self, worker: Watched) -> None:
         """Best effort: without it the leases run out by themselves."""
@@ -178,12 +183,12 @@ class Supervisor:
         self._stopping = True
 
 
-def _beat(inbox: Inbox, names: Sequence[str]) -> None:
-    """These processes live."""
-    alive = sa.update(Heartbeat).where(Heartbeat.worker.in_(names)).values(seen_at=inbox.now())
+def _beat(inbox: Inbox, workers: Sequence[Watched]) -> None:
+    """These processes live, and run this."""
     with writing(inbox.engine) as session:
-        known = set(session.scalars(alive.returning(Heartbeat.worker)))
-        for name in names:
-            if name not in known:
-                row = {"worker": name, "started_at": inbox.now(), "seen_at": inbox.now()}
-                session.execute(sa.insert(Heartbeat).values(row))
+        for worker in workers:
+            row = {"worker": worker.name, "runs": worker.lane.value, "running": worker.running}
+            insert = insert_into(Heartbeat, inbox.engine.dialect.name)
+            insert = insert.values(**row, started_at=inbox.now(), seen_at=inbox.now())
+            alive = {"seen_at": insert.excluded.seen_at, "running": insert.excluded.running}
+            session.execute(insert.on_conflict_do_update(index_elements=["worker"], set_=alive))

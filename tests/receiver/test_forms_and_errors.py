@@ -166,7 +166,9 @@ def test_every_live_part_is_told_that_its_session_has_ended_for_want_of_use(sign
     deliver(event_id="evt_1")
     work()
     client = signed_in()
-    pages = "".join(client.get(path).text for path in ("/", "/events", "/failures", "/alerts", "/audit", "/pauses"))
+    pages = "".join(
+        client.get(path).text for path in ("/", "/events", "/failures", "/alerts", "/audit", "/pauses", "/workers")
+    )
     parts = {unescape(path) for path in re.findall(r'hx-get="([^"]+)"', pages)}
     asks = {"headers": {"HX-Request": "true"}}
     before = {path: client.get(path, **asks).status_code for path in parts}

@@ -419,6 +419,8 @@ def create_worker_tables() -> None:
         sa.Column("worker", sa.String(length=100), nullable=False),
         sa.Column("started_at", MOMENT, nullable=False),
         sa.Column("seen_at", MOMENT, nullable=False),
+        sa.Column("runs", sa.String(length=10), nullable=True),
+        sa.Column("running", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("worker"),
     )
 

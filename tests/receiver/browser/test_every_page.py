@@ -62,6 +62,7 @@ PAGES |= {
     "audit log": at("/audit"),
     "an empty audit log": at("/audit?event_id=nothing"),
     "failures": at("/failures"),
+    "workers": at("/workers?span=30d"),
     "no failures": at("/events?cause=000000000000"),
     "support for a time": at("/support/time"),
     "signed in": at("/sign-in"),

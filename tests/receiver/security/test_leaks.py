@@ -83,7 +83,8 @@ class Sinks:
 
     def pages(self):
         """Every list, export and event, and of the pages behind them a few of each kind."""
-        found, waiting = {}, ["/", "/events", "/audit", "/captures", "/support/time", "/readyz", "/healthz"]
+        found, waiting = {}, ["/", "/events", "/audit", "/captures", "/workers", "/support/time"]
+        waiting += ["/readyz", "/healthz"]
         waiting += [f"/{what}/export.{form}" for what in ("events", "audit") for form in ("csv", "json")]
         left = Counter[str]({"/subjects": 20, "/support": 20, "/audit?event_id": 10, "/events?": 20})
         while waiting:
