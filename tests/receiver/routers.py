@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from receiver.testing.waiting import eventually
+from tests.receiver.debian import install
 from tests.receiver.processes import free_port, listens
 
 PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "caddy": "caddy"}
@@ -64,12 +65,8 @@ def all_found() -> bool:
 
 def bring() -> None:
     """Debian's packages, where we may install them. They are not started by their installation."""
-    missing = [package for kind, package in PACKAGES.items() if find(kind) is None]
-    if missing and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-        for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *missing]):
-            subprocess.run(["apt-get", "--quiet", *arguments], env=environment, check=False)
-        find.cache_clear()
+    install(*(package for kind, package in PACKAGES.items() if find(kind) is None))
+    find.cache_clear()
 
 
 @contextmanager

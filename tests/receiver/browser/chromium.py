@@ -18,6 +18,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.receiver.debian import install
+
 SHELL = "chromium-headless-shell"
 NAMES = (SHELL, "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [
@@ -44,10 +46,8 @@ def bring_chromium() -> None:
     """Debian's headless shell where we may install it, else Playwright's download. `$CHROMIUM` needs neither."""
     if os.environ.get("CHROMIUM"):
         return
-    if shutil.which(SHELL) is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for arguments in (["update"], ["install", "--yes", "--no-install-recommends", SHELL, "fonts-dejavu-core"]):
-            subprocess.run(["apt-get", "--quiet", *arguments], env=environment, check=False)
+    if shutil.which(SHELL) is None:
+        install(SHELL, "fonts-dejavu-core")
         find_chromium.cache_clear()
     if find_chromium() is None:
         subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=False)

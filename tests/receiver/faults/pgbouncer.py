@@ -19,6 +19,7 @@ from sqlalchemy.engine import make_url
 
 from receiver.testing.certificates import self_signed
 from receiver.testing.waiting import eventually
+from tests.receiver.debian import install
 from tests.receiver.processes import free_port
 
 POOL_SIZE = 2
@@ -85,13 +86,9 @@ def _tls(folder: Path) -> tuple[str, ...]:
 
 @cache
 def _look_for_it() -> str | None:
-    found = shutil.which("pgbouncer", path=_PLACES)
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for arguments in (["update"], ["install", "--yes", "--no-install-recommends", "pgbouncer"]):
-            subprocess.run(["apt-get", "--quiet", *arguments], env=environment, check=False)
-        found = shutil.which("pgbouncer", path=_PLACES)
-    return found
+    if shutil.which("pgbouncer", path=_PLACES) is None:
+        install("pgbouncer")
+    return shutil.which("pgbouncer", path=_PLACES)
 
 
 def _find() -> str:
