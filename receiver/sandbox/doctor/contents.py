@@ -5,8 +5,8 @@ search, add a function to `LEVELS`. `SignatureScheme` must be able to express wh
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import permutations, product
 
 from receiver.protocol.content import content_pieces
@@ -22,7 +22,6 @@ VALUE_SEPARATORS = ("", "=", ":")
 FIELD_SEPARATORS = ("|", "&", ",", "", "\n", ";", ".", ":")
 MOST_FIELDS = 500
 """A body with more values is tried under the likeliest forms of `{fields}` only."""
-_OF_FIELDS = SignatureScheme(name="", header="X", content="{fields}")
 _NO_STAMP = Stamp("", "", "seconds", "")
 
 Axes = Mapping[str, str]
@@ -118,7 +117,7 @@ def whole_fields(view: View, place: Place) -> Iterator[Candidate]:
     alone_or_at_our_address = [*frames((), USUAL_JOINERS), *frames(("url",), USUAL_JOINERS)]
     in_the_usual_form = [frame for extra in ((), ("url",), ("stamp",), ("id",)) for frame in frames(extra, JOINERS)]
     for axes in _field_forms(view):
-        scheme = replace(_OF_FIELDS, **axes)  # type: ignore[arg-type]  # each of these axes is a text
+        scheme = _of_fields(**axes)
         content = _pieces(scheme, view, place)
         if content is None:
             continue
@@ -141,6 +140,12 @@ def hashed_bodies(view: View, place: Place) -> Iterator[Candidate]:
             body = view.captured.body
             yield Candidate((None, *between, body), partial(dict, content=f"{{secret}}{joiner}{{body}}"))
             yield Candidate((body, *between, None), partial(dict, content=f"{{body}}{joiner}{{secret}}"))
+
+
+@lru_cache(4096)
+def _of_fields(**axes: str) -> SignatureScheme:
+    """A scheme is dear to make, and every delivery is tried under the same ones."""
+    return SignatureScheme(name="", header="X", content="{fields}", **axes)  # type: ignore[arg-type]  # all are texts
 
 
 def _merged(more: Callable[[], Axes], axes: Axes) -> Axes:

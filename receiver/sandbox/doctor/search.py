@@ -58,10 +58,11 @@ class Find:
 
 @dataclass
 class Search:
-    """What was found, and how many combinations were tried."""
+    """What was found, how many combinations were tried, and how many of them made a signature of the delivery."""
 
     find: Find | None = None
     tried: int = 0
+    hits: int = 0
     complete: bool = True
 
 
@@ -127,6 +128,7 @@ def _tried(
             for candidate in level(view, place):
                 mark = hash((place.digest, candidate.pieces))  # the bytes themselves would fill the memory
                 matches = [] if mark in failed else list(_matches(place, candidate, known, result))
+                result.hits += len(matches)
                 for algorithm, index, key in matches:
                     scheme = _scheme({**_axes(place), **candidate.axes(), "algorithm": algorithm}, key)
                     if find := _confirmed(view.captured, scheme, key, index, secrets, place.digest):

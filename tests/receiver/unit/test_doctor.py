@@ -22,7 +22,7 @@ from receiver.protocol.schemes import SCHEMES, decode_secret, key_bytes, scheme_
 from receiver.protocol.signatures import sign, verify
 from receiver.sandbox.doctor import diagnose
 from receiver.sandbox.doctor.reading import NotACapture, read_capture
-from receiver.sandbox.doctor.search import search
+from receiver.sandbox.doctor.search import search, verified
 from receiver.sandbox.doctor.settings import settings_for
 
 NOW = datetime(2026, 11, 24, 8, tzinfo=UTC)
@@ -176,6 +176,75 @@ def test_for_a_wrong_secret_nothing_is_claimed():
             wrong.append((seed, diagnosis.verdict, claims))
 
     assert wrong == []
+
+
+SMALL = [
+    {},
+    {"encoding": "base64"},
+    {"algorithm": "sha512"},
+    {"content": "{timestamp}.{body}", "timestamp_header": "X-Time"},
+    {"content": "{field:id}"},
+    {"content": "{secret}{field:id}", "algorithm": "hash-sha256"},
+]
+"""Schemes of deliveries that are so small that a whole search takes a few milliseconds."""
+
+
+def claimed_for_wrong_secrets(deliveries):
+    """How many combinations make the signature of another secret, of 50 for each, and how often `verify()` takes it."""
+    chance, hits, accepted = random.Random(18), 0, 0
+    for number in range(deliveries):
+        body = b'{"id":"evt_%d"}' % number
+        scheme = scheme_from("hmac-sha256-hex", SMALL[number % len(SMALL)])
+        sent = sign(body, scheme=scheme, key=chance.randbytes(24), message_id="", timestamp=NOW)
+        captured = Captured("", tuple(sent.headers.items()), sent.body, NOW)
+        wrong = [chance.randbytes(24).hex() for _ in range(50)]
+        hits += search(captured, wrong).hits
+        accepted += sum(verified(captured, scheme, secret) is not None for secret in wrong)
+    return hits, accepted
+
+
+def test_for_hundreds_of_wrong_secrets_no_signature_is_made():
+    assert claimed_for_wrong_secrets(6) == (0, 0)
+
+
+@pytest.mark.soak
+def test_for_ten_thousand_wrong_secrets_no_signature_is_made():
+    assert claimed_for_wrong_secrets(200) == (0, 0)
+
+
+def unsigned(chance):
+    """A random request without a signature. Some of its values look like one, or are a hash that needs no secret."""
+    body = json.dumps({chance.choice(["id", "token", "checksum"]): chance.randbytes(16).hex(), "n": chance.random()})
+    values = [
+        lambda: chance.randbytes(chance.choice([8, 16, 20, 32, 64])).hex(),
+        lambda: base64.b64encode(chance.randbytes(chance.choice([16, 20, 32, 64, 256]))).decode(),
+        lambda: hashlib.new(chance.choice(["sha256", "sha1", "sha512"]), body.encode()).hexdigest(),
+        lambda: str(int(NOW.timestamp()) + chance.randrange(9)),
+        lambda: f"v1={chance.randbytes(32).hex()}",
+        lambda: f"Bearer {jwt(ANOTHER, iss='x')}",
+    ]
+    names = chance.sample(["X-Request-Id", "X-Trace", "Etag", "X-Signature", "X-Hash", "Authorization", "X-Time"], 2)
+    return Captured("", tuple((name, chance.choice(values)()) for name in names), body.encode(), NOW)
+
+
+def claimed_for_unsigned(requests):
+    """The verdicts and settings that say more than what is true of an unsigned request."""
+    chance, wrong = random.Random(18), []
+    for number in range(requests):
+        diagnosis = diagnose(unsigned(chance), [SECRET], seconds=0.002)
+        claims = [name for name in diagnosis.settings if name.startswith("SENANG_SIGNATURE")]
+        if diagnosis.verdict not in ("unsigned", "not_found") or claims:
+            wrong.append((number, diagnosis.verdict, claims))
+    return wrong
+
+
+def test_for_requests_without_a_signature_nothing_is_claimed():
+    assert claimed_for_unsigned(60) == []
+
+
+@pytest.mark.soak
+def test_for_two_thousand_requests_without_a_signature_nothing_is_claimed():
+    assert claimed_for_unsigned(2_000) == []
 
 
 @pytest.mark.parametrize("preset", SCHEMES)
