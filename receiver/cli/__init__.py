@@ -12,7 +12,7 @@ from flask import Flask
 
 from receiver.cli.late import LateGroup, command_of
 
-NAMES = ("init", "worker", "events", "users", "senang", "new")
+NAMES = ("init", "worker", "events", "users", "tokens", "senang", "new")
 
 
 def init_app(app: Flask, package: str) -> None:

@@ -1,4 +1,5 @@
-"""Puts the contract together: a webhook for each event type, with its body, its headers and the answers to it.
+"""Puts the contract together: a webhook for each event type, with its body, its headers and the answers to it, and
+a path for each question to the JSON API.
 
 Everything in it is read from what is really configured: settings, handlers with their schemas, and what was observed.
 """
@@ -8,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 from receiver.config import Settings
+from receiver.contract import api
 from receiver.contract.answers import SCHEMAS, responses
 from receiver.contract.envelope import ANY_DATA, ENVELOPE, body_schema, observed_schema, shared_schemas
 from receiver.contract.signed import parameters, security_schemes, verification
@@ -28,6 +30,7 @@ def contract(settings: Settings, types: Sequence[str], observed: Observed) -> Pa
     data = TypedData(
         dict.fromkeys(handling.data for handling in handlings.values() if handling and handling.data),
         SCHEMAS
+        | api.schemas()
         | shared_schemas(settings.timestamp_zone, all_is_text=scheme.signs_fields)
         | {ENVELOPE: observed_schema(_not_declared(settings, observed.fields, handlings.values()))},
         all_is_text=scheme.signs_fields,
@@ -45,11 +48,12 @@ def contract(settings: Settings, types: Sequence[str], observed: Observed) -> Pa
     }
     found: Part = {
         "webhooks": webhooks,
+        "paths": api.paths(settings),
         "components": {
             "schemas": data.components,
             "parameters": headers,
             "responses": answers,
-            **({"securitySchemes": security} if security else {}),
+            "securitySchemes": security | api.SECURITY,
         },
         "x-verification": verification(settings),
     }
@@ -61,7 +65,8 @@ def _info(settings: Settings, found: Part) -> Part:
     return {
         "title": settings.name or "Senang.io receiver",
         "version": sha256(to_json(found).encode()).hexdigest()[:12],
-        "description": f"What may be sent to {settings.webhook_path}, and what it answers. x-source says of each "
+        "description": f"What may be sent to {settings.webhook_path}, and what it answers; and the read-only JSON API "
+        "of this receiver, whose names are its own. x-source says of each "
         "type, field and header whether Senang.io publishes it (x-sections cites its webhook page), whether it is "
         "configured here, or whether it was only observed in real deliveries.",
     }

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 from receiver.privacy.columns import Showing
 from receiver.privacy.fingerprint import FORM
@@ -37,6 +38,9 @@ class BadFilter(ValueError):
 @dataclass(frozen=True)
 class Filter:
     """Which events. The default means all of them."""
+
+    PARAMETERS: ClassVar = ("state", "failing", "type", "since", "until", "cause", "q")
+    """The names in an address."""
 
     states: frozenset[State] = frozenset()  # none named: every state
     event_type: str | None = None
@@ -144,8 +148,8 @@ def choice_in(parameters: Mapping[str, str], name: str, choices: Collection[str]
 
 
 def to_cursor(position: Position) -> str:
-    """The position as it stands in an address."""
-    return f"{position[0].isoformat()}~{position[1]}"
+    """The position as it stands in an address. No sign in it needs another form there."""
+    return f"{position[0].astimezone(UTC).isoformat().replace('+00:00', 'Z')}~{position[1]}"
 
 
 def from_cursor(text: str) -> Position:

@@ -31,6 +31,14 @@ AUDIT = (
     "recorded_at",
 )  # fmt: skip
 
+SCOPES = {
+    "events:read": "Events, and one event with its masked payload and what happened to it.",
+    "audit:read": "The audit log.",
+    "health:read": "The health, and what needs a person.",
+    "failures:read": "Failures by their cause.",
+}
+"""What a token of the API may read, by the scope."""
+
 
 def columns_of(row: Shown, columns: Sequence[str]) -> Told:
     """These columns of a row. Of a bad row, the words that say so."""

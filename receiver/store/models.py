@@ -432,3 +432,18 @@ class SignInFailures(ReceiverBase):
     source: Mapped[str] = mapped_column(sa.String(100), primary_key=True)  # a keyed digest, or "everyone"
     failures: Mapped[int] = mapped_column()
     ends_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ApiToken(ReceiverBase):
+    """A token of the JSON API. Who holds it may read what its scopes name, and nothing can be done with it."""
+
+    __tablename__ = "api_tokens"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(60), unique=True)
+    digest: Mapped[str] = mapped_column(sa.String(64), unique=True)  # the token itself is nowhere
+    scopes: Mapped[str] = mapped_column(sa.String(200))  # with spaces between them
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_by: Mapped[str] = mapped_column(sa.String(100))
+    ends_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # to the minute or so

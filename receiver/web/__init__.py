@@ -19,6 +19,7 @@ from receiver.transport import common_headers
 from receiver.web import (
     account,
     alerts,
+    api,
     audit,
     auth,
     bounds,
@@ -36,6 +37,7 @@ from receiver.web import (
     problems,
     subjects,
     support,
+    tokens,
     words,
     workers,
     wrong_paths,
@@ -84,6 +86,14 @@ ACCESS = {
     "alerts.wake": "operator",
     "support.event": "viewer",
     "support.time": "viewer",
+    "api.list_events": "events:read",
+    "api.show_event": "events:read",
+    "api.list_audit_rows": "audit:read",
+    "api.show_health": "health:read",
+    "api.list_failures": "failures:read",
+    "tokens.index": "operator",
+    "tokens.create": "operator",
+    "tokens.revoke": "operator",
     "captures.index": "operator",
     "captures.show": "operator",
     "captures.open_": "operator",
@@ -114,7 +124,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(webhooks.blueprint)
     for room in (
         health, auth, account, overview, events, failures, alerts, bulk, pauses, workers, subjects, audit, support,
-        captures,
+        captures, api, tokens,
     ):  # fmt: skip
         app.register_blueprint(room.blueprint)
     csrf.exempt(webhooks.blueprint)
@@ -126,6 +136,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     wrong_paths.init_app(app)
     lines.init_app(app)
     bounds.init_app(app)
+    api.init_app(app)
     app.before_request(start_request)
     app.before_request(problems.refuse_plain_http)
     forms.init_app(app)
@@ -158,7 +169,7 @@ def _on_this_host(address: str) -> str:
 
 
 class _PageSessions(SecureCookieSessionInterface):
-    """Pages have sessions. A delivery has none, whatever cookies it sends.
+    """Pages have sessions. A delivery and the API have none, whatever cookies come.
 
     A session that was begun over HTTPS never travels over plain HTTP, whether HTTPS is required or not.
     """
@@ -170,6 +181,6 @@ class _PageSessions(SecureCookieSessionInterface):
         return self._always_secure or request.is_secure
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        if request.path.startswith("/webhooks/"):
+        if request.path.startswith(("/webhooks/", "/api/")):
             return self.make_null_session(app)
         return super().open_session(app, request)

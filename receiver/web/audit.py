@@ -29,7 +29,7 @@ from receiver.web.export import FORMATS
 
 ACTIONS = (
     "delivery", "attempt", "replay", "dismiss", "pause", "bulk replay", "bulk dismiss", "sign_in", "sign_out",
-    "lockout", "second_factor", "users", "capture", "relay", "export", "reveal", "support", "purge",
+    "lockout", "second_factor", "users", "tokens", "capture", "relay", "export", "reveal", "support", "purge",
 )  # fmt: skip
 FILTER = ("event_id", "action", "since", "until")
 
@@ -41,7 +41,7 @@ blueprint = Blueprint("audit", __name__, url_prefix="/audit")
 def index() -> str:
     """The newest rows first, a page at a time."""
     with reading(present_inbox().engine) as session:
-        rows = list_audit(session, _chosen(), before=_position())
+        rows = list_audit(session, filter_of_request(), before=position())
     older = to_cursor((rows[-1].at, rows[-1].id)) if len(rows) == AUDIT_PAGE else None
     return render_template(
         "audit.html",
@@ -66,7 +66,7 @@ def export(form: str) -> Response:
     """Every row that matches, streamed. The export itself is an audit row too."""
     if form not in FORMATS:
         abort(404)
-    inbox, chosen = present_inbox(), _chosen()
+    inbox, chosen = present_inbox(), filter_of_request()
     with writing(inbox.engine) as session:
         record(session, inbox, "export", f"audit log as {form}", actor=current_user.name, detail=_described())
     return FORMATS[form](_all_rows(chosen), AUDIT, f"audit-log.{form}")
@@ -85,7 +85,7 @@ def _all_rows(chosen: AuditFilter) -> Iterator[dict[str, Any]]:
         before = (rows[-1].at, rows[-1].id)
 
 
-def _chosen() -> AuditFilter:
+def filter_of_request() -> AuditFilter:
     """The filter in the address. Raises BadFilter."""
     asked = _asked()
     return AuditFilter(
@@ -96,7 +96,8 @@ def _chosen() -> AuditFilter:
     )
 
 
-def _position() -> Position | None:
+def position() -> Position | None:
+    """Behind which row the page begins. Raises BadFilter."""
     text = request.args.get("before")
     return from_cursor(text) if text else None
 

@@ -52,7 +52,7 @@ blueprint = Blueprint("events", __name__, url_prefix="/events")
 @viewer_required
 def index() -> str:
     """The newest events that match, a page at a time."""
-    chosen, before, after = filter_of_request(), _position("before"), _position("after")
+    chosen, before, after = filter_of_request(), position("before"), position("after")
     inbox, showing = present_inbox(), present_inbox().settings.showing
     with reading(inbox.engine) as session:
         found = page(session, chosen, before=before, after=after)
@@ -190,7 +190,8 @@ def _filter(parameters: Mapping[str, Sequence[str]]) -> Filter:
     return Filter.from_parameters(from_address(parameters, present_inbox().settings.showing))
 
 
-def _position(name: str) -> Position | None:
+def position(name: str) -> Position | None:
+    """The place in the address by this name. Raises BadFilter."""
     text = request.args.get(name)
     return from_cursor(text) if text else None
 

@@ -1,8 +1,9 @@
 """The page of failures by their cause: what goes wrong, how often, since when, and whether it is new."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from flask import Blueprint, render_template, request
+from sqlalchemy.orm import Session
 
 from receiver.database.engine import reading
 from receiver.present import present_inbox
@@ -22,11 +23,9 @@ blueprint = Blueprint("failures", __name__, url_prefix="/failures")
 @viewer_required
 def index() -> str:
     """New causes first, then the most frequent ones."""
-    inbox, now = present_inbox(), present_inbox().clock.now()
-    chosen = choice_in(request.args, "since", SPANS) or "start"
-    span = SPANS[chosen]
+    inbox = present_inbox()
     with reading(inbox.engine) as session:
-        since = now - span if span else workers_began(session, now - WORKER_SILENCE)
+        since = since_of_request(session)
         found = failures(session, since)
     return render_template(
         "failures.html",
@@ -34,6 +33,16 @@ def index() -> str:
         capped=found.capped,
         most=MOST,
         since=since,
-        chosen=chosen,
+        chosen=_chosen(),
         spans=SPANS,
     )
+
+
+def since_of_request(session: Session) -> datetime | None:
+    """Since when a cause counts as new. None when no worker lives. Raises BadFilter."""
+    now, span = present_inbox().clock.now(), SPANS[_chosen()]
+    return now - span if span else workers_began(session, now - WORKER_SILENCE)
+
+
+def _chosen() -> str:
+    return choice_in(request.args, "since", SPANS) or "start"

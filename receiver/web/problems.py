@@ -17,7 +17,7 @@ from receiver.present import present_inbox, request_id
 from receiver.problem import PROBLEM, RETRY_AFTER_SECONDS, UNEXPECTED_ERROR, problem_text
 from receiver.queries.filters import BadFilter
 
-MACHINES = ("/webhooks", "/healthz", "/readyz", "/metrics")
+MACHINES = ("/webhooks", "/healthz", "/readyz", "/metrics", "/api/")
 """Where the addresses begin that only machines visit."""
 ADVICE = {
     400: "The request is not understood. Go back, and try again from the page.",
@@ -79,7 +79,7 @@ def http_error(error: HTTPException) -> Response:
         detail = ADVICE.get(code, detail)
     response = failure(code, error.name, detail)
     for name, value in error.get_headers(request.environ):
-        if name.lower() in ("allow", "retry-after"):
+        if name.lower() in ("allow", "retry-after", "www-authenticate"):
             response.headers[name] = value
     return response
 

@@ -18,6 +18,7 @@ from receiver import create_app
 from receiver.actions import tries
 from receiver.config import load_settings
 from receiver.green import Crowded
+from receiver.queries.told import SCOPES
 from receiver.store.models import AuditEntry, SignInFailures, User
 from receiver.testing import PASSWORD, both_databases
 from receiver.testing.waiting import PATIENCE_SECONDS
@@ -32,6 +33,7 @@ ALLOWED = {
     "operator": {"operator"},
     "signature": set(),
     "metrics token": set(),
+    **{key: set() for key in SCOPES},  # of the API, which knows no session
 }
 
 

@@ -5,6 +5,7 @@ under the licence beside it. It leaves the schemas inside a document to JSON Sch
 """
 
 import json
+import re
 from decimal import Decimal
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -19,6 +20,7 @@ from marshmallow.validate import Length, OneOf, Range
 from receiver import DataSchema, follow_up, follows_up, handles
 from receiver.privacy.sealing import unseal
 from receiver.protocol.json_body import parse_object, to_json
+from receiver.queries.told import SCOPES
 from receiver.sandbox.samples import TYPES, put
 from receiver.store.models import StoredEvent
 from receiver.testing import both_databases
@@ -380,6 +382,31 @@ def test_the_answers_are_those_that_the_contract_describes(contract, knock, app,
         [content] = described.values()
         Draft202012Validator({**content["schema"], "components": document["components"]}).validate(body)
         assert content.get("example", body) == body
+
+
+def test_the_contract_describes_every_view_of_the_api_and_real_answers_fit_it(contract, knock, work, app):
+    knock("open.a", event_id="evt_1")
+    knock("never.heard", event_id="evt_2")
+    knock("terms.needed", data={"amount": "-1"})
+    knock("open.a", timestamp="once")
+    work()
+    document, client = contract(), app.test_client()
+    views = {re.sub("<row:[^>]*>", "{id}", rule.rule) for rule in app.url_map.iter_rules() if "/api/" in rule.rule}
+    scopes = [word for scope in SCOPES for word in ("--scope", scope)]
+    token = app.test_cli_runner().invoke(args=["tokens", "create", "a program", *scopes]).stdout.strip()
+
+    assert set(document["paths"]) == views
+    for path, described in document["paths"].items():
+        responses = described["get"]["responses"]
+        for headers in ({"Authorization": f"Bearer {token}"}, {}):
+            for query in ("", "?what=this"):
+                answer = client.get(path.replace("{id}", "1") + query, headers=headers)
+                [content] = responses[str(answer.status_code)]["content"].values()
+                judge = Draft202012Validator({**content["schema"], "components": document["components"]})
+                judge.validate(parse_object(answer.data))
+        known = {parameter["name"] for parameter in described["get"]["parameters"] if parameter["in"] == "query"}
+        refused = client.get(path.replace("{id}", "1") + "?what=this", headers={"Authorization": f"Bearer {token}"})
+        assert known == set(re.split(r"Known: |, |\.", refused.json["detail"])[2:-1]) - {"none"}
 
 
 def test_each_part_says_whether_it_is_published_configured_or_observed(contract, knock, work):

@@ -91,6 +91,7 @@ def upgrade() -> None:
     create_webhook_secrets()
     create_captures()
     create_users()
+    create_api_tokens()
     create_worker_tables()
     if op.get_bind().dialect.name == "postgresql":
         op.execute(POSTGRESQL)
@@ -103,7 +104,7 @@ def downgrade() -> None:
     for table in (
         "worker_heartbeats", "observations", "sign_in_failures", "first_sign_in_link", "ended_sessions", "users",
         "captured_deliveries", "capture_window", "alert_told", "alert_channels", "alert_conditions", "alert_turn",
-        "webhook_secrets", "pauses", "bulk_acts", "summed_until", "attempt_totals", "attempt_sums", "hourly_sums",
+        "api_tokens", "webhook_secrets", "pauses", "bulk_acts", "summed_until", "attempt_totals", "attempt_sums", "hourly_sums",
         "audit_log", "events",
     ):  # fmt: skip
         op.drop_table(table)
@@ -404,6 +405,23 @@ def create_users() -> None:
         sa.PrimaryKeyConstraint("source"),
     )
     op.create_index("ix_sign_in_failures_ends", "sign_in_failures", ["ends_at"])
+
+
+def create_api_tokens() -> None:
+    op.create_table(
+        "api_tokens",
+        sa.Column("id", BIG_ID, nullable=False),
+        sa.Column("name", sa.String(length=60), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("scopes", sa.String(length=200), nullable=False),
+        sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("created_by", sa.String(length=100), nullable=False),
+        sa.Column("ends_at", MOMENT, nullable=True),
+        sa.Column("used_at", MOMENT, nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("name"),
+        sa.UniqueConstraint("digest"),
+    )
 
 
 def create_worker_tables() -> None:

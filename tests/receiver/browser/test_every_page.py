@@ -163,6 +163,15 @@ def support_for_an_event(page, receiver):
 
 
 @way
+def tokens(page, receiver):
+    page.goto("/tokens")
+    page.get_by_label("Name of the program").fill(f"program {uuid4().hex[:8]}")
+    page.get_by_label("health:read").check()
+    press(page, "Make the token")
+    expect(page.get_by_text("it is not shown again")).to_be_visible()
+
+
+@way
 def captures(page, receiver):
     _captured(page, receiver)
     page.goto("/captures")
