@@ -110,6 +110,8 @@ def _events(words: Words) -> dict[str, str]:
         "state": f"CASE WHEN {UNHANDLED} THEN 'unhandled' WHEN n % 100 = 1 THEN 'dead' WHEN {QUARANTINED}"
         " THEN 'quarantined' WHEN n % 200 = 3 THEN 'pending' ELSE 'processed' END",
         "quarantine_reason": f"CASE WHEN {QUARANTINED} THEN 'stale' END",
+        "attempts": "CASE WHEN n % 100 = 1 THEN 10 WHEN n % 17 = 0 THEN 2 ELSE 1 END",
+        "caused_by": "CASE WHEN n % 23 = 0 THEN n - 1 END",
         "due_at": f"CASE WHEN NOT {QUARANTINED} THEN {words.at('n')} END",
         "last_error": f"CASE WHEN {FAILING} THEN 'ConnectionError: the bank is down' END",
         "cause": f"CASE WHEN {FAILED} THEN '00000000000' || n % 7 END",

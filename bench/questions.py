@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from receiver.database.engine import reading
 from receiver.queries.audit_trail import AuditFilter, audit_trail, list_audit
 from receiver.queries.failures import failures
-from receiver.queries.filters import Filter
+from receiver.queries.filters import Filter, Origin
 from receiver.queries.health import health
 from receiver.queries.overview import overview
 from receiver.queries.search import BATCH, count_failing, counts, neighbours, page, stream
@@ -69,6 +69,11 @@ def filters(row: StoredEvent) -> dict[str, Filter]:
         "failing, of a cause": {"cause": "000000000003", **FAILING},
         "failing, of a type": {"event_type": "policy.cancelled", **FAILING},
     }
+    kinds |= {
+        "attempts": {"attempts": 2},
+        "attempts, failing": {"attempts": 2, **FAILING},
+        "deliveries, three states": {"origin": Origin.DELIVERY, **kinds["three states"]},
+    }
     timed = {f"{name}, a week": kinds[name] | span for name in ("all", "most", "three states", "type and state")}
     terms = {
         "event ID": row.event_id,
@@ -83,6 +88,7 @@ def filters(row: StoredEvent) -> dict[str, Filter]:
     mixed = {
         "term, beginning of all, state": {"term": "POL-", "states": frozenset({State.DEAD})},
         "term, beginning of all, failing": {"term": "evt_", **FAILING},
+        "term, beginning of all, follow-ups": {"term": "evt_", "origin": Origin.FOLLOW_UP, "attempts": 2},
         "term, beginning of all, all else": {"term": "TXN-", **kinds["type and state"], **span},
     }
     return {name: Filter(**criteria) for name, criteria in {**kinds, **timed, **searched, **mixed}.items()}

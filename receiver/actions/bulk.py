@@ -153,13 +153,14 @@ def step(inbox: Inbox) -> bool:
             return False
         before = (job.position_at, job.position_id) if job.position_at and job.position_id else None
         chosen = _filter(inbox, job.filter)
-        rows = page(session, chosen, before=before, limit=STEP).rows
+        found = page(session, chosen, before=before, limit=STEP)
+        rows = found.rows
         left_alone = Counter(reason for row in rows if (reason := _act_on(session, inbox, job, chosen, row)))
         job.done += len(rows) - left_alone.total()
         job.skipped += left_alone.total()
         job.skipped_because = dict(Counter(job.skipped_because or {}) + left_alone)
-        if rows:
-            job.position_at, job.position_id = rows[-1].received_at, rows[-1].id
+        if found.older or rows:
+            job.position_at, job.position_id = found.older or (rows[-1].received_at, rows[-1].id)
         else:
             job.state = Progress.DONE
             session.execute(sa.update(BulkAct).where(BulkAct.id == job.id).values(finished_at=inbox.now()))

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import click
@@ -27,10 +28,10 @@ from receiver.queries.audit_trail import audit_trail, find_event
 from receiver.queries.conditions import Limits, conditions
 from receiver.queries.failures import failures as failures_now
 from receiver.queries.failures import workers_began
-from receiver.queries.filters import BadFilter, Filter, fits_a_column
+from receiver.queries.filters import BadFilter, Filter, Origin, fits_a_column
 from receiver.queries.health import DEFAULT_LIMITS as LIMITS
 from receiver.queries.health import health as health_now
-from receiver.queries.search import PAGE, Row, follow_ups_of, page, stream
+from receiver.queries.search import PAGE, Row, follow_ups_of, stream
 from receiver.queries.told import (
     EVENT,
     columns_of,
@@ -59,16 +60,25 @@ def _hours(length: timedelta) -> float:
 @click.option("--failing", is_flag=True, help="Only pending events whose last attempt failed or asked to run later.")
 @click.option("--type", "event_type")
 @click.option("--cause", help="Only failures of this cause, as `events failures` names it.")
+@click.option("--attempts", type=click.IntRange(1, 1_000_000), help="Only events that had so many attempts or more.")
+@click.option("--origin", type=click.Choice(list(Origin)), help="Only what was delivered, or only follow-ups.")
 @click.option("--limit", default=PAGE, show_default=True, type=click.IntRange(1, 10_000))
 @as_json
 def list_(
-    state: str | None, failing: bool, event_type: str | None, cause: str | None, limit: int, as_json: bool
+    state: str | None,
+    failing: bool,
+    event_type: str | None,
+    cause: str | None,
+    attempts: int | None,
+    origin: str | None,
+    limit: int,
+    as_json: bool,
 ) -> None:
     """List events, the newest first."""
     if failing and state not in (None, State.PENDING):
         raise click.UsageError("A failing event is always pending.")
-    with reading(present_inbox().engine) as session:
-        rows = page(session, _filter(state, event_type, failing=failing, cause=cause), limit=limit).rows
+    wanted = _filter(state, event_type, failing=failing, cause=cause, attempts=attempts, origin=origin)
+    rows = islice(stream(present_inbox().engine, wanted), limit)
     if as_json:
         click.echo(to_json([columns_of(row, EVENT) for row in _shown(rows)]))
         return
@@ -450,11 +460,19 @@ def _chosen(inbox: Inbox, reference: str | None, wanted: Filter) -> Iterator[Row
     yield row
 
 
-def _filter(state: str | None, event_type: str | None, *, failing: bool, cause: str | None) -> Filter:
+def _filter(
+    state: str | None,
+    event_type: str | None,
+    *,
+    failing: bool,
+    cause: str | None,
+    attempts: int | None = None,
+    origin: str | None = None,
+) -> Filter:
     """Raises BadFilter."""
     states = [State.PENDING] if failing else [state or ""]
     parameters = {"state": states, "failing": ["yes" if failing else ""], "type": [event_type or ""]}
-    parameters["cause"] = [cause or ""]
+    parameters |= {"cause": [cause or ""], "attempts": [str(attempts or "")], "origin": [origin or ""]}
     return Filter.from_parameters(parameters)
 
 

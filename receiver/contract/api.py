@@ -41,6 +41,8 @@ _WORDS = {
     "since": "Received at this moment or later. ISO 8601, UTC where it names no zone.",
     "until": "Received before this moment. A date alone includes its day.",
     "cause": "Only failures of this cause.",
+    "attempts": "So many attempts or more. A page looks at 10,000 rows: follow `older` even if it is empty.",
+    "origin": "`delivery`: what was sent here. `follow-up`: what a handler asked for. Looked at as for `attempts`.",
     "q": "An event, transaction, policy or claim ID, or how it begins. Routers log addresses: send nothing personal.",
     "before": "The cursor `older` of a page: the next older rows.",
     "after": "The cursor `newer` of a page: the next newer rows.",

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import ClassVar
 
 from receiver.privacy.columns import Showing
@@ -17,6 +18,7 @@ from receiver.store.lifecycle import State
 LONGEST = 200
 LARGEST = 2**63 - 1
 """The largest number that a row can have."""
+MOST_ATTEMPTS = 1_000_000
 Position = tuple[datetime, int]
 """A row's place in the order of pages: received_at and id."""
 
@@ -35,11 +37,18 @@ class BadFilter(ValueError):
         self.name = name
 
 
+class Origin(StrEnum):
+    """Where events come from."""
+
+    DELIVERY = "delivery"  # Senang.io sent it
+    FOLLOW_UP = "follow-up"  # a handler of ours asked for it
+
+
 @dataclass(frozen=True)
 class Filter:
     """Which events. The default means all of them."""
 
-    PARAMETERS: ClassVar = ("state", "failing", "type", "since", "until", "cause", "q")
+    PARAMETERS: ClassVar = ("state", "failing", "type", "since", "until", "cause", "attempts", "origin", "q")
     """The names in an address."""
 
     states: frozenset[State] = frozenset()  # none named: every state
@@ -48,11 +57,13 @@ class Filter:
     until: datetime | None = None  # received before it
     failing: bool = False  # only failing events, which are pending
     cause: str | None = None  # a fingerprint of failures (privacy/fingerprint.py)
+    attempts: int | None = None  # so many attempts or more
+    origin: Origin | None = None
     term: str | None = None  # an event, transaction, policy or claim ID, its beginning, or # and a row's number
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Sequence[str]]) -> "Filter":
-        """The filter in an address: `state` (repeatable), `failing`, `type`, `since`, `until`, `cause`, `q`.
+        """The filter in an address, by the names in `PARAMETERS`. `state` may be repeated.
 
         Raises BadFilter. Moments are ISO 8601, in UTC unless they say otherwise; `until` a bare date includes that day.
         Empty values are as good as none, and parameters that are not the filter's are left alone.
@@ -66,6 +77,8 @@ class Filter:
             since=_moment("since", parameters),
             until=_moment("until", parameters, whole_day=True),
             cause=_cause(parameters),
+            attempts=_number("attempts", parameters),
+            origin=_origin(parameters),
             term=_text("q", parameters),
         )
 
@@ -78,9 +91,16 @@ class Filter:
             "since": [self.since.isoformat() if self.since else ""],
             "until": [self.until.isoformat() if self.until else ""],
             "cause": [self.cause or ""],
+            "attempts": [str(self.attempts or "")],
+            "origin": [self.origin or ""],
             "q": [self.term or ""],
         }
         return {name: values for name, values in found.items() if any(values)}
+
+    @property
+    def is_sifted(self) -> bool:
+        """Whether it asks for something that no index has (receiver/queries/index_pieces.py)."""
+        return self.attempts is not None or self.origin is not None
 
     def bounds(
         self, before: Position | None = None, after: Position | None = None
@@ -177,6 +197,23 @@ def _cause(parameters: Mapping[str, Sequence[str]]) -> str | None:
     if text is not None and not FORM.fullmatch(text):
         raise BadFilter("cause")
     return text
+
+
+def _number(name: str, parameters: Mapping[str, Sequence[str]]) -> int | None:
+    text = _text(name, parameters)
+    if text is not None and not (
+        text.isascii() and text.isdecimal() and len(text) < 10 and 0 < int(text) <= MOST_ATTEMPTS
+    ):
+        raise BadFilter(name)
+    return None if text is None else int(text)
+
+
+def _origin(parameters: Mapping[str, Sequence[str]]) -> Origin | None:
+    text = _text("origin", parameters)
+    try:
+        return None if text is None else Origin(text)
+    except ValueError:
+        raise BadFilter("origin") from None
 
 
 def _flag(name: str, parameters: Mapping[str, Sequence[str]]) -> bool:

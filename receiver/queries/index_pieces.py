@@ -7,6 +7,9 @@ would read everything. A hidden value is never found by its beginning, or people
 A branch bounds and orders its rows by all the columns of its index together, never by `state = …`: then no other
 index serves the order, and PostgreSQL can't choose one whose rows it would have to sift.
 
+No index has how many attempts an event had, for it would change with every lease, nor where the event comes from. A
+filter that asks for it looks at the newest `SIFTED` rows that the rest of it finds. The next page looks further.
+
 To search another column: an index like `ix_events_policy`, and the column's name in `SEARCHED`.
 """
 
@@ -18,11 +21,12 @@ from sqlalchemy.orm import Session
 
 from receiver.privacy.columns import is_shown
 from receiver.queries.count import COUNT_CAP, Count
-from receiver.queries.filters import Filter, Position, row_named
+from receiver.queries.filters import Filter, Origin, Position, row_named
 from receiver.store.lifecycle import State
 from receiver.store.models import StoredEvent
 
 CANDIDATES = 1000
+SIFTED = 10_000
 SEARCHED = ("event_id", "stated_event_id", "transaction_id", "policy_id", "claim_id")
 Statement = sa.Select[*tuple[Any, ...]]
 
@@ -38,6 +42,45 @@ def nearest(
     session: Session, wanted: Filter, before: Position | None, after: Position | None, limit: int
 ) -> sa.Subquery:
     """The filter's rows from `before` to older ones, or from `after` to newer ones, without what a list shows."""
+    down = after is None
+    if not wanted.is_sifted:
+        return _looked_at(session, wanted, before, after, limit)
+    rows = _looked_at(session, wanted, before, after, SIFTED)
+    return in_order(sifted(wanted, rows), rows.c, down=down).limit(limit).subquery()
+
+
+def last_looked_at(
+    session: Session, wanted: Filter, before: Position | None, after: Position | None
+) -> Position | None:
+    """Where a filter that sifts has stopped to look. None when it has seen every row."""
+    if not wanted.is_sifted:
+        return None
+    rows = _looked_at(session, wanted, before, after, SIFTED)
+    last = in_order(sa.select(rows.c.received_at, rows.c.id), rows.c, down=after is None).offset(SIFTED - 1).limit(1)
+    found = session.execute(last).one_or_none()
+    return None if found is None else (found[0], found[1])
+
+
+def sifted(wanted: Filter, rows: sa.Subquery) -> Statement:
+    """Those of these rows that are what no index could tell."""
+    statement: Statement = sa.select(rows)
+    return statement.join(StoredEvent, StoredEvent.id == rows.c.id).where(*_sieve(wanted))
+
+
+def _sieve(wanted: Filter) -> list[sa.ColumnElement[bool]]:
+    held = []
+    if wanted.attempts is not None:
+        held.append(StoredEvent.attempts >= wanted.attempts)
+    if wanted.origin is not None:
+        is_delivery = wanted.origin is Origin.DELIVERY
+        held.append(StoredEvent.caused_by.is_(None) if is_delivery else StoredEvent.caused_by.is_not(None))
+    return held
+
+
+def _looked_at(
+    session: Session, wanted: Filter, before: Position | None, after: Position | None, limit: int
+) -> sa.Subquery:
+    """The first rows that the indexes find, in the order of the pages."""
     low, high = wanted.bounds(before, after)
     down = after is None
     if wanted.term is None and wanted.failing:
@@ -100,6 +143,7 @@ def failing_branch(wanted: Filter, low: Position | None, high: Position | None, 
         statement = statement.where(StoredEvent.event_type == wanted.event_type)
     if wanted.cause is not None:
         statement = statement.where(StoredEvent.cause == wanted.cause)
+    statement = statement.where(*_sieve(wanted))
     return statement.with_hint(StoredEvent, "INDEXED BY ix_events_failing", "sqlite")
 
 
@@ -118,6 +162,8 @@ def matching(
         statement = statement.where(found.c.id.in_(sa.select(StoredEvent.id).where(FAILING)))
     if wanted.cause is not None:
         statement = statement.where(found.c.id.in_(sa.select(StoredEvent.id).where(StoredEvent.cause == wanted.cause)))
+    if wanted.is_sifted:
+        statement = statement.where(found.c.id.in_(sa.select(StoredEvent.id).where(*_sieve(wanted))))
     if low is not None:
         statement = statement.where(sa.tuple_(*place) > bound_tuple(place, low))
     if high is not None:

@@ -22,8 +22,10 @@ from receiver.queries.index_pieces import (
     failing_branch,
     in_order,
     is_capped,
+    last_looked_at,
     matching,
     nearest,
+    sifted,
     state_branches,
 )
 from receiver.store.lifecycle import State
@@ -82,6 +84,7 @@ class Page:
     older: Position | None
     newer: Position | None
     capped: bool  # more IDs begin with the term than were looked at: a longer one finds what is missing
+    sifted: bool = False  # there are more rows than were looked at: the next page looks further
 
 
 @dataclass(frozen=True)
@@ -103,13 +106,15 @@ def page(
     """The newest events; or the next older ones than `before`, or the next newer ones than `after`."""
     rows = _rows(session, wanted, before, after, limit + 1)
     more, rows = len(rows) > limit, rows[:limit]
+    beyond = None if more else last_looked_at(session, wanted, before, after)
     if after:
         rows.reverse()
     return Page(
         rows=rows,
-        older=_position(rows[-1]) if rows and (more or after) else None,
-        newer=_position(rows[0]) if rows and (before or (after and more)) else None,
+        older=(_position(rows[-1]) if rows and (more or after) else None) or (None if after else beyond),
+        newer=(_position(rows[0]) if rows and (before or (after and more)) else None) or (beyond if after else None),
         capped=is_capped(session, wanted),
+        sifted=beyond is not None,
     )
 
 
@@ -125,12 +130,14 @@ def counts(session: Session, wanted: Filter) -> dict[State, Count]:
     if wanted.term is not None:
         return _term_counts(session, wanted)
     low, high = wanted.bounds()
-    numbers = []
-    for found in state_branches(wanted, State, low, high):
-        rows = found.with_only_columns(sa.literal_column("1")).limit(COUNT_CAP + 1).subquery()
-        numbers.append(sa.select(sa.func.count()).select_from(rows).scalar_subquery())
-    of_states = zip(State, session.execute(sa.select(*numbers)).one(), strict=True)
-    return {state: Count.of(number, COUNT_CAP) for state, number in of_states}
+    branches = [found.with_only_columns(StoredEvent.id) for found in state_branches(wanted, State, low, high)]
+    looked_at = [found.limit(COUNT_CAP + 1).subquery() for found in branches]
+    numbers = [_number_of(rows) for rows in looked_at]
+    if wanted.is_sifted:
+        numbers += [_number_of(sifted(wanted, rows).subquery()) for rows in looked_at]
+    found = list(session.execute(sa.select(*numbers)).one())
+    each = zip(State, found, found[-len(State) :], strict=False)
+    return {state: Count(min(number, COUNT_CAP), seen > COUNT_CAP) for state, seen, number in each}
 
 
 def count_failing(session: Session, wanted: Filter) -> Count:
@@ -151,11 +158,15 @@ def stream(engine: Engine, wanted: Filter) -> Iterator[Row]:
     before: Position | None = None
     while True:
         with reading(engine) as session:
-            rows = _rows(session, wanted, before, None, BATCH)
-        if not rows:
+            found = page(session, wanted, before=before, limit=BATCH)
+        yield from found.rows
+        if found.older is None:
             return
-        yield from rows
-        before = _position(rows[-1])
+        before = found.older
+
+
+def _number_of(rows: sa.Subquery) -> sa.ScalarSelect[int]:
+    return sa.select(sa.func.count()).select_from(rows).scalar_subquery()
 
 
 def _term_counts(session: Session, wanted: Filter) -> dict[State, Count]:

@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from bench.fill import fill
 from bench.plans import complaints, statements_of
 from bench.questions import filters, questions
+from receiver.actions import bulk
 from receiver.database.engine import reading
 from receiver.privacy.grammar import is_reference
 from receiver.queries.count import Count
-from receiver.queries.filters import BadFilter, Filter, from_cursor, to_cursor
+from receiver.queries.filters import BadFilter, Filter, Origin, from_cursor, to_cursor
 from receiver.queries.search import COLUMNS, Neighbours, Row, count_failing, counts, neighbours, page, stream
 from receiver.queries.subject import Place, subject
 from receiver.store.lifecycle import State
@@ -46,6 +47,8 @@ def is_wanted(row, wanted):
         and (row.is_failing or not wanted.failing)
         and wanted.event_type in (None, row.event_type)
         and wanted.cause in (None, row.cause)
+        and row.attempts >= (wanted.attempts or 0)
+        and wanted.origin in (None, Origin.FOLLOW_UP if row.is_follow_up else Origin.DELIVERY)
         and (wanted.since is None or row.received_at >= wanted.since)
         and (wanted.until is None or row.received_at < wanted.until)
         and (
@@ -167,6 +170,26 @@ def test_a_count_beyond_ten_thousand_is_capped_and_says_so(inbox, session):
     assert str(counted[State.DEAD]) == "107"
     assert of_a_term[State.PROCESSED].capped
     assert str(of_a_term[State.PROCESSED]) == f"{of_a_term[State.PROCESSED].number}+"
+
+
+@both_databases
+def test_what_no_index_has_is_looked_for_in_ten_thousand_rows_at_a_time(inbox, session):
+    fill(inbox.engine, 10_300)
+    none, dead = Filter(attempts=11), Filter(attempts=10)
+
+    first = page(session, none)
+    rest = page(session, none, before=first.older)
+
+    assert (first.rows, first.sifted, first.older is not None) == ([], True, True)
+    assert (rest.rows, rest.sifted, rest.older) == ([], False, None)
+    number = session.scalar(sa.select(sa.func.count()).where(StoredEvent.attempts == 10))
+    assert len(down(session, dead, 50)) == len(list(stream(inbox.engine, dead))) == number > 100
+    assert str(counts(session, none)[State.DEAD]) == "0"
+    act = bulk.plan(inbox, dead, actor="siti", reason="a test", act=bulk.Act.DISMISS)
+    bulk.confirm(inbox, act, actor="siti")
+    while bulk.step(inbox):
+        pass
+    assert bulk.look(inbox, act).job.done == number
 
 
 @both_databases
@@ -299,6 +322,7 @@ FILTERS = [
     Filter(since=MOMENT, until=MOMENT + timedelta(microseconds=1)),
     Filter(states=frozenset({State.PENDING}), failing=True, event_type="policy.issued"),
     Filter(term="a&b=c ü", event_type="x?y"),
+    Filter(attempts=3, origin=Origin.FOLLOW_UP),
 ]
 
 
@@ -325,6 +349,10 @@ def test_a_bare_date_means_the_whole_day_in_utc():
     [
         ("state", "asleep"),
         ("failing", "perhaps"),
+        ("attempts", "0"),
+        ("attempts", "²"),
+        ("attempts", "9" * 400),
+        ("origin", "elsewhere"),
         ("type", "x" * 201),
         ("q", "x" * 201),
         ("q", "evt\x00"),
