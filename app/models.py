@@ -1,4 +1,4 @@
-"""Your tables, and what the pages show about a policy, a transaction or a claim.
+"""Your tables, what the pages show about a policy, a transaction or a claim, and what goes with a person's data.
 
 After a change here, run `flask --app wsgi db migrate -m "what changed"`. Read the file that it wrote. Then run
 `flask --app wsgi db upgrade`.
@@ -10,7 +10,7 @@ from decimal import Decimal
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from receiver import Base, Money, SealedText, Session, Tracked, UtcDateTime, describes
+from receiver import Base, Event, Money, SealedText, Session, Tracked, UtcDateTime, describes, erases
 
 
 class Payment(Tracked, Base):
@@ -79,6 +79,17 @@ def refunded(session: Session, transaction_id: str) -> Decimal:
     """What was returned of a payment. A sum over rows is right however often and in whatever order they were set."""
     total = sa.select(sa.func.sum(Refund.amount)).where(Refund.transaction_id == transaction_id)
     return session.scalar(total) or Decimal(0)
+
+
+@erases
+def erase_insured(event: Event, session: Session) -> None:
+    """Take the name off the cover that the event is about, when an operator erases a person's data.
+
+    The other columns hold amounts, dates and references, which you may have to keep: decide it here.
+    """
+    terms = session.get(PolicyTerms, event.policy_id) if event.policy_id else None
+    if terms is not None:
+        terms.insured = None
 
 
 @describes("policy", "Policy")

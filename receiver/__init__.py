@@ -4,8 +4,8 @@
 
 Handlers: `handles`, `Event`, `Session`, `DataSchema`, `PermanentFailure`, `RetryLater`, `shows_message`.
 Work outside the database: `follow_up` and `follows_up`.
-Tables: `Base`, `Money`, `SealedText`, `UtcDateTime`, `Tracked` with `advance`, and `describes` for what the pages say
-of a row.
+Tables: `Base`, `Money`, `SealedText`, `UtcDateTime`, `Tracked` with `advance`, `describes` for what the pages say of a
+row, and `erases` for a person who wants their data gone.
 The app: `create_app`, `ConfigurationError`. Pages: `viewer_required`, `operator_required`, `csrf_exempt`.
 
 `help(receiver.advance)` explains one. Everything below this module is the engine. It may change from release to
@@ -24,7 +24,15 @@ if TYPE_CHECKING:  # a process that needs only the settings, such as gunicorn's 
     from receiver.database.sealed_text import SealedText
     from receiver.follow_ups import follow_up
     from receiver.protocol.envelope import Event
-    from receiver.registry import PermanentFailure, RetryLater, describes, follows_up, handles, shows_message
+    from receiver.registry import (
+        PermanentFailure,
+        RetryLater,
+        describes,
+        erases,
+        follows_up,
+        handles,
+        shows_message,
+    )
     from receiver.tracked import Tracked, advance
     from receiver.typed_data import DataSchema
     from receiver.web.auth import operator_required, viewer_required
@@ -48,6 +56,7 @@ __all__ = [
     "create_app",
     "csrf_exempt",
     "describes",
+    "erases",
     "follow_up",
     "follows_up",
     "handles",
@@ -63,7 +72,15 @@ _HOMES = {
     "receiver.database.sealed_text": ("SealedText",),
     "receiver.follow_ups": ("follow_up",),
     "receiver.protocol.envelope": ("Event",),
-    "receiver.registry": ("PermanentFailure", "RetryLater", "describes", "follows_up", "handles", "shows_message"),
+    "receiver.registry": (
+        "PermanentFailure",
+        "RetryLater",
+        "describes",
+        "erases",
+        "follows_up",
+        "handles",
+        "shows_message",
+    ),
     "receiver.tracked": ("Tracked", "advance"),
     "receiver.typed_data": ("DataSchema",),
     "receiver.web.auth": ("operator_required", "viewer_required"),

@@ -20,6 +20,7 @@ from receiver.database.engine import through_pooler
 from receiver.database.url import normalise_url
 from receiver.discovery import partner_package
 from receiver.privacy.columns import Showing
+from receiver.privacy.person import Field, PersonIndex
 from receiver.privacy.sealing import SealingKey
 from receiver.protocol.documents import documents
 from receiver.protocol.envelope import (
@@ -45,8 +46,10 @@ from receiver.settings.values import (
     alert_urls,
     bearer_token,
     header_name,
+    index_keys,
     password_hash,
     path_prefix,
+    person_fields,
     postgresql_url,
     sealing_keys,
     session_secret,
@@ -124,6 +127,8 @@ class Settings:
     payload_retention_days: int  # PAYLOAD_RETENTION_DAYS: then sealed payloads are erased
     masked_retention_days: int  # MASKED_RETENTION_DAYS: then masked payloads are erased
     audit_retention_days: int  # AUDIT_RETENTION_DAYS: then audit rows are deleted
+    subject_fields: tuple[Field, ...]  # SUBJECT_FIELDS: where payloads name a person; empty: nobody can be found
+    subject_index_keys: tuple[SealingKey, ...]  # SUBJECT_INDEX_KEYS: keys of the index of people, newest first
     name: str  # RECEIVER_NAME: what pages, the session's cookie and log lines call it; empty: "Senang.io receiver"
     partner_package: str  # PARTNER_PACKAGE: where handlers, models and templates are found
     port: int | None  # PORT: gunicorn listens on it at every address; without one, on 127.0.0.1:8000
@@ -177,6 +182,11 @@ class Settings:
     def showing(self) -> Showing:
         """How texts that a sender chose are shown to people."""
         return Showing(self.secret_key)
+
+    @cached_property
+    def person_index(self) -> PersonIndex | None:
+        """What finds one person's events. None where SUBJECT_FIELDS is empty."""
+        return PersonIndex(self.subject_fields, self.subject_index_keys) if self.subject_fields else None
 
     @cached_property
     def weaknesses(self) -> tuple[Weakness, ...]:
@@ -298,6 +308,8 @@ def _read(env: Source, platform: Platform | None) -> dict[str, Any]:
         "relay_secret": env.str("RELAY_SECRET", "").strip(),
         "partner_id": env.str("SENANG_PARTNER_ID", ""),
         "payload_keys": env.parsed("PAYLOAD_KEYS", sealing_keys),
+        "subject_fields": env.parsed("SUBJECT_FIELDS", person_fields, ""),
+        "subject_index_keys": env.parsed("SUBJECT_INDEX_KEYS", index_keys, ""),
         "secret_key": env.parsed("SECRET_KEY", session_secret),
         "first_operator_name": env.parsed("FIRST_OPERATOR_NAME", user_name, ""),
         "first_operator_hash": env.parsed("FIRST_OPERATOR_PASSWORD_HASH", password_hash, ""),

@@ -29,6 +29,7 @@ from receiver.store.envelope_columns import envelope_columns
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import State
 from receiver.store.models import StoredEvent
+from receiver.store.person_index import write_entries
 
 ASKED = "follow-up"
 """The action of the audit row."""
@@ -95,13 +96,15 @@ def _wait(now: datetime, delay: timedelta | None, not_before: datetime | None) -
 
 
 def _ask(session: Session, cause: Cause, asked: Event, wait: float) -> None:
-    inbox, body = cause.inbox, _body(asked)
+    inbox, document = cause.inbox, _document(asked)
+    body = to_json(document).encode()
     _read_back(inbox, body)
     ahead = inbox.clock.offset.total_seconds()
     row, connection = _row(cause, asked, body), session.connection()
     insert = _inserting(connection.dialect.name, tuple(row))
     inbox_id = connection.scalar(insert, row | {"ahead": ahead, "due": ahead + wait})
     if inbox_id is not None:
+        write_entries(session, inbox.settings, inbox_id, document)
         about = {"event_id": asked.id, "event_type": asked.type, "inbox_id": inbox_id}
         record(session, inbox, ASKED, "asked for", actor=f"handler of #{cause.inbox_id}", **about)
 
@@ -117,11 +120,11 @@ def _inserting(dialect: str, columns: tuple[str, ...]) -> sa.Executable:
     return insert
 
 
-def _body(asked: Event) -> bytes:
+def _document(asked: Event) -> dict[str, Any]:
     """As a sender would write it, with our own field names."""
     references = {"transaction_id": asked.transaction_id, "policy_id": asked.policy_id, "claim_id": asked.claim_id}
     envelope = {"event_id": asked.id, "event_type": asked.type, "timestamp": asked.occurred_at.isoformat()}
-    return to_json(envelope | references | {"data": asked.data}).encode()
+    return envelope | references | {"data": asked.data}
 
 
 def _read_back(inbox: Inbox, body: bytes) -> None:

@@ -3,7 +3,8 @@
 A handler is registered by decorating it; receiver/discovery.py imports the partner's package so that the decorators
 run. Exact types win over patterns, and a longer pattern wins over a shorter one; two handlers for one type
 or pattern stop the start, because which of them ran would be chance. `@describes("policy")` lets the pages show the
-partner's own present state of a policy, transaction or claim beside its events. `@shows_message` lets people see the
+partner's own present state of a policy, transaction or claim beside its events. `@erases` takes a person's data out of
+the partner's tables. `@shows_message` lets people see the
 words of an error; all others are shown by their type and place (receiver/privacy/errors.py).
 """
 
@@ -20,9 +21,11 @@ from receiver.protocol.envelope import Event
 Handler = Callable[[Event, Session], None]
 Follower = Callable[[Event], None]
 Describer = Callable[[Session, str], object]
+Eraser = Callable[[Event, Session], None]
 H = TypeVar("H", bound=Handler)
 F = TypeVar("F", bound=Follower)
 D = TypeVar("D", bound=Describer)
+R = TypeVar("R", bound=Eraser)
 
 
 class Handling(NamedTuple):
@@ -37,6 +40,7 @@ class Handling(NamedTuple):
 _handlers: dict[str, Handling] = {}
 _followers: dict[str, Follower] = {}
 _describers: dict[str, list[tuple[str, Describer]]] = {}
+_erasers: list[Eraser] = []
 _ever_registered: list[tuple[str, Callable[[], None]]] = []
 """In which module something was registered, and how to do it again: Python runs a decorator only once."""
 
@@ -178,7 +182,7 @@ def registered() -> Iterator[tuple[str, Handling]]:
     yield from sorted(_handlers.items())
 
 
-def name_of(handler: Handler | Follower) -> str:
+def name_of(handler: Handler | Follower | Eraser) -> str:
     """`module.function`, as a person looks it up."""
     return f"{handler.__module__}.{handler.__qualname__}"
 
@@ -212,17 +216,41 @@ def describers_of(kind: str) -> list[tuple[str, Describer]]:
     return list(_describers.get(kind, []))
 
 
+def erases(eraser: R) -> R:
+    """Make the function take one person's data out of your tables, when an operator erases what is known of them.
+
+    It is called for each event that names the person, before the receiver erases the payload, in the same transaction.
+    It gets the event as a handler gets it. Where retention has erased the payload, `event.data` is empty, and the
+    references are there. Like a handler it may be called again for the same event, and never commits. An error stops
+    the erasure, and nothing of this transaction is erased.
+    """
+    _register(eraser.__module__, partial(_add_eraser, eraser))
+    return eraser
+
+
+def _add_eraser(eraser: Eraser) -> None:
+    if eraser not in _erasers:
+        _erasers.append(eraser)
+
+
+def erasers() -> list[Eraser]:
+    """What takes a person's data out of the partner's tables, in the order of registration."""
+    return list(_erasers)
+
+
 class Registered(NamedTuple):
     """What is registered at one moment."""
 
     handlers: Mapping[str, Handling]
     followers: Mapping[str, Follower]
     describers: Mapping[str, Sequence[tuple[str, Describer]]]
+    erasers: Sequence[Eraser] = ()
 
 
 def present() -> Registered:
     """What is registered now."""
-    return Registered(dict(_handlers), dict(_followers), {kind: tuple(known) for kind, known in _describers.items()})
+    describers = {kind: tuple(known) for kind, known in _describers.items()}
+    return Registered(dict(_handlers), dict(_followers), describers, tuple(_erasers))
 
 
 def restore(registered: Registered) -> None:
@@ -233,6 +261,7 @@ def restore(registered: Registered) -> None:
     _followers.update(registered.followers)
     _describers.clear()
     _describers.update({kind: list(known) for kind, known in registered.describers.items()})
+    _erasers[:] = registered.erasers
 
 
 def keep_only(package: str) -> None:

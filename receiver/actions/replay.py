@@ -24,6 +24,7 @@ from receiver.store.envelope_columns import envelope_columns
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import REPLAYABLE, State
 from receiver.store.models import StoredEvent
+from receiver.store.person_index import forget_entries, write_entries
 from receiver.store.same_body import KEPT, NOBODY_CAN_TELL, says_the_same
 from receiver.store.transitions import make_due
 
@@ -97,6 +98,7 @@ def _release(session: Session, inbox: Inbox, row: StoredEvent, event: Event, kep
             keys = inbox.settings.payload_keys
             columns["sealed_payload"] = seal(pack(kept), row=row.seal_id, keys=keys)
             columns["sealing_key"] = keys[0].id
+            write_entries(session, inbox.settings, row.id, event.payload)
         session.execute(
             sa.update(StoredEvent)
             .where(StoredEvent.id == row.id)
@@ -109,13 +111,14 @@ def _release(session: Session, inbox: Inbox, row: StoredEvent, event: Event, kep
     if not same:
         raise CannotReplay("id_reused", "its event ID belongs to another body: the first one wins")
     session.execute(sa.delete(StoredEvent).where(StoredEvent.id == row.id))
+    forget_entries(session, [row.id])
     return Replayed.DUPLICATE
 
 
 def _opened(inbox: Inbox, row: StoredEvent) -> tuple[Event, Kept]:
     """The event that a handler would get. Raises CannotReplay."""
     if row.sealed_payload is None:
-        raise CannotReplay("erased", "its payload was erased by retention")
+        raise CannotReplay("erased", f"its payload was erased {'for a person' if row.erased_at else 'by retention'}")
     try:
         settings = inbox.settings
         kept = unpack(unseal(row.sealed_payload, row=row.seal_id, keys=settings.payload_keys))

@@ -1,4 +1,7 @@
-"""`events`: the commands that show, replay, dismiss, pause, check, erase, reseal and remask events."""
+"""`events`: the commands that show, replay, dismiss, pause, check, erase, reseal and remask events.
+
+Those for one person's data are in person.py.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +20,7 @@ from receiver.actions.replay import CannotReplay, Replayed
 from receiver.actions.replay import replay as replay_event
 from receiver.actions.reveal import reveal as reveal_column
 from receiver.actions.support import request_for_event, request_for_time
+from receiver.cli import person
 from receiver.cli.context import Amount, Commands, acting_inbox, as_json, say, show
 from receiver.database.engine import reading
 from receiver.maintenance import retention, rewrite
@@ -49,6 +53,9 @@ from receiver.store.shown import CHOSEN, Shown, shown
 ACTOR = "command line"
 NUMBER, LENGTH = click.IntRange(0, 1_000_000), Amount(0, 1_000_000)
 events = Commands("events", help="Show, replay, dismiss and check events, and apply retention, new keys and new masks.")
+
+for command in person.COMMANDS:
+    events.add_command(command)
 
 
 def _hours(length: timedelta) -> float:

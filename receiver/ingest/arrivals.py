@@ -1,4 +1,4 @@
-"""What is written for a new event: its row, and the audit row of its first delivery.
+"""What is written for a new event: its row, the audit row of its first delivery, and whom the index finds it by.
 
 What is new is decided by the unique index on `event_id` alone. The two stores that write it go past SQLAlchemy, because
 here its comfort would be most of the time that a delivery takes.
@@ -11,9 +11,14 @@ from datetime import datetime
 from typing import Any, NamedTuple, get_type_hints
 from uuid import UUID
 
+from receiver.privacy.person import Entry
+
 
 class Arrival(NamedTuple):
-    """A new event as it is kept, sealed; then, from `request_id` on, what its audit row says of the delivery."""
+    """A new event as it is kept, sealed; then, from `request_id` on, what its audit row says of the delivery.
+
+    Last come its entries in the index of people: none while SUBJECT_FIELDS is empty.
+    """
 
     seal_id: UUID
     body_digest: str
@@ -28,6 +33,7 @@ class Arrival(NamedTuple):
     request_id: str
     duration_ms: int
     detail: str | None
+    entries: tuple[Entry, ...] = ()
 
     def __repr__(self) -> str:
         """Without what a sender chose."""
@@ -42,14 +48,16 @@ _POSTGRESQL: dict[Any, str] = {
     datetime: "timestamptz",
     int: "integer",
 }
-FIELDS = {name: _POSTGRESQL[kind] for name, kind in get_type_hints(Arrival).items()}
-"""The fields of an arrival, with their types on PostgreSQL."""
-COLUMNS = Arrival._fields[: Arrival._fields.index("request_id")]
+FIELDS = {name: _POSTGRESQL[kind] for name, kind in get_type_hints(Arrival).items() if name != "entries"}
+"""The fields of an arrival that are columns, with their types on PostgreSQL."""
+COLUMNS = tuple(FIELDS)[: list(FIELDS).index("request_id")]
 """Those that are columns of `events`."""
-OF_AUDIT = Arrival._fields[len(COLUMNS) :]
+OF_AUDIT = tuple(FIELDS)[len(COLUMNS) :]
 """The others: columns of `audit_log`."""
 ARRIVED = ", ".join(FIELDS)
 KEPT = ", ".join(COLUMNS)
 SAME_FOR_ALL = "environment, sealing_key, state, received_at, due_at"
 AUDITED = ", ".join(("event_id", "event_type", *OF_AUDIT))
+INDEXED = "inbox_id, digest, kind, key_id"
+"""The columns of `person_index`."""
 AUDIT = f"{AUDITED}, inbox_id, action, result, at"

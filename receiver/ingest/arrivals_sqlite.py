@@ -1,4 +1,4 @@
-"""Stores new events on SQLite: a group is two statements under the write lock.
+"""Stores new events on SQLite: a group is two statements under the write lock, and a third where it names people.
 
 The disk is waited for beside the event loop, if there is one.
 """
@@ -17,7 +17,7 @@ from receiver.database.causes import cause_of
 from receiver.database.engine import own_connection
 from receiver.database.now import database_now_sql, driver_moment
 from receiver.green import beside
-from receiver.ingest.arrivals import AUDIT, AUDITED, COLUMNS, KEPT, OF_AUDIT, SAME_FOR_ALL, Arrival
+from receiver.ingest.arrivals import AUDIT, AUDITED, COLUMNS, FIELDS, INDEXED, KEPT, OF_AUDIT, SAME_FOR_ALL, Arrival
 from receiver.ingest.room import Refused, Unavailable
 
 _NOW = database_now_sql("sqlite", "?")
@@ -77,10 +77,16 @@ class SqliteArrivals:
             value
             for item in items
             if item.seal_id.hex in new
-            for value in (item.event_id, item.event_type, *item[len(COLUMNS) :], new[item.seal_id.hex])
+            for value in (item.event_id, item.event_type, *item[len(COLUMNS) : len(FIELDS)], new[item.seal_id.hex])
         ]
         if audited:
             connection.execute(_insert_audit(len(new)), [*audited, ahead])
+        named = [
+            (new[item.seal_id.hex], *entry) for item in items if item.entries and item.seal_id.hex in new
+            for entry in item.entries
+        ]  # fmt: skip
+        if named:
+            connection.executemany(f"INSERT INTO person_index ({INDEXED}) VALUES (?, ?, ?, ?)", named)  # noqa: S608 - as below
         return new
 
 

@@ -35,6 +35,7 @@ from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import REVIVAL_INTERVAL, REVIVED_BY_REDELIVERY, State
 from receiver.store.masked import masked_text
 from receiver.store.models import StoredEvent
+from receiver.store.person_index import write_entries
 from receiver.store.same_body import KEPT, NOBODY_CAN_TELL, says_the_same
 from receiver.store.tally import Key
 from receiver.store.transitions import make_due
@@ -63,7 +64,7 @@ class Delivery(NamedTuple):
 
 def arrival(settings: Settings, event: Event, delivery: Delivery) -> Arrival:
     """What is written of an event that is new."""
-    seal_id = uuid4()
+    seal_id, index = uuid4(), settings.person_index
     return Arrival(
         seal_id=seal_id,
         body_digest=body_digest(delivery.body, settings.payload_keys),
@@ -73,6 +74,7 @@ def arrival(settings: Settings, event: Event, delivery: Delivery) -> Arrival:
         request_id=delivery.request_id,
         duration_ms=delivery.duration_ms,
         detail=_noted(event),
+        entries=tuple(index.entries(event.payload)) if index else (),
     )
 
 
@@ -98,14 +100,15 @@ class Rows:
         """`quarantine_unusable()` in a transaction that somebody else began."""
         row = self._row(error.payload) | {"parsed": error.payload is not None}
         words = ", ".join(f"{name} {' '.join(reasons)}" for name, reasons in sorted(error.errors.items()))
-        self._quarantine(session, row | {"last_error": f"unusable: {words}"}, "unusable", json.dumps(error.errors))
+        row |= {"last_error": f"unusable: {words}"}
+        self._quarantine(session, row, error.payload, "unusable", json.dumps(error.errors))
         return Receipt(QUARANTINED, errors=error.errors)
 
     def accept_in(self, session: Session, event: Event) -> Receipt:
         """Keep an event, or count another delivery of it, in a transaction that somebody else began."""
         now = self._inbox.now()
         columns = envelope_columns(event) | {"event_id": event.id, "state": State.PENDING, "due_at": now}
-        inbox_id = _insert_event(session, self._row(event.payload) | columns)
+        inbox_id = self._insert(session, self._row(event.payload) | columns, event.payload)
         if inbox_id is None:
             self._receive_again(session, event)
             return Receipt(DUPLICATE, event.id, event.type)
@@ -136,8 +139,11 @@ class Rows:
             sa.update(StoredEvent)
             .where(StoredEvent.event_id == event.id)
             .values(deliveries=StoredEvent.deliveries + 1)
-            .returning(*KEPT, StoredEvent.state, StoredEvent.revived_at)
+            .returning(*KEPT, StoredEvent.state, StoredEvent.revived_at, StoredEvent.erased_at)
         ).one()
+        if known.erased_at is not None:  # whatever it says: what was erased for a person does not come back
+            self._audit(session, DUPLICATE, known.id, event.id, event.type)
+            return
         same = says_the_same(session, inbox.settings, known, self._delivery.body)
         if not same:
             session.execute(sa.update(StoredEvent).where(StoredEvent.id == known.id).values(id_reused=True))
@@ -159,6 +165,7 @@ class Rows:
             sealed_payload=_sealed(settings, self._delivery.kept, event.payload, known.seal_id),
             sealing_key=settings.payload_keys[0].id,
         )
+        write_entries(session, settings, known.id, event.payload)
         record(
             session,
             inbox,
@@ -179,16 +186,22 @@ class Rows:
         newest = session.execute(others.order_by(StoredEvent.id.desc()).limit(most)).all()
         same = (other.id for other in newest if says_the_same(session, settings, other, body))
         row = self._row(event.payload) | envelope_columns(event) | {"stated_event_id": event.id}
-        self._quarantine(session, row, reason, detail, known=next(same, None))
+        self._quarantine(session, row, event.payload, reason, detail, known=next(same, None))
 
     def _quarantine(
-        self, session: Session, row: dict[str, Any], reason: str, detail: str | None, known: int | None = None
+        self,
+        session: Session,
+        row: dict[str, Any],
+        payload: Mapping[str, Any] | None,
+        reason: str,
+        detail: str | None,
+        known: int | None = None,
     ) -> None:
         """Keep the row, or count another delivery of the one that is `known` or has the same bytes."""
         error = row.setdefault("last_error", reason)
         row |= {"state": State.QUARANTINED, "quarantine_reason": reason, "event_id": None, "due_at": None}
         row |= {"cause": fingerprint(row.get("event_type"), error), "cause_since": self._inbox.now()}
-        inbox_id = None if known else _insert_event(session, row)
+        inbox_id = None if known else self._insert(session, row, payload)
         if inbox_id is None:
             same_bytes = StoredEvent.event_id.is_(None) & (StoredEvent.body_digest == row["body_digest"])
             inbox_id = session.scalar(
@@ -199,6 +212,14 @@ class Rows:
             )
         stated = row.get("stated_event_id"), row.get("event_type")
         self._audit(session, f"quarantined: {reason}", inbox_id, *stated, detail=detail)
+
+    def _insert(self, session: Session, row: dict[str, Any], payload: Mapping[str, Any] | None) -> int | None:
+        """The new row's ID, or None when a unique index says that it is here already."""
+        insert = insert_into(StoredEvent, session.get_bind().dialect.name).values(row)
+        inserted: int | None = session.scalar(insert.on_conflict_do_nothing().returning(StoredEvent.id))
+        if inserted is not None:
+            write_entries(session, self._inbox.settings, inserted, payload)
+        return inserted
 
     def _row(self, payload: Mapping[str, Any] | None) -> dict[str, Any]:
         """What is kept of a body that no handler will open soon, so it is masked at once."""
@@ -236,13 +257,6 @@ class Rows:
                 detail=detail,
                 inbox_id=inbox_id,
             )
-
-
-def _insert_event(session: Session, row: dict[str, Any]) -> int | None:
-    """The new row's ID, or None when a unique index says that it is here already."""
-    insert = insert_into(StoredEvent, session.get_bind().dialect.name).values(row)
-    inserted: int | None = session.scalar(insert.on_conflict_do_nothing().returning(StoredEvent.id))
-    return inserted
 
 
 def _noted(event: Event) -> str | None:

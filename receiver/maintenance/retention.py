@@ -1,7 +1,7 @@
 """What is kept for how long, in every state: sealed payloads first, masked ones later, the audit log last.
 
 The event ID outlives its payload as a tombstone, so that a late duplicate is still a duplicate. Pending events are kept
-whole, however old: they still have work to do.
+whole, however old: they still have work to do. So are the events of people on hold (receiver/store/person_holds.py).
 
 A worker also has events to process. So it works in short turns, which are bounded by number and by time. Only one
 worker has the turn at a time: it reserves the turn for the longest time that a turn can last, and gives the rest back.
@@ -39,6 +39,8 @@ from receiver.store.models import (
     HourlySum,
     StoredEvent,
 )
+from receiver.store.person_holds import held_digests, is_held
+from receiver.store.person_index import forget_tombstones
 
 log = structlog.get_logger()
 
@@ -133,11 +135,13 @@ def _record(inbox: Inbox, actor: str, done: Purged) -> None:
 
 
 def _erase_sealed(session: Session, inbox: Inbox) -> Portion:
-    days, sealed = inbox.settings.payload_retention_days, StoredEvent.sealed_payload.is_not(None)
+    days = inbox.settings.payload_retention_days
+    sealed = StoredEvent.sealed_payload.is_not(None) & _nobody_holds(session, inbox)
     return _erase(session, inbox, sealed, "ix_events_sealed", days, _WITHOUT_SEALED)
 
 
 def _erase_unparsed(session: Session, inbox: Inbox) -> Portion:
+    """Nobody knows whom they name, and they may hold card authentication data: no hold keeps them."""
     unparsed = sa.literal_column("NOT events.parsed") & StoredEvent.sealed_payload.is_not(None)
     return _erase(session, inbox, unparsed, "ix_events_unparsed", UNPARSED_DAYS, _WITHOUT_SEALED)
 
@@ -145,8 +149,13 @@ def _erase_unparsed(session: Session, inbox: Inbox) -> Portion:
 def _erase_masked(session: Session, inbox: Inbox) -> Portion:
     """Masked payloads are kept at least as long as sealed ones, so the sealed one is gone (see config.py)."""
     days, erased = inbox.settings.masked_retention_days, StoredEvent.sealed_payload.is_(None)
-    masked = erased & StoredEvent.masked_payload.is_not(None)
+    masked = erased & StoredEvent.masked_payload.is_not(None) & _nobody_holds(session, inbox)
     return _erase(session, inbox, masked, "ix_events_masked", days, {"masked_payload": None})
+
+
+def _nobody_holds(session: Session, inbox: Inbox) -> sa.ColumnElement[bool]:
+    """Raises HoldsUnknown, and CannotUnseal: then nothing is erased."""
+    return ~is_held(held_digests(session, inbox.settings))
 
 
 def _erase(
@@ -168,6 +177,7 @@ def _erase(
             sa.update(StoredEvent).where(StoredEvent.id.in_(rows)).values(values),
             execution_options={"synchronize_session": False},
         )
+        forget_tombstones(session, rows)
     return Portion(len(rows), bool(left) or len(found) == PORTION)
 
 

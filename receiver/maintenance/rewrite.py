@@ -19,7 +19,7 @@ from receiver.database.sealed_text import SealedRows, sealed_tables
 from receiver.privacy.sealing import CannotUnseal, seal, sealing_key_id, unseal
 from receiver.store.inbox import Inbox
 from receiver.store.masked import masked_body
-from receiver.store.models import CapturedDelivery, StoredEvent, User
+from receiver.store.models import CapturedDelivery, PersonHold, StoredEvent, User
 
 BATCH = 500
 
@@ -32,7 +32,11 @@ class Sealed(NamedTuple):
     bound_to: str
 
 
-FEW = (Sealed(User, "sealed_second_factor", "second_factor_row"), Sealed(CapturedDelivery, "sealed_request", "seal_id"))
+FEW = (
+    Sealed(User, "sealed_second_factor", "second_factor_row"),
+    Sealed(CapturedDelivery, "sealed_request", "seal_id"),
+    Sealed(PersonHold, "sealed_value", "seal_id"),
+)
 """What is sealed beside payloads. These tables have few rows, so a transaction is enough for each."""
 
 
@@ -79,7 +83,7 @@ def _rewrite(inbox: Inbox, which: sa.ColumnElement[bool], change: Callable[[Stor
     total, after = Rewritten(), 0
     while True:
         with writing(inbox.engine) as session:
-            rows = _next_rows(session, which, after)
+            rows = next_rows(session, which, after)
             for row in rows:
                 after = row.id
                 try:
@@ -91,7 +95,7 @@ def _rewrite(inbox: Inbox, which: sa.ColumnElement[bool], change: Callable[[Stor
             return total
 
 
-def _next_rows(session: Session, which: sa.ColumnElement[bool], after: int) -> list[StoredEvent]:
+def next_rows(session: Session, which: sa.ColumnElement[bool], after: int) -> list[StoredEvent]:
     """The next rows, locked: a redelivery that seals a row anew at this moment must not be overwritten."""
     statement = sa.select(StoredEvent).where(which, StoredEvent.id > after).order_by(StoredEvent.id)
     return list(session.scalars(statement.limit(BATCH).with_for_update()))

@@ -30,6 +30,11 @@ _SEALED = "~"
 """How a sealed text begins in an address. No reference begins like this."""
 
 
+def short_form(kind: str, digest: bytes) -> str:
+    """What people see instead of a text: its kind, and a form of its keyed digest."""
+    return f"[{kind} {''.join(_LETTERS[int(sign, 16)] for sign in digest[:_SHORT_BYTES].hex())}]"
+
+
 def is_shown(text: str) -> bool:
     """Whether people see the text unchanged. A short form of another text is shown unchanged too."""
     return is_reference(text) or _FORM.fullmatch(text) is not None
@@ -82,6 +87,6 @@ class Showing:
     def _show(self, text: str) -> str:
         if is_shown(text):
             return text
-        digest = hmac.digest(self._keys[32:], text.encode(errors="surrogatepass"), "sha256")[:_SHORT_BYTES].hex()
+        digest = hmac.digest(self._keys[32:], text.encode(errors="surrogatepass"), "sha256")
         kind = _KIND.fullmatch(mask_text(plain(text)))
-        return f"[{kind[1] if kind else 'text'} {''.join(_LETTERS[int(sign, 16)] for sign in digest)}]"
+        return short_form(kind[1] if kind else "text", digest)

@@ -125,6 +125,14 @@ def _belong_together(certificate: str, key: str) -> bool:
     return True
 
 
+def _person_index(read: Read) -> Iterator[str]:
+    fields, keys = read.values["subject_fields"], read.values["subject_index_keys"]
+    if fields and not keys:
+        yield "SUBJECT_INDEX_KEYS: is not set, but SUBJECT_FIELDS is. `openssl rand -hex 32` makes a key."
+    if {key.id for key in keys} & {key.id for key in read.values["payload_keys"]}:
+        yield "SUBJECT_INDEX_KEYS: has a key of PAYLOAD_KEYS. The index needs keys of its own."
+
+
 def _webhook_secrets(read: Read) -> Iterator[str]:
     keys = read.values["signature_keys"]
     if any(map(is_published, read.values["webhook_secrets"])) or any(map(is_repeated, keys)):
@@ -136,6 +144,8 @@ def _webhook_secrets(read: Read) -> Iterator[str]:
 def _own_secrets(read: Read) -> Iterator[str]:
     if any(map(is_guessable, read.source["PAYLOAD_KEYS"].split(","))):
         yield f"PAYLOAD_KEYS: {READABLE}"
+    if read.values["subject_index_keys"] and any(map(is_guessable, read.source["SUBJECT_INDEX_KEYS"].split(","))):
+        yield "SUBJECT_INDEX_KEYS: everybody can read or guess it. `openssl rand -hex 32` makes a key."
     if is_guessable(read.values["secret_key"]):
         yield f"SECRET_KEY: {READABLE}"
 
@@ -182,7 +192,7 @@ def _half_an_operator(read: Read) -> Iterator[str]:
 Check = Callable[[Read], Iterator[str]]
 UNSAFE: tuple[Check, ...] = (
     _no_database, _old_sqlite, _debug_mode, _ambiguous_signature, _plain_http, _masked_for_less_long, _certificate,
-    _half_an_operator,
+    _half_an_operator, _person_index,
 )  # fmt: skip
 WEAK: tuple[Check, ...] = (_lost_database, _webhook_secrets, _own_secrets, _metrics_token)
 CONSEQUENCES: tuple[Check, ...] = (_all_refused, _one_client, _unnamed_pooler)

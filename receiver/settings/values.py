@@ -5,6 +5,7 @@ import re
 from sqlalchemy.engine import make_url
 
 from receiver.database.url import UnusableUrl, normalise_url
+from receiver.privacy.person import KINDS, Field
 from receiver.privacy.sealing import SealingKey, UnusableKey, parse_keys
 from receiver.protocol.errors import UnusableSecret
 from receiver.protocol.placeholders import is_unfilled
@@ -15,6 +16,7 @@ OWN_PATHS = frozenset(
     {
         "webhooks", "healthz", "readyz", "metrics", "sign-in", "sign-out", "events", "bulk", "pauses", "failures",
         "subjects", "audit", "support", "captures", "static", "own", "first-operator", "alerts", "account", "workers",
+        "person", "api", "tokens",
     }
 )  # fmt: skip
 """What the paths of our routes begin with."""
@@ -103,6 +105,24 @@ def sealing_keys(text: str) -> tuple[SealingKey, ...]:
     if any(map(is_unfilled, text.split(","))):
         raise UnusableKey("placeholder")
     return parse_keys(text)
+
+
+def index_keys(text: str) -> tuple[SealingKey, ...]:
+    """The same, or nothing. Raises UnusableKey."""
+    return sealing_keys(text) if text else ()
+
+
+def person_fields(text: str) -> tuple[Field, ...]:
+    """What names a person, such as `nric=data.customer.nric,email=data.customer.email`. Raises UnusableValue."""
+    found = []
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        kind, _, path = (part.strip() for part in pair.partition("="))
+        if kind not in KINDS:
+            raise UnusableValue(f"write kind=path,kind=path. A kind is one of {', '.join(KINDS)}.")
+        if not path or not all(path.split(".")) or not path.isprintable() or set(path) & set("= ;"):
+            raise UnusableValue("a path is dotted, such as data.customer.nric.")
+        found.append(Field(kind, path))
+    return tuple(dict.fromkeys(found))
 
 
 def postgresql_url(text: str) -> str:

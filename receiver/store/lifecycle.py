@@ -11,8 +11,10 @@
                  (once it parses) └── replay, redelivery ── └── no handler ─▶ unhandled
 
     dead, unhandled, quarantined ── dismiss ──▶ dismissed ── replay ──▶ pending
+    all of these, and pending ── erase a person's data ──▶ dismissed
 
-A person dismisses what needs no more work. A redelivery does not revive it.
+A person dismisses what needs no more work. A redelivery does not revive it. An event whose data was erased needs no
+more work either: no handler could read it.
 "Running" is not a state of its own: it is `pending` with a lease and its token. A worker that dies leaves nothing to
 clean up. Its lease ends, and the event is due again.
 
@@ -37,7 +39,7 @@ class State(StrEnum):
 
 
 TRANSITIONS: dict[State, frozenset[State]] = {
-    State.PENDING: frozenset({State.PENDING, State.PROCESSED, State.DEAD, State.UNHANDLED}),
+    State.PENDING: frozenset({State.PENDING, State.PROCESSED, State.DEAD, State.UNHANDLED, State.DISMISSED}),
     State.PROCESSED: frozenset({State.PENDING}),
     State.DEAD: frozenset({State.PENDING, State.DISMISSED}),
     State.UNHANDLED: frozenset({State.PENDING, State.DISMISSED}),
@@ -63,7 +65,8 @@ def checked(to: State, *, origin: State) -> State:
 
 
 REPLAYABLE = frozenset(state for state in State if state is not State.PENDING)
-DISMISSABLE = origins(State.DISMISSED)
+DISMISSABLE = frozenset({State.DEAD, State.UNHANDLED, State.QUARANTINED})
+"""What a person may dismiss. A pending event becomes dismissed only when its data is erased."""
 REVIVED_BY_REDELIVERY = frozenset({State.DEAD, State.UNHANDLED})
 REVIVAL_INTERVAL = timedelta(hours=1)
 

@@ -132,6 +132,7 @@ class StoredEvent(ReceiverBase):
     sealing_key: Mapped[str | None] = mapped_column(sa.String(16))
     parsed: Mapped[bool] = mapped_column(default=True, server_default=sa.true())
     masked_payload: Mapped[str | None] = mapped_column(sa.Text)  # JSON
+    erased_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # for a person: it is a tombstone
 
     @property
     def is_failing(self) -> bool:
@@ -171,6 +172,44 @@ class AuditEntry(ReceiverBase):
     duration_ms: Mapped[int | None] = mapped_column()
     detail: Mapped[str | None] = mapped_column(sa.Text)  # masked
     inbox_id: Mapped[int | None] = mapped_column(sa.BigInteger)  # the row in `events`, for its masked payload
+
+
+class PersonEntry(ReceiverBase):
+    """One event that names one person, by a keyed digest (receiver/privacy/person.py). It goes with the payload."""
+
+    __tablename__ = "person_index"
+    __table_args__ = (sa.Index("ix_person_index_inbox", "inbox_id"), {"sqlite_with_rowid": False})
+
+    digest: Mapped[bytes] = mapped_column(sa.LargeBinary, primary_key=True)
+    inbox_id: Mapped[int] = mapped_column(sa.BigInteger, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(sa.String(10))
+    key_id: Mapped[str] = mapped_column(sa.String(16))
+
+
+class PersonIndexBuilt(ReceiverBase):
+    """For which fields, and with which keys, the index was built the last time. One row, or none."""
+
+    __tablename__ = "person_index_built"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    fields: Mapped[str] = mapped_column(sa.String(12))  # a fingerprint
+    key_ids: Mapped[list[str]] = mapped_column(sa.JSON)  # those of its entries
+    built_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class PersonHold(ReceiverBase):
+    """Somebody whose payloads have to stay until the hold is released, whatever retention says."""
+
+    __tablename__ = "person_holds"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(40))  # of the person, as the audit log has it
+    held_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    held_by: Mapped[str] = mapped_column(sa.String(100))
+    reason: Mapped[str] = mapped_column(sa.Text)  # masked
+    seal_id: Mapped[UUID] = mapped_column(RowUuid)
+    sealed_value: Mapped[bytes] = mapped_column(sa.LargeBinary)
 
 
 class Observation(ReceiverBase):

@@ -148,3 +148,16 @@ def test_a_claim_that_is_settled_stays_so_among_events_of_the_same_moment(delive
     work()
 
     assert session.get(InsuranceClaim, "CLM-1").status == "Paid"
+
+
+def test_a_person_whose_data_is_erased_leaves_no_name_on_a_cover(environment, request):
+    environment.update(SUBJECT_FIELDS="nric=data.customer.nric", SUBJECT_INDEX_KEYS="0123456789abcdef" * 4)
+    perform, app, session = (request.getfixturevalue(name) for name in ("perform", "app", "session"))
+    perform("policy.issued", policy_id="P-1", data={"customer": {"name": "Siti", "nric": "900101-14-5678"}})
+    named = session.get(PolicyTerms, "P-1").insured
+    session.rollback()
+
+    command = ["events", "subject", "900101145678", "--erase", "--yes", "--reason", "she asked for it"]
+    done = app.test_cli_runner().invoke(args=command)
+
+    assert (done.exit_code, named, session.get(PolicyTerms, "P-1").insured) == (0, "Siti", None)

@@ -26,6 +26,7 @@ PROMISED = {
     "create_app",
     "csrf_exempt",
     "describes",
+    "erases",
     "follow_up",
     "follows_up",
     "handles",

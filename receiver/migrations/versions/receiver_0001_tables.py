@@ -83,6 +83,7 @@ SQLITE = (
 
 def upgrade() -> None:
     create_events()
+    create_person_index()
     create_audit_log()
     create_sums()
     create_bulk_acts()
@@ -105,7 +106,7 @@ def downgrade() -> None:
         "worker_heartbeats", "observations", "sign_in_failures", "first_sign_in_link", "ended_sessions", "users",
         "captured_deliveries", "capture_window", "alert_told", "alert_channels", "alert_conditions", "alert_turn",
         "api_tokens", "webhook_secrets", "pauses", "bulk_acts", "summed_until", "attempt_totals", "attempt_sums",
-        "hourly_sums", "audit_log", "events",
+        "hourly_sums", "audit_log", "person_holds", "person_index_built", "person_index", "events",
     ):  # fmt: skip
         op.drop_table(table)
     if op.get_bind().dialect.name == "postgresql":
@@ -149,6 +150,7 @@ def create_events() -> None:
         sa.Column("sealing_key", sa.String(length=16), nullable=True),
         sa.Column("parsed", sa.Boolean(), server_default=sa.true(), nullable=False),
         sa.Column("masked_payload", sa.Text(), nullable=True),
+        sa.Column("erased_at", MOMENT, nullable=True),
         sa.CheckConstraint(
             "state IN ('pending', 'processed', 'dead', 'unhandled', 'quarantined', 'dismissed')", name="ck_events_state"
         ),
@@ -191,6 +193,39 @@ def create_events() -> None:
         "ix_events_cause_since", "events", ["cause_since", "id", "cause", "state"], "cause IS NOT NULL"
     )
     create_partial_index("ix_events_sandbox", "events", ["id"], "environment = 'sandbox'")
+
+
+def create_person_index() -> None:
+    op.create_table(
+        "person_index",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("inbox_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("key_id", sa.String(length=16), nullable=False),
+        sa.PrimaryKeyConstraint("digest", "inbox_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_person_index_inbox", "person_index", ["inbox_id"])
+    op.create_table(
+        "person_index_built",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("fields", sa.String(length=12), nullable=False),
+        sa.Column("key_ids", sa.JSON(), nullable=False),
+        sa.Column("built_at", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "person_holds",
+        sa.Column("id", BIG_ID, nullable=False),
+        sa.Column("name", sa.String(length=40), nullable=False),
+        sa.Column("held_at", MOMENT, nullable=False),
+        sa.Column("held_by", sa.String(length=100), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("seal_id", sa.Uuid(), nullable=False),
+        sa.Column("sealed_value", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
+    )
 
 
 def create_audit_log() -> None:

@@ -1,0 +1,65 @@
+"""Takes out of the database's own files what was deleted: a deleted row is first only marked as deleted.
+
+SQLite overwrites what is deleted (`secure_delete`, see engine.py), but the log beside the file has earlier pages, until
+a checkpoint empties it. PostgreSQL keeps the versions that a row had, until VACUUM. VACUUM makes their place free, and
+does not overwrite it. Only a table that is written anew, by VACUUM FULL, has nothing of them, and meanwhile nobody can
+use it.
+"""
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+from sqlalchemy.engine import Engine
+
+from receiver.database.causes import cause_of
+from receiver.database.engine import own_connection, past_the_pooler
+
+SQLITE_TRIES = 5
+LOCKED_SECONDS = 10
+
+
+def sweep(engine: Engine, tables: Sequence[str], *, seconds: int, rewrite: bool = False) -> list[str]:
+    """Sweep these tables. Returns a sentence for each thing that could not be done.
+
+    `seconds` is the longest that one table may take, 0 without a limit. With `rewrite`, PostgreSQL writes each table
+    anew: nobody can use a table meanwhile. Raises SQLAlchemyError when there is no connection.
+    """
+    if engine.dialect.name == "sqlite":
+        return _empty_the_log(engine)
+    direct = past_the_pooler(engine)
+    if direct is None:
+        return ["A pooler is in front of PostgreSQL, so VACUUM was not run. Run it on the server itself."]
+    try:
+        return _vacuum(direct, tables, seconds, "FULL" if rewrite else "INDEX_CLEANUP ON")
+    finally:
+        if direct is not engine:
+            direct.dispose()
+
+
+def _empty_the_log(engine: Engine) -> list[str]:
+    with closing(own_connection(engine)) as connection:
+        for _ in range(SQLITE_TRIES):
+            is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not is_busy:
+                return []
+    return ["Somebody was reading, so the write-ahead log still has earlier pages. Do it again a little later."]
+
+
+def _vacuum(engine: Engine, tables: Sequence[str], seconds: int, how: str) -> list[str]:
+    left = list[str]()
+    with closing(own_connection(engine)) as connection:
+        connection.autocommit = True
+        warnings = list[Any]()
+        connection.add_notice_handler(warnings.append)
+        connection.execute(f"SET statement_timeout = {seconds * 1000}")
+        connection.execute(f"SET lock_timeout = {LOCKED_SECONDS * 1000}")
+        for table in tables:
+            warnings.clear()
+            try:
+                connection.execute(f"VACUUM ({how}) {engine.dialect.identifier_preparer.quote(table)}")
+            except Exception as error:  # another table may work
+                left.append(f"VACUUM of {table} did not end: {cause_of(error)}.")
+            if warnings:
+                left.append(f"This role may not VACUUM {table}: its owner may.")
+    return left
