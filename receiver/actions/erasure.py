@@ -12,6 +12,7 @@ still to be processed never will be: it is dismissed. An erasure that is cut off
 Events that name somebody on hold, too, stay.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from receiver.actions.person import Act, CannotAct
+from receiver.actions.person import Act, CannotAct, number_of
 from receiver.database.causes import is_lock_conflict
 from receiver.database.columns import Base
 from receiver.database.engine import reading, writing
@@ -64,6 +65,13 @@ class Erased:
     captures: int = 0
     left: list[str] = field(default_factory=list)  # what of the database's files could not be swept, in sentences
 
+    def words(self) -> list[str]:
+        """What a person has to know of it, in sentences."""
+        captures = f", and {self.captures} captured" if self.captures else ""
+        kept = number_of(self.kept, "event")
+        stays = [f"What also names somebody who is on hold stays: {kept}."] if self.kept else []
+        return [f"Erased: {number_of(self.events, 'event')}{captures}.", *stays, *self.left]
+
 
 def erase(act: Act, *, rewrite: bool = False, seconds: int = SWEEP_SECONDS) -> Erased:
     """Erase everything of the person. Raises CannotAct: `held`, or `eraser_failed`, which tells no value.
@@ -75,6 +83,7 @@ def erase(act: Act, *, rewrite: bool = False, seconds: int = SWEEP_SECONDS) -> E
     guard(act.inbox.engine)
     while (last := _tried_again(act, done, after)) is not None:
         after = last
+        time.sleep(0)  # under gevent, deliveries have their turn
     done.captures = _erase_captures(act)
     done.left = sweep(act.inbox.engine, _tables(act.inbox), seconds=seconds, rewrite=rewrite)
     return done
@@ -104,7 +113,7 @@ def _erase_portion(act: Act, done: Erased, after: int) -> int | None:
         _let_partner_erase(act.inbox, session, going)
         _erase_rows(session, act.inbox, [row.id for row in going])
         if going or after == 0:
-            act.record(session, "erased", f"{len(going):,} events")
+            act.record(session, "erased", number_of(len(going), "event"))
     done.events += len(going)
     done.kept += len(kept)
     return numbers[-1] if numbers else None
@@ -182,7 +191,7 @@ def _erase_captures(act: Act) -> int:
     if naming:
         with writing(inbox.engine) as session:
             session.execute(sa.delete(CapturedDelivery).where(CapturedDelivery.id.in_(naming)))
-            act.record(session, "erased", f"{len(naming)} captured deliveries")
+            act.record(session, "erased", f"{len(naming)} captured")
     return len(naming)
 
 

@@ -6,7 +6,7 @@ Each act needs a reason, and is an audit row and a line in the log. Both name th
     CannotAct      unfit, empty or no_reason; held or not_held; eraser_failed
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from uuid import uuid4
 
@@ -36,6 +36,11 @@ from receiver.store.person_holds import held_digests, person_of
 
 ACTION = "person"
 """The action of the audit rows."""
+
+
+def number_of(things: int, what: str) -> str:
+    """Such as `1 event` or `2,500 events`."""
+    return f"{things:,} {what}{'' if things == 1 else 's'}"
 
 
 class CannotAct(Exception):
@@ -75,8 +80,19 @@ def find(act: Act) -> Found:
     """What is known of the person."""
     with writing(act.inbox.engine) as session:
         act.record(session, "found")
+    return look(act)
+
+
+def look(act: Act) -> Found:
+    """The same once more, for who has just been told: it is no act."""
     with reading(act.inbox.engine) as session:
         return find_person(session, act.inbox.settings, act.person)
+
+
+def holds(inbox: Inbox) -> Sequence[PersonHold]:
+    """Everybody on hold, the newest hold first."""
+    with reading(inbox.engine) as session:
+        return session.scalars(sa.select(PersonHold).order_by(PersonHold.id.desc())).all()
 
 
 def is_on_hold(act: Act) -> bool:
@@ -106,15 +122,12 @@ def release(act: Act) -> None:
     """End the hold. Raises CannotAct where there is none."""
     settings = act.inbox.settings
     with writing(act.inbox.engine) as session:
-        holds = [
-            hold
-            for hold in session.scalars(sa.select(PersonHold))
-            if person_of(settings, hold).digests & act.person.digests
-        ]
-        if not holds:
+        found = session.scalars(sa.select(PersonHold)).all()
+        held = [hold for hold in found if person_of(settings, hold).digests & act.person.digests]
+        if not held:
             raise CannotAct("not_held", "This person is not on hold.")
-        for held in holds:
-            session.delete(held)
+        for hold in held:
+            session.delete(hold)
         act.record(session, "released")
 
 

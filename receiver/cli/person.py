@@ -145,14 +145,15 @@ def _export(act: acts.Act, output: Path | None) -> None:
 
 def _erase(act: acts.Act, *, yes: bool, rewrite: bool, as_json: bool) -> None:
     if not yes:
-        found = acts.find(act)
+        found = acts.look(act)
         _say_beside(found.blind.words())
-        click.confirm(f"Erase {found.number:,} events of {act.person.name}? Nobody can bring them back", abort=True)
+        told = acts.number_of(found.number, "event")
+        click.confirm(f"Erase {told} of {act.person.name}? Nobody can bring them back", abort=True)
     done = erase(act, rewrite=rewrite, seconds=0)
-    show({name: value for name, value in asdict(done).items() if name != "left"}, as_json=as_json)
-    _say_beside(done.left)
-    if done.kept:
-        _say_beside([f"{done.kept:,} events stay: they also name somebody who is on hold."])
+    if as_json:
+        show(asdict(done), as_json=True)
+    else:
+        say("\n".join(done.words()))
     if done.left or done.kept:
         raise SystemExit(1)
 

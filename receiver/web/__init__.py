@@ -33,6 +33,7 @@ from receiver.web import (
     overview,
     parts,
     pauses,
+    person,
     prefix,
     problems,
     subjects,
@@ -77,6 +78,13 @@ ACCESS = {
     "pauses.end": "operator",
     "workers.index": "viewer",
     "subjects.show": "viewer",
+    "person.index": "operator",
+    "person.find": "operator",
+    "person.export": "operator",
+    "person.hold": "operator",
+    "person.release": "operator",
+    "person.erase": "operator",
+    "person.people": "operator",
     "audit.index": "viewer",
     "audit.find": "viewer",
     "audit.export": "operator",
@@ -123,8 +131,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.url_map.converters["row"] = RowNumber
     app.register_blueprint(webhooks.blueprint)
     for room in (
-        health, auth, account, overview, events, failures, alerts, bulk, pauses, workers, subjects, audit, support,
-        captures, api, tokens,
+        health, auth, account, overview, events, failures, alerts, bulk, pauses, workers, subjects, person, audit,
+        support, captures, api, tokens,
     ):  # fmt: skip
         app.register_blueprint(room.blueprint)
     csrf.exempt(webhooks.blueprint)

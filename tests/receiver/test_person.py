@@ -1,6 +1,8 @@
 """One person's data: found, exported, held and erased by a value of theirs, which nothing keeps in clear text."""
 
+import html
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -246,7 +248,7 @@ def test_a_person_on_hold_is_left_alone_by_retention_and_erasures_until_released
 
     assert [line.rstrip(".\n").endswith("already") for line in held] == [False, True]
     assert (refused.exit_code, "on hold" in refused.output, kept) == (1, True, {"evt_1", "evt_3"})
-    assert (other.exit_code, "1 events stay" in other.output) == (1, True)
+    assert (other.exit_code, "stays: 1 event." in other.output) == (1, True)
     assert [it.exit_code for it in released] == [0, 1]
     assert {row.event_id for row in events() if row.sealed_payload or row.masked_payload} == set()
 
@@ -407,3 +409,97 @@ def test_without_fields_nothing_is_indexed_and_the_command_says_what_is_impossib
 def test_settings_that_could_find_nobody_stop_the_start(environment, changes, mistake):
     with pytest.raises(ConfigurationError, match=mistake):
         load_settings(environment | changes)
+
+
+@pytest.fixture
+def page(signed_in, csrf_token):
+    """A browser of an operator on the page of one person: `page(what, **form)` sends a form of it."""
+    operator = signed_in()
+
+    def send(what, **form):
+        token = csrf_token(operator.get("/person"))
+        return operator.post(f"/person/{what}", data={"csrf_token": token, "reason": "she asked"} | form)
+
+    send.browser = operator
+    return send
+
+
+def sealed_value(answer):
+    return html.unescape(re.search(r'name="person" value="([^"]+)"', answer.text)[1])
+
+
+@both_databases
+def test_an_operator_finds_exports_holds_and_erases_on_the_page(page, deliver, work, events):
+    deliver(event_id="evt_1", **about(SITI))
+    work()
+
+    found = page("find", value="900101 145678")
+    person = sealed_value(found)
+    exported = page("export", person=person).json
+    page("hold", person=person)
+    held = page.browser.get("/person")
+    refused = page("erase", person=person, sure="yes")
+    page("release", person=sealed_value(held))
+    asked = page("erase", person=person)
+    still_there = events()[0].erased_at
+    page("erase", person=person, sure="yes")
+    said = page.browser.get("/person").text
+
+    assert "evt_1" in found.text
+    assert exported["events"][0]["payload"]["data"]["customer"] == SITI
+    assert ("[nric " in held.text, refused.status_code, still_there) == (True, 303, None)
+    assert "1 event</strong> will be erased" in asked.text
+    assert events()[0].erased_at is not None
+    assert "erased for a person" in page.browser.get(f"/events/{events()[0].id}").text
+    assert "Erased: 1 event." in said
+
+
+def test_the_value_stands_on_no_page_and_in_no_cookie(page, deliver, work):
+    deliver(event_id="evt_1", **about(SITI))
+    work()
+    found = page("find", value=NRIC, reason=f"{EMAIL} and {NRIC}")
+    person = sealed_value(found)
+    pages = [found, page("erase", person=person), page("hold", person=person), page.browser.get("/person")]
+    pages += [page.browser.get("/audit"), page.browser.get("/events")]
+
+    for answer in pages[1:]:
+        seen = answer.text + str(answer.headers)
+        assert [secret for secret in (NRIC, "900101145678", EMAIL) if secret in seen] == [], answer.request.path
+    assert NRIC not in found.text.replace(f'value="{EMAIL} and {NRIC}"', "")
+
+
+def test_the_page_counts_people_and_refuses_what_it_does_not_understand(page, deliver, clock):
+    for customer in (SITI, KAMALA):
+        deliver(**about(customer))
+
+    counted = page("people", since="2020-01-01T00:00", until="2099-01-01T00:00")
+    refusals = [page("find", value="", reason="why"), page("find", value=NRIC, reason=" "), page("hold", person="odd")]
+
+    assert "People by nric</dt><dd>2" in counted.text
+    assert [answer.status_code for answer in refusals] == [303, 303, 303]
+    assert page("people", since="odd").status_code == 400
+
+
+def test_a_viewer_sees_nothing_of_it(signed_in, csrf_token):
+    viewer = signed_in(role="viewer")
+    token = csrf_token(viewer.get("/audit"))
+
+    asked = [viewer.get("/person")]
+    asked += [
+        viewer.post(f"/person/{what}", data={"csrf_token": token, "value": NRIC, "reason": "curious"})
+        for what in ("find", "export", "hold", "release", "erase", "people")
+    ]
+
+    assert {answer.status_code for answer in asked} == {403}
+    assert "One person" not in viewer.get("/audit").text
+
+
+def test_the_page_says_what_is_impossible_without_the_index(environment, request):
+    for name in SUBJECTS:
+        del environment[name]
+
+    page = request.getfixturevalue("page")
+
+    assert "SUBJECT_FIELDS is not set" in page.browser.get("/person").text
+    assert page("find", value=NRIC).status_code == 303
+    assert page("people").status_code == 303

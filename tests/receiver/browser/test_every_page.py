@@ -158,6 +158,28 @@ def an_overview_that_says_what_is_paused(page, receiver):
 
 
 @way
+def one_person(page, receiver):
+    _found(page, receiver)
+    press(page, "Hold")
+    page.get_by_label("Received from").fill("2020-01-01T00:00")
+    press(page, "Count")
+    expect(page.get_by_text("People by nric")).to_be_visible()
+    expect(page.get_by_role("button", name="Release").first).to_be_visible()
+
+
+@way
+def what_is_known_of_one_person(page, receiver):
+    _found(page, receiver)
+
+
+@way
+def an_erasure_that_waits_for_a_yes(page, receiver):
+    _found(page, receiver)
+    press(page, "Erase…")
+    expect(page.get_by_role("button", name="Erase them")).to_be_visible()
+
+
+@way
 def support_for_an_event(page, receiver):
     page.goto(f"/support/events/{receiver.first(state='dead').id}")
 
@@ -288,6 +310,17 @@ def faults(page):
 @cache
 def _axe():
     return AXE.read_text()
+
+
+def _found(page, receiver):
+    """What is known of somebody whom nobody else asks for."""
+    email = f"{uuid4().hex}@example.my"
+    receiver.deliver(data={"customer": {"email": email, "nric": uuid4().hex}})
+    page.goto("/person")
+    page.get_by_label("NRIC, e-mail").fill(email)
+    page.get_by_label("Reason").first.fill("she asked for it")
+    press(page, "Find")
+    expect(page.get_by_role("heading", name="What is known of")).to_be_visible()
 
 
 def _captured(page, receiver):

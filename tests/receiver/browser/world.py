@@ -36,6 +36,7 @@ from receiver.testing.waiting import eventually
 from receiver.worker.batch import process_next
 from receiver.worker.workbench import Workbench
 from tests.receiver import routers
+from tests.receiver.people import SUBJECTS
 from tests.receiver.processes import Receiver, listens, running
 from tests.receiver.routers import Front
 from tests.receiver.settings import ENVIRONMENT
@@ -171,6 +172,7 @@ def world(folder: Path, *, with_a_day: bool = True) -> Iterator[World]:
         "SENANG_PARTNER_ID": "P-1042",
         "DATABASE_URL": f"sqlite:///{folder / 'receiver.db'}",
         "LOG_LEVEL": "ERROR",
+        **SUBJECTS,
     }
     app = create_app(load_settings(environment), Clock())
     with app.app_context():
