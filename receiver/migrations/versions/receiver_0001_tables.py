@@ -103,10 +103,11 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in (
-        "worker_heartbeats", "observations", "sign_in_failures", "first_sign_in_link", "ended_sessions", "users",
-        "captured_deliveries", "capture_window", "alert_told", "alert_channels", "alert_conditions", "alert_turn",
-        "api_tokens", "webhook_secrets", "pauses", "bulk_acts", "summed_until", "attempt_totals", "attempt_sums",
-        "hourly_sums", "audit_log", "person_holds", "person_index_built", "person_index", "events",
+        "worker_heartbeats", "observations", "sign_in_failures", "first_sign_in_link", "ended_sessions",
+        "recovery_codes", "users", "captured_deliveries", "capture_window", "alert_told", "alert_channels",
+        "alert_conditions", "alert_turn", "api_tokens", "webhook_secrets", "pauses", "bulk_acts", "summed_until",
+        "attempt_totals", "attempt_sums", "hourly_sums", "audit_log", "person_holds", "person_index_built",
+        "person_index", "events",
     ):  # fmt: skip
         op.drop_table(table)
     if op.get_bind().dialect.name == "postgresql":

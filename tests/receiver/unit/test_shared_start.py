@@ -46,7 +46,9 @@ COMMANDS_ALONE = {
     "receiver.sandbox.samples",
     "receiver.sandbox.sender",
     "receiver.testing",
-    "receiver.worker",
+    "receiver.worker.batch",
+    "receiver.worker.leases",
+    "receiver.worker.loop",
 }
 
 
