@@ -132,6 +132,7 @@ def _set_up_file(connection: Any, _record: Any) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
+        "secure_delete=ON",  # what is deleted is overwritten, so that a person's data is gone when it is erased
         "recursive_triggers=ON",  # or INSERT OR REPLACE deletes without asking the triggers
     ):
         connection.execute(f"PRAGMA {pragma}")

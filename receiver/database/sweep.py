@@ -3,7 +3,7 @@
 SQLite overwrites what is deleted (`secure_delete`, see engine.py), but the log beside the file has earlier pages, until
 a checkpoint empties it. PostgreSQL keeps the versions that a row had, until VACUUM. VACUUM makes their place free, and
 does not overwrite it. Only a table that is written anew, by VACUUM FULL, has nothing of them, and meanwhile nobody can
-use it.
+use it. PostgreSQL's statistics quote values of rows, too, so they are made anew, and their table is swept last.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from receiver.database.engine import own_connection, past_the_pooler
 
 SQLITE_TRIES = 5
 LOCKED_SECONDS = 10
+STATISTICS = "pg_statistic"
 
 
 def sweep(engine: Engine, tables: Sequence[str], *, seconds: int, rewrite: bool = False) -> list[str]:
@@ -54,10 +55,11 @@ def _vacuum(engine: Engine, tables: Sequence[str], seconds: int, how: str) -> li
         connection.add_notice_handler(warnings.append)
         connection.execute(f"SET statement_timeout = {seconds * 1000}")
         connection.execute(f"SET lock_timeout = {LOCKED_SECONDS * 1000}")
-        for table in tables:
+        for table in (*tables, STATISTICS):
             warnings.clear()
+            options = how if table == STATISTICS else f"{how}, ANALYZE"
             try:
-                connection.execute(f"VACUUM ({how}) {engine.dialect.identifier_preparer.quote(table)}")
+                connection.execute(f"VACUUM ({options}) {engine.dialect.identifier_preparer.quote(table)}")
             except Exception as error:  # another table may work
                 left.append(f"VACUUM of {table} did not end: {cause_of(error)}.")
             if warnings:

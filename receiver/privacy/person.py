@@ -12,10 +12,13 @@ a kind: a function in `KINDS`.
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from receiver.privacy.columns import short_form
 from receiver.privacy.plain import plain
@@ -28,11 +31,13 @@ _IN_BRACKETS = re.compile(r"<([^<>]+)>")
 _NRIC_DIGITS = 12
 _FEWEST_PHONE_DIGITS = 6
 _MALAYSIA = "60"
+_SEPARATORS = re.compile(r"[\W_]+")
+_NO_DIGITS = re.compile(r"[^0-9]+")
 
 
 def _joined(text: str) -> str:
     """Letters and digits alone, in small letters."""
-    return "".join(sign for sign in plain(text).casefold() if sign.isalnum())
+    return _SEPARATORS.sub("", plain(text).casefold())
 
 
 def _nric(text: str) -> str:
@@ -51,7 +56,7 @@ def _email(text: str) -> str:
 def _phone(text: str) -> str:
     """The country's code and the number. A number without a code is Malaysian."""
     written = plain(text).strip()
-    digits = "".join(filter(str.isdecimal, written))
+    digits = _NO_DIGITS.sub("", written)
     if len(digits) < _FEWEST_PHONE_DIGITS:
         return ""
     if digits.startswith("00"):
@@ -107,19 +112,19 @@ class PersonIndex:
 
     def entries(self, payload: Mapping[str, Any]) -> set[Entry]:
         """What the index keeps of a payload, under the newest key."""
-        found = set()
-        for kind, path in self.fields:
-            for value in _values(payload, path.split(".")):
+        newest, key_id, found = self._macs[0], self.keys[0].id, set()
+        for kind, path in self._paths:
+            for value in _values(payload, path):
                 if form := _form(kind, value):
-                    found.add(self._newest_entry(kind, form))
+                    found.add(Entry(_digest(newest, kind, form), kind, key_id))
         return found
 
     def person(self, value: str) -> Person:
         """Who has this value, whatever its kind is."""
         forms = {kind: form for kind, _ in self.fields if (form := _form(kind, value))}
-        digests = frozenset(_digest(secret, kind, form) for secret in self._secrets for kind, form in forms.items())
+        digests = frozenset(_digest(mac, kind, form) for mac in self._macs for kind, form in forms.items())
         kind = _likely_kind(value)
-        return Person(short_form(kind, _digest(self._secrets[0], kind, _form(kind, value))), digests, value)
+        return Person(short_form(kind, _digest(self._macs[0], kind, _form(kind, value))), digests, value)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -132,23 +137,25 @@ class PersonIndex:
         """The IDs of the keys, the newest first."""
         return tuple(key.id for key in self.keys)
 
-    def _newest_entry(self, kind: str, form: str) -> Entry:
-        return Entry(_digest(self._secrets[0], kind, form), kind, self.keys[0].id)
+    @cached_property
+    def _paths(self) -> list[tuple[str, list[str]]]:
+        return [(kind, path.split(".")) for kind, path in self.fields]
 
     @cached_property
-    def _secrets(self) -> list[bytes]:
-        """For this use alone."""
-        return [hmac.digest(key.secret, b"senang person index", "sha256") for key in self.keys]
+    def _macs(self) -> list[HMAC]:
+        """What every digest begins with: a key of this use alone."""
+        return [HMAC(hmac.digest(key.secret, b"senang person index", "sha256"), SHA256()) for key in self.keys]
 
 
-def _values(value: Any, path: list[str]) -> Iterator[object]:
-    if isinstance(value, list):
-        for item in value:
-            yield from _values(item, path)
-    elif not path:
-        yield value
-    elif isinstance(value, Mapping) and path[0] in value:
-        yield from _values(value[path[0]], path[1:])
+def _values(value: Any, path: Sequence[str]) -> Sequence[object]:
+    """What stands at the path."""
+    for place, name in enumerate(path):
+        if isinstance(value, list):
+            return [found for item in value for found in _values(item, path[place:])]
+        if not isinstance(value, Mapping) or name not in value:
+            return ()
+        value = value[name]
+    return [found for item in value for found in _values(item, ())] if isinstance(value, list) else (value,)
 
 
 def _form(kind: str, value: object) -> str:
@@ -161,8 +168,10 @@ def _form(kind: str, value: object) -> str:
     return KINDS[kind](text) if len(text) <= LONGEST_VALUE else ""
 
 
-def _digest(secret: bytes, kind: str, form: str) -> bytes:
-    return hmac.digest(secret, f"{kind}\0{form}".encode(errors="surrogatepass"), "sha256")[:DIGEST_BYTES]
+def _digest(mac: HMAC, kind: str, form: str) -> bytes:
+    digest = mac.copy()  # `hmac.digest()` would make it each time, which is most of its work
+    digest.update(f"{kind}\0{form}".encode(errors="surrogatepass"))
+    return digest.finalize()[:DIGEST_BYTES]
 
 
 def _likely_kind(value: str) -> str:

@@ -11,6 +11,8 @@ import receiver
 from receiver.clock import Clock
 from receiver.ingest.judging import New, Stale, Unusable
 from receiver.ingest.rows import Delivery
+from receiver.privacy.person import Field, PersonIndex
+from receiver.privacy.sealing import parse_keys
 from receiver.protocol.captured import Captured
 from receiver.protocol.envelope import DEFAULT_FIELDS, parse_event
 from receiver.protocol.errors import StaleTimestamp, UnusablePayload
@@ -27,6 +29,7 @@ from receiver.sandbox.sender import Answer, Sender
 NOW = datetime(2026, 11, 24, 8, tzinfo=UTC)
 CLEAR = "Siti-900101-14-5678"
 BODY = f'{{"event_id": "{CLEAR}", "event_type": "{CLEAR}", "timestamp": 1795507200, "data": ["{CLEAR}"]}}'.encode()
+KEY = CLEAR.encode().hex() + b"-Siti-9001015".hex()
 SCHEME = SCHEMES["hmac-sha256-hex"]
 
 
@@ -58,6 +61,8 @@ HOLDERS = {
     "a delivery that was judged unusable": lambda: Unusable(Kept(BODY), UnusablePayload({}, {"name": CLEAR})),
     "a delivery that was judged stale": lambda: Stale(Kept(BODY), an_event(), "timestamp_too_old"),
     "a key that the doctor tries": lambda: keys(CLEAR),
+    "a person": lambda: PersonIndex((Field("number", "data"),), parse_keys(KEY)).person(CLEAR),
+    "the index of people": lambda: PersonIndex((Field("number", "data"),), parse_keys(KEY)),
     "what the doctor found": lambda: search(captured(), [CLEAR]),
     "what the doctor proved": lambda: prove(captured(), [f" {CLEAR} "], [], budget=ENDLESS),
 }
