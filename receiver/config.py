@@ -40,6 +40,7 @@ from receiver.protocol.weaknesses import Weakness, accepted_from, weaknesses
 from receiver.settings import budget
 from receiver.settings.checks import Read, consequences, unsafe, weak
 from receiver.settings.env_file import doubts_of
+from receiver.settings.openid import OpenId
 from receiver.settings.platforms import NAMES, UNKNOWN, Platform, platform_of
 from receiver.settings.source import Source
 from receiver.settings.values import (
@@ -105,6 +106,8 @@ class Settings:
     sign_in_attempts_anywhere: int  # SIGN_IN_ATTEMPTS_ANYWHERE: from all addresses
     sign_in_lockout: timedelta  # SIGN_IN_LOCKOUT_MINUTES: so long a name is closed afterwards
     require_second_factor: bool  # REQUIRE_SECOND_FACTOR: who signs in by a password has to set one up first
+    password_sign_in: bool  # PASSWORD_SIGN_IN: 0 lets people in at the OpenID provider alone
+    openid: OpenId | None  # OIDC_ISSUER and the other OIDC_ settings
     metrics_token: str  # METRICS_TOKEN: bearer token of /metrics; empty turns the route off
     platform: Platform | None  # HOSTING_PLATFORM: its row in platforms.py; else the one that its variables name
     client_address_header: str  # CLIENT_ADDRESS_HEADER: in which the router names the client
@@ -345,7 +348,27 @@ def _sign_in(env: Source) -> dict[str, Any]:
         "sign_in_attempts_anywhere": env.whole("SIGN_IN_ATTEMPTS_ANYWHERE", 50, 3, 1000),
         "sign_in_lockout": timedelta(minutes=env.whole("SIGN_IN_LOCKOUT_MINUTES", 15, 1, 1440)),
         "require_second_factor": env.bool("REQUIRE_SECOND_FACTOR", False),
+        "password_sign_in": env.bool("PASSWORD_SIGN_IN", True),
+        "openid": _openid(env),
     }
+
+
+def _openid(env: Source) -> OpenId | None:
+    openid = OpenId(
+        issuer=env.parsed("OIDC_ISSUER", web_address, "") or "",
+        client_id=env.str("OIDC_CLIENT_ID", "").strip(),
+        client_secret=env.str("OIDC_CLIENT_SECRET", "").strip(),
+        redirect_uri=env.parsed("OIDC_REDIRECT_URI", web_address, "") or "",
+        scopes=env.str("OIDC_SCOPES", "openid profile email").strip(),
+        role_claim=env.str("OIDC_ROLE_CLAIM", "roles").strip(),
+        operator_values=_listed(env.str("OIDC_OPERATOR_VALUES", "")),
+        viewer_values=_listed(env.str("OIDC_VIEWER_VALUES", "")),
+    )
+    return openid if openid.issuer else None
+
+
+def _listed(text: str) -> frozenset[str]:
+    return frozenset(filter(None, map(str.strip, text.split(","))))
 
 
 def _router(env: Source, platform: Platform | None) -> dict[str, Any]:

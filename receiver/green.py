@@ -28,6 +28,19 @@ def beside(call: Callable[[], T]) -> T:
     return cast(T, result)
 
 
+def within(seconds: float, call: Callable[[], T]) -> T:
+    """Run the call, and return or raise what it does. Under gevent it raises TimeoutError when that takes too long.
+
+    It has to be a call that waits, such as a request: one that computes is not interrupted.
+    """
+    if not is_green():
+        return call()
+    import gevent
+
+    with gevent.Timeout(seconds, TimeoutError(f"it took longer than {seconds:g} s")):
+        return call()
+
+
 class Crowded(Exception):
     """Too many calls are waiting already."""
 

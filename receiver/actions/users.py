@@ -65,7 +65,7 @@ def with_password(
     are waiting.
     """
     sources = tries.sources_of_name(inbox, address, name)
-    known = _active_user(inbox, name)
+    known = _user_with_password(inbox, name)
     who = tries.Who(request_id, known.id if known else None)
     if tries.are_used_up(inbox, sources):
         tries.refuse(inbox, sources, who)
@@ -118,7 +118,7 @@ def add(inbox: Inbox, name: str, password: str, *, role: str, actor: str, replac
             return
     if not replace:
         raise AccountError(f"{name} exists. `users passwd` sets a new password, `users add --replace` also the role.")
-    change(inbox, name, f"replaced: {role}", actor=actor, password_hash=hashed, role=role, active=True)
+    _change_password(inbox, name, hashed, f"replaced: {role}", actor=actor, role=role, active=True)
 
 
 def insert_user(
@@ -136,7 +136,17 @@ def insert_user(
 
 def change_password(inbox: Inbox, name: str, password: str, *, actor: str) -> None:
     """Set a new password. Raises AccountError."""
-    change(inbox, name, "password changed", actor=actor, password_hash=hash_of(password))
+    _change_password(inbox, name, hash_of(password), "password changed", actor=actor)
+
+
+def _change_password(inbox: Inbox, name: str, hashed: str, result: str, *, actor: str, **values: Any) -> None:
+    """Or who signs in at the provider would have a second way in, which its administrator could not close."""
+
+    def check(session: Session, user_id: int) -> None:
+        if session.scalar(sa.select(User.identity).where(User.id == user_id)) is not None:
+            raise AccountError(f"{name} has no password: they sign in at the OpenID provider.")
+
+    change(inbox, name, result, actor=actor, also=check, password_hash=hashed, **values)
 
 
 def disable(inbox: Inbox, name: str, *, actor: str) -> None:
@@ -178,11 +188,12 @@ def _nobodys_hash() -> str:
     return generate_password_hash("the hash of a user who does not exist")
 
 
-def _active_user(inbox: Inbox, name: str) -> User | None:
+def _user_with_password(inbox: Inbox, name: str) -> User | None:
     if not is_user_name(name):
         return None
     with reading(inbox.engine) as session:
-        return session.scalar(sa.select(User).where(User.name == name, User.active))
+        named = User.name == name, User.active, User.password_hash.is_not(None)
+        return session.scalar(sa.select(User).where(*named))
 
 
 def _unchanged(session: Session, known: User) -> User | None:

@@ -9,6 +9,7 @@ import sqlite3
 import ssl
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from sqlalchemy.engine import make_url
 
@@ -16,6 +17,7 @@ from receiver.database.engine import has_pooler
 from receiver.database.url import pooler_of
 from receiver.protocol.placeholders import is_guessable, is_published, is_repeated
 from receiver.protocol.weaknesses import weaknesses
+from receiver.settings.openid import RETURN_PATH
 
 OLDEST_SQLITE = (3, 36, 0)  # RETURNING came with 3.35, whose first releases did it wrong
 LEAST_LIVE_KEY_BYTES = 16
@@ -189,10 +191,31 @@ def _half_an_operator(read: Read) -> Iterator[str]:
         yield "FIRST_OPERATOR_NAME and FIRST_OPERATOR_PASSWORD_HASH: set both, or neither."
 
 
+def _openid(read: Read) -> Iterator[str]:
+    openid = read.values["openid"]
+    if openid is None:
+        if not read.values["password_sign_in"]:
+            yield "PASSWORD_SIGN_IN: 0 needs OIDC_ISSUER, or nobody could sign in."
+        return
+    needed = {"CLIENT_ID": openid.client_id, "CLIENT_SECRET": openid.client_secret, "REDIRECT_URI": openid.redirect_uri}
+    for name in (name for name, value in needed.items() if not value):
+        yield f"OIDC_{name}: is needed beside OIDC_ISSUER."
+    if not openid.operator_values and not openid.viewer_values:
+        yield "OIDC_OPERATOR_VALUES: without it and OIDC_VIEWER_VALUES, nobody has a role."
+    if "openid" not in openid.scopes.split():
+        yield "OIDC_SCOPES: openid has to be one of them."
+    path = read.values["script_name"] + RETURN_PATH
+    if openid.redirect_uri and urlsplit(openid.redirect_uri).path != path:
+        yield f"OIDC_REDIRECT_URI: it is the public address of this receiver, then {path}."
+    addresses = {"OIDC_ISSUER": openid.issuer, "OIDC_REDIRECT_URI": openid.redirect_uri}
+    for name in (name for name, value in addresses.items() if read.is_live and value.startswith("http://")):
+        yield f"{name}: plain HTTP is refused in the live environment."
+
+
 Check = Callable[[Read], Iterator[str]]
 UNSAFE: tuple[Check, ...] = (
     _no_database, _old_sqlite, _debug_mode, _ambiguous_signature, _plain_http, _masked_for_less_long, _certificate,
-    _half_an_operator, _person_index,
+    _half_an_operator, _person_index, _openid,
 )  # fmt: skip
 WEAK: tuple[Check, ...] = (_lost_database, _webhook_secrets, _own_secrets, _metrics_token)
 CONSEQUENCES: tuple[Check, ...] = (_all_refused, _one_client, _unnamed_pooler)

@@ -418,7 +418,8 @@ class User(ReceiverBase):
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     name: Mapped[str] = mapped_column(sa.String(100), unique=True)
-    password_hash: Mapped[str] = mapped_column(sa.String(300))
+    password_hash: Mapped[str | None] = mapped_column(sa.String(300))  # none: they sign in at an OpenID provider
+    identity: Mapped[str | None] = mapped_column(sa.String(600), unique=True)  # the provider's issuer and subject
     role: Mapped[str] = mapped_column(sa.String(10))
     active: Mapped[bool] = mapped_column(default=True, server_default=sa.true())
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -427,6 +428,11 @@ class User(ReceiverBase):
     sealed_second_factor: Mapped[bytes | None] = mapped_column(sa.LargeBinary)
     second_factor_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # it was confirmed then
     second_factor_step: Mapped[int | None] = mapped_column(sa.BigInteger)  # the time step of the last code
+
+    @property
+    def lacks_second_factor(self) -> bool:
+        """Whether a password alone is enough. A provider asks for a second factor itself."""
+        return self.password_hash is not None and self.second_factor_at is None
 
     @property
     def second_factor_row(self) -> UUID:

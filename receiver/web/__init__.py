@@ -5,7 +5,7 @@ To add a route: register it here and say in `ACCESS` who may use it; a test fail
 
 from urllib.parse import quote, urlsplit
 
-from flask import Flask, Request, Response, request
+from flask import Flask, Request, Response, g, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from secure import ContentSecurityPolicy, ReferrerPolicy, Secure, XFrameOptions
 
@@ -30,6 +30,7 @@ from receiver.web import (
     forms,
     health,
     lines,
+    oidc,
     overview,
     parts,
     pauses,
@@ -54,6 +55,8 @@ ACCESS = {
     "auth.sign_in": "public",
     "auth.first_operator": "public",
     "auth.code": "public",
+    "oidc.begin": "public",
+    "oidc.finish": "public",
     "auth.sign_out": "viewer",
     "account.show": "viewer",
     "account.begin": "viewer",
@@ -131,7 +134,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.url_map.converters["row"] = RowNumber
     app.register_blueprint(webhooks.blueprint)
     for room in (
-        health, auth, account, overview, events, failures, alerts, bulk, pauses, workers, subjects, person, audit,
+        health, auth, oidc, account, overview, events, failures, alerts, bulk, pauses, workers, subjects, person, audit,
         support, captures, api, tokens,
     ):  # fmt: skip
         app.register_blueprint(room.blueprint)
@@ -141,6 +144,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     pauses.init_app(app)
     problems.init_app(app)
     auth.init_app(app)
+    oidc.init_app(app, settings)
     wrong_paths.init_app(app)
     lines.init_app(app)
     bounds.init_app(app)
@@ -163,7 +167,7 @@ def init_app(app: Flask, settings: Settings) -> None:
             if name not in response.headers:
                 response.headers.add(name, value)
         response.headers["X-Request-ID"] = request_id()
-        if response.location:
+        if response.location and response.location != g.get("leads_to"):
             response.location = _on_this_host(response.location)
         return response
 

@@ -87,6 +87,7 @@ def _page(refusal: str | None = None) -> str:
         user=user,
         setup=setup,
         picture=_picture(setup.address) if setup else None,
+        provider=inbox.settings.openid.host if inbox.settings.openid else None,
         codes_left=second_factor.recovery_codes_left(inbox, user.id),
     )
 

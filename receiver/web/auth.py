@@ -35,6 +35,7 @@ CODE_SECONDS = 300
 WRONG_CODE = "The code is wrong or was used, or there were too many tries."
 _FIRST = "first_operator"
 _HALF = "half signed in"
+_ENDS_AT = "ends at"
 comparisons = Lane(places=16)
 """Of passwords, in this process. A new one is made there too, for it takes as long."""
 blueprint = Blueprint("auth", __name__)
@@ -103,6 +104,8 @@ def sign_in() -> Response | str | tuple[str, int] | tuple[str, int, dict[str, st
     """One answer for an unknown name, a wrong password, a disabled user and too many tries."""
     if request.method == "GET":
         return show_sign_in()
+    if not present_inbox().settings.password_sign_in:
+        return show_sign_in(refusal="Nobody signs in by a password here."), 403
     name, password = request.form.get("name", ""), request.form.get("password", "")
     try:
         user = accounts.sign_in(present_inbox(), name, password, comparisons=comparisons, **origin()._asdict())
@@ -113,7 +116,7 @@ def sign_in() -> Response | str | tuple[str, int] | tuple[str, int, dict[str, st
     if user.second_factor_at is not None:
         session.clear()
         session[_HALF] = {"user": user.id, "generation": user.generation, "at": present_inbox().clock.now().timestamp()}
-        return redirect(url_for("auth.code", next=_own_path(request.args.get("next", ""))))
+        return redirect(url_for("auth.code", next=own_path(request.args.get("next", ""))))
     return _signed_in(user)
 
 
@@ -122,7 +125,7 @@ def code() -> Response | str | tuple[str, int]:
     """The second step of who has a second factor. It has to follow the password within some minutes."""
     inbox, half = present_inbox(), session.get(_HALF)
     if half is None or inbox.clock.now().timestamp() - half["at"] >= CODE_SECONDS:
-        way = problems.Way("Begin again", url_for("auth.sign_in", next=_own_path(request.args.get("next", ""))))
+        way = problems.Way("Begin again", url_for("auth.sign_in", next=own_path(request.args.get("next", ""))))
         return problems.failure(400, "No code is awaited", "Your name and your password come first.", way)
     if request.method == "GET":
         return render_template("sign_in_code.html")
@@ -134,15 +137,21 @@ def code() -> Response | str | tuple[str, int]:
 
 
 def _signed_in(user: User) -> Response:
-    _begin_session(user)
-    return redirect(_own_path(request.args.get("next", "")) or url_for("events.index"))
+    begin_session(user)
+    return redirect(own_path(request.args.get("next", "")) or url_for("events.index"))
 
 
 def show_sign_in(refusal: str | None = None) -> str:
     """The sign-in form. `refusal` says why the last try was refused."""
-    is_first_awaited = current_app.extensions[_FIRST].is_awaited(present_inbox())
+    inbox = present_inbox()
     return render_template(
-        "sign_in.html", refusal=refusal, name=request.form.get("name", ""), is_first_awaited=is_first_awaited
+        "sign_in.html",
+        refusal=refusal,
+        name=request.form.get("name", ""),
+        has_passwords=inbox.settings.password_sign_in,
+        is_first_awaited=inbox.settings.password_sign_in and current_app.extensions[_FIRST].is_awaited(inbox),
+        provider=inbox.settings.openid.host if inbox.settings.openid else None,
+        wanted=own_path(request.args.get("next", "")),
     )
 
 
@@ -150,7 +159,7 @@ def show_sign_in(refusal: str | None = None) -> str:
 def first_operator(token: str) -> Response | str | tuple[str, int] | tuple[str, int, dict[str, str]]:
     """Where the link in the log leads: choose a name and a password, and be signed in."""
     inbox, name, password = present_inbox(), request.form.get("name", ""), request.form.get("password", "")
-    if not first.works(inbox, token):
+    if not inbox.settings.password_sign_in or not first.works(inbox, token):
         return render_template("first_operator.html", has_ended=True), 410
     if request.method == "GET":
         return render_template("first_operator.html")
@@ -166,21 +175,28 @@ def first_operator(token: str) -> Response | str | tuple[str, int] | tuple[str, 
         )
     except accounts.AccountError as error:
         return render_template("first_operator.html", refusal=str(error), name=name), 400
-    _begin_session(user)
+    begin_session(user)
     return redirect(url_for("overview.index"))
 
 
-def _begin_session(user: User) -> None:
+def begin_session(user: User, *, ends_at: str | None = None) -> None:
+    """Begin a session of the user. `ends_at` is where the browser has to go when it ends, to sign out there too."""
     session.clear()  # a session from before the sign-in must not live on
     login_user(SignedIn(user))
     now = present_inbox().clock.now().timestamp()
     session.update(id=secrets.token_urlsafe(16), generation=user.generation, signed_in_at=now, used_at=now)
+    if ends_at:
+        session[_ENDS_AT] = ends_at
 
 
 @blueprint.post("/sign-out")
 @signed_in_required
-def sign_out() -> Response:
-    """End this session. With `everywhere`, end every session of the user."""
+def sign_out() -> Response | str:
+    """End this session. With `everywhere`, end every session of the user.
+
+    A provider's session ends at the provider. The page leads there by itself: the answer to a form may not, for the
+    pages' policy lets forms lead to this receiver alone.
+    """
     accounts.sign_out(
         present_inbox(),
         int(current_user.id),
@@ -188,7 +204,10 @@ def sign_out() -> Response:
         everywhere="everywhere" in request.form,
         request_id=request_id(),
     )
+    ends_at = session.get(_ENDS_AT)
     session.clear()
+    if ends_at:
+        return render_template("signed_out.html", ends_at=ends_at)
     return redirect(url_for("auth.sign_in"), 303)
 
 
@@ -202,7 +221,7 @@ def _load(user_id: str) -> SignedIn | None:
         return None
     if not is_live_part() and now - session.get("used_at", 0) >= USE_NOTED_SECONDS:
         session["used_at"] = now
-    return SignedIn(user, must_enrol=inbox.settings.require_second_factor and user.second_factor_at is None)
+    return SignedIn(user, must_enrol=inbox.settings.require_second_factor and user.lacks_second_factor)
 
 
 def _is_over(settings: Settings, now: float) -> bool:
@@ -230,10 +249,10 @@ def _ask_to_sign_in() -> Response:
 def page_of_the_form() -> str | None:
     """The page of the form, without the host: behind a proxy, the host that we see can be another one."""
     page = urlsplit(request.referrer or "")
-    return _own_path(f"{page.path}?{page.query}".removesuffix("?"))
+    return own_path(f"{page.path}?{page.query}".removesuffix("?"))
 
 
-def _own_path(target: str) -> str | None:
+def own_path(target: str) -> str | None:
     """The target if it leads to a page of ours, or None. Browsers read `//`, `/\\` and `/<tab>/` as another host."""
     own = target.startswith("/") and not target.startswith("//") and "\\" not in target and target.isprintable()
     return target if own else None

@@ -400,7 +400,8 @@ def create_users() -> None:
         "users",
         sa.Column("id", BIG_ID, nullable=False),
         sa.Column("name", sa.String(length=100), nullable=False),
-        sa.Column("password_hash", sa.String(length=300), nullable=False),
+        sa.Column("password_hash", sa.String(length=300), nullable=True),
+        sa.Column("identity", sa.String(length=600), nullable=True),
         sa.Column("role", sa.String(length=10), nullable=False),
         sa.Column("active", sa.Boolean(), server_default=sa.true(), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
@@ -412,6 +413,7 @@ def create_users() -> None:
         sa.CheckConstraint("role IN ('operator', 'viewer')", name="ck_users_role"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name"),
+        sa.UniqueConstraint("identity"),
     )
     op.create_table(
         "recovery_codes",
