@@ -143,13 +143,13 @@ def _asked() -> Iterator[None]:
 def _failure(error: _Failed) -> Response:
     """A page with the reason. The audit log and the log have it too, unless anybody can cause it."""
     status, words = REASONS[error.reason]
-    code = error.detail if error.detail in CODES else "another error" if error.detail else ""
+    detail = error.detail if error.reason != "refused" or error.detail in CODES else "another error"
     if error.reason not in ("not_begun", "crowded"):
-        told = f"{error.reason} {code}".strip()
+        told = ", ".join(filter(None, (error.reason, detail)))
         if single_sign_on.note_failure(present_inbox(), told, request_id=request_id()):
-            log.warning("oidc_sign_in_failed", reason=error.reason, error=code)
+            log.warning("oidc_sign_in_failed", reason=error.reason, error=detail)
     if error.reason == "refused":
-        words = f"{words}: {code}."
+        words = f"{words}: {detail}."
     way = problems.Way("Go to the sign-in page", url_for("auth.sign_in"))
     response = problems.failure(status, "You are not signed in", words, way)
     if status == 503:

@@ -152,8 +152,12 @@ class Provider:
         """Know the provider's description, and that it is the description of this provider."""
         if time.monotonic() < self._fresh_until:
             return
+        self._app, self._fresh_until = _asked(self._described), time.monotonic() + KEPT_SECONDS
+
+    def _described(self) -> Any:
+        """Authlib's side of a provider whose description was asked for and can be believed."""
         app = self._new_app()
-        found = _asked(app.load_server_metadata)
+        found = app.load_server_metadata()
         if str(found.get("issuer")).rstrip("/") != self._known.issuer.rstrip("/"):
             raise Untrusted("the description names another issuer")
         for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
@@ -164,7 +168,7 @@ class Provider:
         methods = found.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
         if "client_secret_basic" not in methods:
             app.client_kwargs["token_endpoint_auth_method"] = "client_secret_post"  # noqa: S105 - a method
-        self._app, self._fresh_until = app, time.monotonic() + KEPT_SECONDS
+        return app
 
     def _with_role_claim(self, claims: Mapping[str, Any], token: Mapping[str, Any]) -> Mapping[str, Any]:
         """The claims, with those of the userinfo endpoint where the ID token says nothing of a role."""
@@ -201,7 +205,7 @@ def _asked(ask: Callable[[], T]) -> T:
     except OAuthError as error:
         raise Refused(str(error.error)) from None
     except JoseError as error:
-        raise Untrusted(type(error).__name__) from None
+        raise Untrusted(" ".join(filter(None, (type(error).__name__, getattr(error, "claim", ""))))) from None
     except (RequestException, OSError) as error:
         raise Unreachable(type(error).__name__) from None
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
