@@ -76,8 +76,8 @@ class Erased:
 def erase(act: Act, *, rewrite: bool = False, seconds: int = SWEEP_SECONDS) -> Erased:
     """Erase everything of the person. Raises CannotAct: `held`, or `eraser_failed`, which tells no value.
 
-    Of SQLite's log, and of PostgreSQL's tables, what was deleted is swept afterwards, for so many `seconds` a table at
-    most (0: without a limit). With `rewrite`, PostgreSQL writes its tables anew.
+    The database's files are swept afterwards (receiver/database/sweep.py), for so many `seconds` a table at most (0:
+    without a limit). With `rewrite`, tables are written anew.
     """
     done, after = Erased(), 0
     guard(act.inbox.engine)

@@ -41,9 +41,7 @@ LISTED = ("event_id", "event_type", "state", "received_at", "occurred_at", "id")
 @click.option("--reason", required=True, help="Why. The audit log keeps it.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="With --export: a new file.")
 @click.option("--yes", is_flag=True, help="With --erase: do not ask.")
-@click.option(
-    "--rewrite-tables", is_flag=True, help="With --erase: let PostgreSQL write its tables anew (VACUUM FULL)."
-)
+@click.option("--rewrite-tables", is_flag=True, help="With --erase: write the tables anew (VACUUM, VACUUM FULL).")
 @as_json
 @with_appcontext
 def subject(

@@ -1,9 +1,12 @@
 """Takes out of the database's own files what was deleted: a deleted row is first only marked as deleted.
 
 SQLite overwrites what is deleted (`secure_delete`, see engine.py), but the log beside the file has earlier pages, until
-a checkpoint empties it. PostgreSQL keeps the versions that a row had, until VACUUM. VACUUM makes their place free, and
-does not overwrite it. Only a table that is written anew, by VACUUM FULL, has nothing of them, and meanwhile nobody can
-use it. PostgreSQL's statistics quote values of rows, too, so they are made anew, and their table is swept last.
+a checkpoint empties it. And when SQLite moves keys from one page to another, it leaves copies in the free part of the
+first. PostgreSQL keeps the versions that a row had, until VACUUM. VACUUM makes their place free, and does not overwrite
+it. PostgreSQL's statistics quote values of rows, too, so they are made anew, and their table is swept last.
+
+So only what is written anew has nothing left: by VACUUM on SQLite, by VACUUM FULL on PostgreSQL. Meanwhile nobody can
+use it.
 """
 
 from collections.abc import Sequence
@@ -23,11 +26,11 @@ STATISTICS = "pg_statistic"
 def sweep(engine: Engine, tables: Sequence[str], *, seconds: int, rewrite: bool = False) -> list[str]:
     """Sweep these tables. Returns a sentence for each thing that could not be done.
 
-    `seconds` is the longest that one table may take, 0 without a limit. With `rewrite`, PostgreSQL writes each table
-    anew: nobody can use a table meanwhile. Raises SQLAlchemyError when there is no connection.
+    `seconds` is the longest that one table may take on PostgreSQL, 0 without a limit. With `rewrite`, the tables are
+    written anew, on SQLite the whole file. Raises SQLAlchemyError when there is no connection.
     """
     if engine.dialect.name == "sqlite":
-        return _empty_the_log(engine)
+        return _sweep_file(engine, rewrite=rewrite)
     direct = past_the_pooler(engine)
     if direct is None:
         return ["A pooler is in front of PostgreSQL, so VACUUM was not run. Run it on the server itself."]
@@ -38,8 +41,13 @@ def sweep(engine: Engine, tables: Sequence[str], *, seconds: int, rewrite: bool 
             direct.dispose()
 
 
-def _empty_the_log(engine: Engine) -> list[str]:
+def _sweep_file(engine: Engine, *, rewrite: bool) -> list[str]:
     with closing(own_connection(engine)) as connection:
+        if rewrite:
+            try:
+                connection.execute("VACUUM")
+            except Exception as error:
+                return [f"VACUUM did not end: {cause_of(error)}. Do it again."]
         for _ in range(SQLITE_TRIES):
             is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             if not is_busy:
