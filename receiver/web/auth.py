@@ -149,17 +149,22 @@ def show_sign_in(refusal: str | None = None) -> str:
         refusal=refusal,
         name=request.form.get("name", ""),
         has_passwords=inbox.settings.password_sign_in,
-        is_first_awaited=inbox.settings.password_sign_in and current_app.extensions[_FIRST].is_awaited(inbox),
+        is_first_awaited=_may_be_first(inbox.settings) and current_app.extensions[_FIRST].is_awaited(inbox),
         provider=inbox.settings.openid.host if inbox.settings.openid else None,
         wanted=own_path(request.args.get("next", "")),
     )
+
+
+def _may_be_first(settings: Settings) -> bool:
+    """Whether the first operator comes by settings or a link. With a provider, they come from there."""
+    return settings.password_sign_in and (settings.openid is None or bool(settings.first_operator_name))
 
 
 @blueprint.route(f"{first.PATH}<token>", methods=["GET", "POST"])
 def first_operator(token: str) -> Response | str | tuple[str, int] | tuple[str, int, dict[str, str]]:
     """Where the link in the log leads: choose a name and a password, and be signed in."""
     inbox, name, password = present_inbox(), request.form.get("name", ""), request.form.get("password", "")
-    if not inbox.settings.password_sign_in or not first.works(inbox, token):
+    if not _may_be_first(inbox.settings) or not first.works(inbox, token):
         return render_template("first_operator.html", has_ended=True), 410
     if request.method == "GET":
         return render_template("first_operator.html")

@@ -253,6 +253,7 @@ def test_the_sign_in_page_has_a_way_to_the_provider_and_keeps_passwords_unless_t
     token = csrf_token(signed_in().get("/sign-in"))
 
     assert 'href="/sign-in/oidc?next=/audit">Sign in at 127.0.0.1</a>' in page
+    assert "Nobody can sign in yet" not in page
     assert is_in(signed_in())
     assert 'name="password"' not in off.get("/sign-in").text
     assert off.get(f"/first-operator/{'a' * 28}").status_code == 410

@@ -85,7 +85,6 @@ def is_in(client):
     return client.get("/events").status_code == 200
 
 
-@postgresql_and_sqlite_in_long_runs
 def test_a_sign_in_asks_for_a_code_once_the_second_factor_is_set_up(set_up, half_in, send, trail):
     telephone = set_up()
     client = half_in("/sign-in?next=/audit")
@@ -104,7 +103,6 @@ def test_a_sign_in_asks_for_a_code_once_the_second_factor_is_set_up(set_up, half
     ]
 
 
-@postgresql_and_sqlite_in_long_runs
 def test_a_code_works_once_and_the_one_that_set_it_up_not_again(set_up, half_in, send, clock):
     telephone = set_up()
     first = telephone.app.at(clock.now())
@@ -143,7 +141,6 @@ def test_each_recovery_code_works_once_and_is_kept_as_a_hash(set_up, half_in, se
     assert len(session.scalars(sa.select(RecoveryCode)).all()) == 9
 
 
-@postgresql_and_sqlite_in_long_runs
 def test_wrong_codes_are_limited_for_a_user_from_all_addresses_and_a_lockout_is_audited(
     app, set_up, half_in, send, clock, trail
 ):

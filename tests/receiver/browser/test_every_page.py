@@ -223,6 +223,7 @@ def test_nothing_is_wrong_with_the_way_in(stranger):
     assert (before, faults(stranger)) == ([], [])
 
 
+@pytest.mark.soak
 def test_nothing_is_wrong_with_the_second_factor(visit, receiver):
     name, page = insert_user(receiver.inbox, f"user-{uuid4().hex}"), visit(receiver)
     page.goto("/account")
