@@ -48,6 +48,7 @@ from receiver.settings.values import (
     bearer_token,
     header_name,
     index_keys,
+    optional_address,
     password_hash,
     path_prefix,
     person_fields,
@@ -65,6 +66,8 @@ DEFAULT_DATABASE = "sqlite:///instance/receiver.db"
 AUDIT_HORIZON_DAYS = 365  # the database itself refuses to delete audit rows younger than this
 DELIVERY_SECONDS = 2.5  # for all that is to be stored of one, from when it was read: the answer is out within 3 s
 DOCKER_STOP_SECONDS = 10  # what containers get where nobody says anything else
+OPENTELEMETRY, SENTRY = ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"), "sentry-sdk"
+"""Packages that a partner adds, or not."""
 SCHEME_AXES = tuple(field.name for field in fields(SignatureScheme) if field.name != "name")
 
 
@@ -140,6 +143,8 @@ class Settings:
     tls_keyfile: str  # TLS_KEYFILE: the certificate's key
     alert_urls: tuple[str, ...]  # ALERT_URLS: where alerts go, as apprise writes addresses
     alert_heartbeat_url: str  # ALERT_HEARTBEAT_URL: is asked every two minutes while all is well
+    otlp_endpoint: str  # OTEL_EXPORTER_OTLP_ENDPOINT: where OpenTelemetry's spans go; needs packages of the partner's
+    sentry_dsn: str  # SENTRY_DSN: where errors are reported; needs a package of the partner's
     relay_secret: str  # RELAY_SECRET: of the receiver to which `senang relay` passes events on; empty: it asks
     delivery_seconds: float = DELIVERY_SECONDS  # no setting: longer in tests, for their machine may be busy
     doubts: tuple[str, ...]  # no setting: what a start has to say of the others, a sentence each, without a value
@@ -153,6 +158,16 @@ class Settings:
     def sends_alerts(self) -> bool:
         """Whether anything is told of what needs a person. A rehearsal or a copy (FOLLOW_UPS=0) tells nobody."""
         return self.follow_ups and bool(self.alert_urls or self.alert_heartbeat_url)
+
+    @property
+    def traces_to(self) -> str:
+        """Where spans go. Empty: nowhere. A rehearsal or a copy (FOLLOW_UPS=0) sends none."""
+        return self.otlp_endpoint if self.follow_ups else ""
+
+    @property
+    def reports_to(self) -> str:
+        """Where errors are reported. Empty: nowhere. A rehearsal or a copy (FOLLOW_UPS=0) reports none."""
+        return self.sentry_dsn if self.follow_ups else ""
 
     @property
     def web_processes(self) -> int:
@@ -308,6 +323,8 @@ def _read(env: Source, platform: Platform | None) -> dict[str, Any]:
         "tls_keyfile": env.str("TLS_KEYFILE", "").strip(),
         "alert_urls": env.parsed("ALERT_URLS", alert_urls, ""),
         "alert_heartbeat_url": env.parsed("ALERT_HEARTBEAT_URL", web_address, ""),
+        "otlp_endpoint": env.parsed("OTEL_EXPORTER_OTLP_ENDPOINT", optional_address(*OPENTELEMETRY), ""),
+        "sentry_dsn": env.parsed("SENTRY_DSN", optional_address(SENTRY), ""),
         "relay_secret": env.str("RELAY_SECRET", "").strip(),
         "partner_id": env.str("SENANG_PARTNER_ID", ""),
         "payload_keys": env.parsed("PAYLOAD_KEYS", sealing_keys),

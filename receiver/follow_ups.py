@@ -46,6 +46,7 @@ class Cause:
     inbox: Inbox
     inbox_id: int
     seal_id: UUID
+    traceparent: str | None = None  # of the attempt's span, where somebody traces
 
 
 def attach(session: Session, cause: Cause) -> None:
@@ -157,6 +158,7 @@ def _row(cause: Cause, asked: Event, body: bytes) -> dict[str, Any]:
         **envelope_columns(asked),
         "environment": settings.environment,
         "caused_by": cause.inbox_id,
+        "traceparent": cause.traceparent,
         "deliveries": 0,
         "state": State.PENDING,
         "body_digest": body_digest(body, settings.payload_keys),

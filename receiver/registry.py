@@ -73,6 +73,10 @@ class RetryLater(Exception):
         self.seconds = float(seconds)
 
 
+RETRY_LATER = "retry later"
+"""The result of an attempt whose handler raised RetryLater."""
+
+
 class DuplicateHandler(Exception):
     """Two handlers have the same event type, or two functions the same follow-up."""
 

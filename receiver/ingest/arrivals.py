@@ -30,6 +30,7 @@ class Arrival(NamedTuple):
     policy_id: str | None
     claim_id: str | None
     reported_status: str | None
+    traceparent: str | None
     request_id: str
     duration_ms: int
     detail: str | None

@@ -14,7 +14,7 @@ from receiver.ingest.answering import Reply, answer, refusal
 from receiver.ingest.intake import Intake
 from receiver.ingest.judging import judge
 from receiver.ingest.keeping import keep, keep_rejection
-from receiver.ingest.noting import note
+from receiver.ingest.noting import begin_span, end_span, note
 from receiver.ingest.reading import Incoming
 
 
@@ -22,8 +22,10 @@ def take(intake: Intake, incoming: Incoming) -> Reply:
     """Take one delivery that was read."""
     settings, now = intake.inbox.settings, intake.inbox.clock.now()
     judged = judge(settings, incoming.body, incoming.headers(settings.request_headers), now)
+    span = begin_span(intake, incoming, is_authentic=judged.secret is not None)
     receipt = keep(intake, incoming, judged)
     note(intake, incoming, receipt, secret=judged.secret)
+    end_span(intake, span, incoming, receipt)
     return answer(receipt)
 
 

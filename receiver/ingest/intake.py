@@ -22,6 +22,7 @@ from receiver.store.audit import write_remaining_sums
 from receiver.store.inbox import Inbox
 from receiver.store.latency import Latencies
 from receiver.store.secrets import SecretsInUse
+from receiver.tracing import tracing_of
 
 
 class Intake:
@@ -41,6 +42,7 @@ class Intake:
         self.latencies = Latencies()
         self.secrets = SecretsInUse(inbox.settings)
         self.lines = Lines(inbox.clock)
+        self.tracing = tracing_of(inbox.settings)
 
     def close(self) -> None:
         """Store what waits, and give all connections up. The app's inbox stays open."""
@@ -48,6 +50,8 @@ class Intake:
         self.redeliveries.close()
         self.committer.close()
         self.inbox.close()
+        if self.tracing:
+            self.tracing.close()
 
     def write_remaining(self) -> None:
         """Write every count that is still in memory: the process is about to end."""

@@ -107,7 +107,7 @@ def _keep_all(intake: Intake, incoming: Incoming, items: Sequence[New | Unusable
 
 
 def _delivery(incoming: Incoming, kept: Kept) -> Delivery:
-    return Delivery(kept, incoming.request_id, round(incoming.milliseconds()))
+    return Delivery(kept, incoming.request_id, round(incoming.milliseconds()), incoming.traceparent)
 
 
 def _is_refused(intake: Intake, incoming: Incoming) -> bool:

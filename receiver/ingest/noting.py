@@ -1,10 +1,11 @@
-"""Counts and logs a delivery: one hook, after the step that keeps it.
+"""Counts, logs and traces a delivery: one hook, after the step that keeps it. A span begins before that step.
 
 The audit row is not written here. It is written in the transaction of what it records (rows.py).
 """
 
 import time
 from contextlib import suppress
+from typing import Any
 
 from receiver import metrics
 from receiver.ingest.intake import Intake
@@ -30,6 +31,29 @@ def note(intake: Intake, incoming: Incoming, receipt: Receipt, *, secret: int | 
             request_id=incoming.request_id,
             duration_ms=round(seconds * 1000),
             reason=receipt.reason,
+        )
+
+
+def begin_span(intake: Intake, incoming: Incoming, *, is_authentic: bool) -> Any:
+    """Begin the span of a delivery before it is kept, so that its event goes on with the trace. None: nobody traces."""
+    if intake.tracing is None:
+        return None
+    sent = incoming.environ.get("HTTP_TRACEPARENT") if is_authentic else None
+    span = intake.tracing.delivery(sent=sent, seconds=time.monotonic() - incoming.started)
+    incoming.traceparent = intake.tracing.traceparent(span)
+    return span
+
+
+def end_span(intake: Intake, span: Any, incoming: Incoming, receipt: Receipt) -> None:
+    """End the span, if there is one."""
+    if intake.tracing is not None:
+        intake.tracing.end_delivery(
+            span,
+            receipt.result,
+            receipt.reason,
+            event_id=receipt.event_id,
+            event_type=receipt.event_type,
+            request_id=incoming.request_id,
         )
 
 

@@ -59,7 +59,7 @@ class Incoming:
     `body` is empty where the delivery is refused unread.
     """
 
-    __slots__ = ("body", "ends_at", "environ", "request_id", "started")
+    __slots__ = ("body", "ends_at", "environ", "request_id", "started", "traceparent")
 
     def __init__(
         self, environ: Environ, body: bytes, *, request_id: str, started: float, seconds: float = DELIVERY_SECONDS
@@ -67,6 +67,7 @@ class Incoming:
         self.environ, self.body = environ, body
         self.request_id = request_id
         self.started = started  # seconds of the monotonic clock
+        self.traceparent: str | None = None  # of its span, where somebody traces
         self.ends_at = time.monotonic() + seconds
 
     def headers(self, names: tuple[str, ...]) -> dict[str, str]:

@@ -51,6 +51,7 @@ class Delivery(NamedTuple):
     kept: Kept
     request_id: str
     duration_ms: int = 0
+    traceparent: str | None = None
 
     @property
     def body(self) -> bytes:
@@ -71,6 +72,7 @@ def arrival(settings: Settings, event: Event, delivery: Delivery) -> Arrival:
         sealed_payload=_sealed(settings, delivery.kept, event.payload, seal_id),
         event_id=event.id,
         **envelope_columns(event),
+        traceparent=delivery.traceparent,
         request_id=delivery.request_id,
         duration_ms=delivery.duration_ms,
         detail=_noted(event),
@@ -232,6 +234,7 @@ class Rows:
             "masked_payload": masked_text(settings, payload, body),
             "received_at": self._inbox.now(),
             "environment": settings.environment,
+            "traceparent": self._delivery.traceparent,
         }
 
     def _audit(

@@ -1,6 +1,8 @@
 """What the text of one setting may be, where no other room knows: a function for each kind of value."""
 
 import re
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, distribution
 
 from sqlalchemy.engine import make_url
 
@@ -98,6 +100,29 @@ def web_address(text: str) -> str:
     if text and not re.fullmatch(r"https?://[^\s/]+\S*", text.strip()):
         raise UnusableValue("an address begins with https:// or http://.")
     return text.strip()
+
+
+def optional_address(*packages: str) -> Callable[[str], str]:
+    """An http or https address for which these packages are needed, or nothing. Raises UnusableValue."""
+
+    def read(text: str) -> str:
+        address = web_address(text)
+        missing = [package for package in packages if address and not _is_installed(package)]
+        if missing:
+            raise UnusableValue(
+                f"needs {' and '.join(missing)}. Add it to the group `app` in pyproject.toml, then `make lock`."
+            )
+        return address
+
+    return read
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def sealing_keys(text: str) -> tuple[SealingKey, ...]:

@@ -109,6 +109,7 @@ class StoredEvent(ReceiverBase):
     reported_status: Mapped[str | None] = mapped_column(sa.String(200))
     environment: Mapped[str] = mapped_column(sa.String(10))
     caused_by: Mapped[int | None] = mapped_column(sa.BigInteger)  # a follow-up: the row whose handler asked for it
+    traceparent: Mapped[str | None] = mapped_column(sa.String(55))  # of the delivery's span, or the asking attempt's
 
     state: Mapped[str] = mapped_column(sa.String(20))
     quarantine_reason: Mapped[str | None] = mapped_column(sa.String(40))  # unusable, id_reused or stale

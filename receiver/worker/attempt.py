@@ -8,6 +8,7 @@
 The handler works in a transaction that the batch began. A follow-up has none. lifecycle.py has the states.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -21,7 +22,15 @@ from receiver.privacy.masking import hidden_values
 from receiver.privacy.sealing import CannotUnseal, unseal
 from receiver.protocol.envelope import Event
 from receiver.protocol.errors import UnusablePayload
-from receiver.registry import Follower, PermanentFailure, RetryLater, follower_for, handler_for, spoken_errors
+from receiver.registry import (
+    RETRY_LATER,
+    Follower,
+    PermanentFailure,
+    RetryLater,
+    follower_for,
+    handler_for,
+    spoken_errors,
+)
 from receiver.store.lifecycle import NOT_YET, State, backoff
 from receiver.store.masked import masked_text
 from receiver.store.tally import Key
@@ -35,8 +44,6 @@ from receiver.worker.workbench import Workbench
 HOPELESS = (PermanentFailure, CannotUnseal, UnusablePayload, DataDoesNotFit)
 OURS = (HandlerMisuse, SwallowedError, HandlerTimeout, CannotUnseal, UnusablePayload, DataDoesNotFit)
 """Errors with our own messages, which quote nothing."""
-RETRY_LATER = "retry later"
-"""The result of an attempt whose handler raised RetryLater."""
 
 
 class Opened(NamedTuple):
@@ -97,11 +104,16 @@ def run(bench: Workbench, session: HandlerSession, opened: Opened, *, since: flo
     `since` is when the attempt began, by the stopwatch. Raises whatever the handler raises, HandlerTimeout and
     HandBack: then the transaction is to be rolled back.
     """
+    return _traced(bench, opened.lease, lambda: _run(bench, session, opened, since))
+
+
+def _run(bench: Workbench, session: HandlerSession, opened: Opened, since: float) -> Outcome:
     event = opened.event
     handling = None if opened.lease.is_follow_up else handler_for(event.type)
     if handling is None:
         return _ended(bench, opened, State.UNHANDLED, since)
-    attach(session, Cause(bench.inbox, opened.lease.inbox_id, opened.lease.seal_id))
+    traceparent = bench.tracing.traceparent() if bench.tracing else None
+    attach(session, Cause(bench.inbox, opened.lease.inbox_id, opened.lease.seal_id, traceparent))
     if handling.one_at_a_time_by:
         take_turn(session, event, opened.lease.inbox_id, handling.one_at_a_time_by)
     with session.guarded(), bench.limit.of(bench.inbox.settings.handler_timeout, session.interrupt):
@@ -117,12 +129,26 @@ def follower_of(settings: Settings, lease: Lease) -> Follower | None:
 
 def follow(bench: Workbench, opened: Opened, *, since: float) -> Outcome:
     """Do the follow-up once, with no transaction open. Raises what its function raises, HandlerTimeout and HandBack."""
+    return _traced(bench, opened.lease, lambda: _follow(bench, opened, since))
+
+
+def _follow(bench: Workbench, opened: Opened, since: float) -> Outcome:
     follower = follower_of(bench.inbox.settings, opened.lease)
     if follower is None:
         return _ended(bench, opened, State.UNHANDLED, since)
     with bench.limit.of(bench.inbox.settings.handler_timeout):
         follower(opened.event)
     return _ended(bench, opened, State.PROCESSED, since)
+
+
+def _traced(bench: Workbench, lease: Lease, attempt: Callable[[], Outcome]) -> Outcome:
+    """The attempt, in a span of its own where somebody traces."""
+    if bench.tracing is None:
+        return attempt()
+    with bench.tracing.attempt(lease.traceparent, lease.event_id, lease.event_type, lease.attempt) as say:
+        outcome = attempt()
+        say(outcome.result)
+    return outcome
 
 
 def _ended(bench: Workbench, opened: Opened, state: State, since: float) -> Outcome:

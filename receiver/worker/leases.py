@@ -52,6 +52,7 @@ class Lease(NamedTuple):
     masked: bool  # whether its masked payload is there already
     received_at: datetime
     caused_by: int | None = None
+    traceparent: str | None = None
 
     @property
     def is_follow_up(self) -> bool:
@@ -193,6 +194,7 @@ def _leasing(which: sa.ColumnElement[bool]) -> sa.Executable:
             sa.func.length(_EVENTS.c.masked_payload),  # SQLite 3.40 says of any column here that it IS NOT NULL
             _EVENTS.c.received_at,
             _EVENTS.c.caused_by,
+            _EVENTS.c.traceparent,
         )
     )
 
@@ -212,7 +214,9 @@ def _take(session: Session, bench: Workbench, token: UUID, leasing: sa.Executabl
     ahead = bench.inbox.clock.offset.total_seconds()
     values = {"token": token, "worker": bench.worker, "most": most, "ahead": ahead}
     rows = session.execute(leasing, values | {"lease": ahead + _lease_seconds(bench.inbox)})
-    leases = [Lease(r[0], token, r[1], r[2] or "", r[3] or "", r[4], r[5], r[6] is not None, r[7], r[8]) for r in rows]
+    leases = [
+        Lease(r[0], token, r[1], r[2] or "", r[3] or "", r[4], r[5], r[6] is not None, r[7], r[8], r[9]) for r in rows
+    ]
     return sorted(leases, key=attrgetter("inbox_id"))
 
 

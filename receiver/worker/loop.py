@@ -54,6 +54,8 @@ class Worker:
         finally:
             self._listener.close()
             write_remaining_sums(self._inbox)
+            if self._bench.tracing:
+                self._bench.tracing.close()
 
     def _run(self, drain_patience: float | None) -> bool:
         worked_at = time.monotonic()

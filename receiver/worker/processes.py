@@ -31,6 +31,7 @@ from receiver.database.insert import insert_into
 from receiver.endless import endless
 from receiver.store.inbox import Inbox
 from receiver.store.models import Heartbeat
+from receiver.tracing import tracing_of
 from receiver.worker.lanes import Lane
 from receiver.worker.leases import recover
 from receiver.worker.loop import DATABASE_AWAY, DRAINED, RESTART_SECONDS, Worker
@@ -74,7 +75,8 @@ class Watched:
         return bool(ends_at) and time.monotonic() > ends_at + KILL_GRACE_SECONDS
 
     def _work(self, inbox: Inbox, parent: int, upkeep: Mapping[str, Part], drain_patience: float | None) -> None:
-        bench = Workbench(inbox, self.name, TimeLimit(self._report), lane=self.lane)
+        tracing = tracing_of(inbox.settings)
+        bench = Workbench(inbox, self.name, TimeLimit(self._report), lane=self.lane, tracing=tracing)
         if Worker(bench, parent, upkeep).run(drain_patience=drain_patience):
             raise SystemExit(DRAINED)
 

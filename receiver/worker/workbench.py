@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from receiver.store.inbox import Inbox
+from receiver.tracing import Tracing
 from receiver.worker.lanes import Lane
 from receiver.worker.novelty import Noted
 from receiver.worker.pace import OnceASecond, Paces
@@ -30,6 +31,7 @@ class Workbench:
     pauses: KnownPauses = field(default_factory=KnownPauses)
     random: Random = field(default_factory=Random)
     lane: Lane = Lane.ALL
+    tracing: Tracing | None = None
     stopwatch: Callable[[], float] = time.monotonic  # seconds; what a worker measures its own pace with
 
     def __post_init__(self) -> None:

@@ -37,6 +37,7 @@ WORKING = STORING | {
     "forwarded",
     "typed_data",
     "follow_ups",
+    "tracing",
 }
 ACTING = WORKING | {"ingest", "worker", "maintenance", "queries", "alerts"}
 MAY_IMPORT = {
@@ -80,6 +81,7 @@ MAY_IMPORT = {
     "migrations": {"database", "store"},
     "tracked": {"protocol", "database", "registry"},
     "typed_data": {"privacy", "protocol"},
+    "tracing": {"config", "privacy", "registry"},
     "follow_ups": {"database", "privacy", "protocol", "store"},
     "partner": {"discovery"},
     "assembly": ACTING | {"partner", "extensions", "web", "cli", "server"},

@@ -130,6 +130,7 @@ def create_events() -> None:
         sa.Column("reported_status", sa.String(length=200), nullable=True),
         sa.Column("environment", sa.String(length=10), nullable=False),
         sa.Column("caused_by", sa.BigInteger(), nullable=True),
+        sa.Column("traceparent", sa.String(length=55), nullable=True),
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("quarantine_reason", sa.String(length=40), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),

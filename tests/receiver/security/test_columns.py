@@ -22,7 +22,7 @@ ODD = {
 }  # fmt: skip
 OURS = {
     "environment", "state", "quarantine_reason", "leased_by", "body_digest", "sealing_key", "action", "result",
-    "actor", "request_id", "cause",
+    "actor", "request_id", "cause", "traceparent",
 }  # fmt: skip
 """Columns of text that we fill ourselves. `masked_payload` passes the masking by itself."""
 
