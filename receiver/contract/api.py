@@ -63,6 +63,7 @@ def schemas() -> dict[str, Part]:
     """The schemas of the answers, by name."""
     event, audit = _of_columns(StoredEvent, EVENT), _of_columns(AuditEntry, AUDIT)
     event["properties"]["state"] = {"enum": [state.value for state in State]}
+    event["properties"]["handler"] = _or_null(_TYPES[str]) | {"description": "The function that runs this type now."}
     return {
         "Event": event,
         "AuditRow": audit,
@@ -145,10 +146,10 @@ def _parameter(name: str) -> Part:
 
 
 def _of_columns(model: Any, names: tuple[str, ...]) -> Part:
-    columns = {name: model.__table__.c[name] for name in names}
+    columns = {name: model.__table__.c[name] for name in names if name in model.__table__.c}
     kinds = {name: getattr(column.type, "impl_instance", column.type) for name, column in columns.items()}
     found = {name: _TYPES[kind.python_type] for name, kind in kinds.items()}
-    return _object(**{name: _or_null(found[name]) if columns[name].nullable else found[name] for name in names})
+    return _object(**{name: _or_null(found[name]) if columns[name].nullable else found[name] for name in columns})
 
 
 def _object(**properties: Part) -> Part:

@@ -31,6 +31,7 @@ _MACHINERY = re.compile(r"receiver/")
 """Files that run handlers. The place of an error is where the partner's code was, not what it had called."""
 _CODE = re.compile(r"[A-Z0-9_]{5,50}")
 _UNNAMED = "Error"
+_WHERE = re.compile(r" \(?at (?=[^\s():]{1,300}\.py:[0-9]{1,9} in )")
 
 
 def summary(
@@ -44,6 +45,17 @@ def summary(
         return _summary(error, spoken, code or code_of, hidden)
     except Exception:  # the attributes of a partner's own error may raise
         return _name(type(error))
+
+
+def what_and_where(line: str) -> tuple[str, str]:
+    """A line of `summary()` in two: the error with its message; where it was raised, and what caused it."""
+    found = None
+    for found in _WHERE.finditer(line):  # noqa: B007 - the last one: a message may quote another error
+        pass
+    if found is None:
+        return line, ""
+    where = line[found.end() :]
+    return line[: found.start()], where.removesuffix(")") if "(" in found[0] else where
 
 
 def trace(error: BaseException, *, code: Code | None = None) -> str:

@@ -1,7 +1,7 @@
 """What programs are told of an event, an audit row, a failure or the health: in the JSON API, by `--json`, in exports.
 
 One thing has one shape everywhere, and is masked as on the pages. To tell more of an event or an audit row, add its
-column to `EVENT` or `AUDIT`. The contract takes it from there.
+column to `EVENT` or `AUDIT`. The contract takes it from there, but for what `Shown` works out.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ Told = dict[str, Any]
 EVENT = (
     "event_id", "event_type", "state", "received_at", "occurred_at", "transaction_id", "policy_id", "claim_id",
     "reported_status", "attempts", "deliveries", "id_reused", "quarantine_reason", "stated_event_id",
-    "due_at", "failing_since", "last_error", "cause", "id", "caused_by",
+    "due_at", "failing_since", "last_error", "handler", "cause", "id", "caused_by",
 )  # fmt: skip
 AUDIT = (
     "event_id", "at", "event_type", "result", "action", "occurrences", "actor", "request_id", "duration_ms", "detail",

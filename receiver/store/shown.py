@@ -15,6 +15,7 @@ import structlog
 
 from receiver.privacy.columns import Showing
 from receiver.privacy.masking import mask_text
+from receiver.registry import follower_for, handler_for, name_of
 from receiver.store.models import AuditEntry, StoredEvent
 
 T = TypeVar("T")
@@ -44,6 +45,16 @@ class Shown:
     def name(self) -> str:
         """What people call it: its event ID, or its number where it has none."""
         return self.event_id or getattr(self, "stated_event_id", None) or f"#{self.id}"
+
+    @property
+    def handler(self) -> str | None:
+        """The function that runs an event of its type now, as `module.function`. None when there is none."""
+        event_type = self._row.event_type or ""
+        if self._row.caused_by is not None:
+            follower = follower_for(event_type)
+            return name_of(follower) if follower else None
+        handling = handler_for(event_type)
+        return name_of(handling.run) if handling else None
 
     @property
     def command_name(self) -> str:

@@ -22,6 +22,7 @@ from receiver.queries.audit_trail import audit_trail
 from receiver.queries.count import total
 from receiver.queries.filters import (
     Filter,
+    Origin,
     Position,
     described,
     from_address,
@@ -63,6 +64,8 @@ def index() -> str:
         chosen=chosen,
         rows=[shown(row, showing) for row in found.rows],
         capped=found.capped,
+        sifted=found.sifted,
+        origins=list(Origin),
         looked_for=chosen.term and showing(chosen.term),
         older=found.older and to_cursor(found.older),
         newer=found.newer and to_cursor(found.newer),

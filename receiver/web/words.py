@@ -8,6 +8,7 @@ from flask import Flask
 
 from receiver.actions.support import in_both_zones
 from receiver.present import present_inbox
+from receiver.privacy.errors import what_and_where
 from receiver.protocol.moments import written
 from receiver.store.lifecycle import State
 from receiver.store.models import HANDLER_BUCKETS
@@ -62,6 +63,7 @@ def init_app(app: Flask) -> None:
     }
     app.jinja_env.filters |= {
         "both_zones": in_both_zones,
+        "what_and_where": what_and_where,
         "written": written,
         "icon": icon,
         "without": without,

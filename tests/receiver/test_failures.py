@@ -1,6 +1,10 @@
 """Failures by cause: what one bug has stopped is one row. A group is looked at, replayed and dismissed as a whole."""
 
+import csv
+import io
 import json
+import re
+from html import unescape
 
 import pytest
 import sqlalchemy as sa
@@ -9,6 +13,7 @@ from receiver.actions import bulk
 from receiver.actions.bulk import Act
 from receiver.actions.dismiss import dismiss
 from receiver.database.engine import reading, writing
+from receiver.privacy.errors import what_and_where
 from receiver.queries.failures import failures
 from receiver.queries.filters import BadFilter, Filter
 from receiver.queries.search import count_failing, counts, page, stream
@@ -291,3 +296,45 @@ def test_what_is_dismissed_or_due_again_has_no_cause(inbox, bugs, deliver, work,
     assert causes != {None}
     assert stored("evt_1").cause is None
     assert session.scalar(sa.select(sa.func.count(StoredEvent.cause))) == 1
+
+
+@both_databases
+def test_lists_and_exports_say_of_each_error_where_it_was_raised_and_by_which_handler(
+    signed_in, app, deliver, work, stored
+):
+    def broken(event, session):
+        raise PermanentFailure("no product of this code is sold " * 9)
+
+    handles("wordy.type")(broken)
+    deliver("wordy.type", event_id="evt_1")
+    work()
+
+    client = signed_in()
+    place = re.search(r"tests/receiver/test_failures\.py:[0-9]+ in \S+broken", stored("evt_1").last_error)[0]
+    [exported] = csv.DictReader(io.StringIO(client.get("/events/export.csv?state=dead").text))
+    listed = app.test_cli_runner().invoke(args=["events", "list", "--json"]).stdout
+    told = [json.loads(listed)[0], client.get("/events/export.json").json[0], exported]
+    for path in ("/events", "/events?state=dead", f"/events/{stored('evt_1').id}"):
+        assert place in unescape(client.get(path).text), path
+    for row in told:
+        assert place in row["last_error"]
+        assert row["handler"].startswith("tests.receiver.test_failures.")
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("ValueError at app/a.py:4 in f, caused by KeyError", ("ValueError", "app/a.py:4 in f, caused by KeyError")),
+        ("BankClosed: no answer (at app/a.py:4 in A.f)", ("BankClosed: no answer", "app/a.py:4 in A.f")),
+        (
+            "Odd: said (at x.py:1 in g) twice (at app/a.py:4 in f)",
+            ("Odd: said (at x.py:1 in g) twice", "app/a.py:4 in f"),
+        ),
+        ("not yet: the bank rests at night", ("not yet: the bank rests at night", "")),
+        ("unusable: event_type missing", ("unusable: event_type missing", "")),
+        (" (at" * 5000, (" (at" * 5000, "")),
+    ],
+    ids=lambda value: "",
+)
+def test_an_error_is_told_apart_from_its_place(line, parts):
+    assert what_and_where(line) == parts

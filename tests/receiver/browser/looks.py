@@ -57,6 +57,7 @@ on_every_way = pytest.mark.parametrize(
 )
 with_javascript = pytest.mark.parametrize("look", FOUR[:2], ids=str, indirect=True)
 without_javascript = pytest.mark.parametrize("look", FOUR[2:], ids=str, indirect=True)
+on_a_phone = pytest.mark.parametrize("look", FOUR[3:], ids=str, indirect=True)
 in_all_colours = pytest.mark.parametrize("look", PAINTED, ids=str, indirect=True)
 """For what is painted: every width in every colour. axe is JavaScript itself."""
 

@@ -35,6 +35,7 @@ def give_code(page: Page, code: str, button: str) -> None:
 def find(page: Page, term: str = "", event_type: str = "") -> None:
     """Search in the list of events."""
     page.get_by_label("Event, transaction, policy or claim ID").fill(term)
+    unfold(page, "More filters")
     page.get_by_label("Type").fill(event_type)
     send(page, "Find")
 
@@ -42,6 +43,13 @@ def find(page: Page, term: str = "", event_type: str = "") -> None:
 def listed(page: Page) -> list[str]:
     """The names of the events in the list, as they stand there."""
     return [name.strip() for name in page.locator("#list tbody td:nth-child(2) a.id").all_inner_texts()]
+
+
+def unfold(page: Page, summary: str) -> None:
+    """See what is behind a summary, which may be open already."""
+    details = page.locator("details", has=page.get_by_text(summary, exact=True))
+    if details.get_attribute("open") is None:
+        details.locator("summary").click()
 
 
 def follow(link: Locator) -> None:

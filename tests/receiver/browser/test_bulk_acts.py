@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.receiver.browser.looks import in_every_browser, with_javascript, without_javascript
-from tests.receiver.browser.people import find, press, send
+from tests.receiver.browser.people import find, press, send, unfold
 
 
 @pytest.fixture
@@ -18,6 +18,7 @@ def plan(operator, receiver):
     receiver.deliver(policy_id=policy)
     operator.goto("/events")
     find(operator, policy)
+    unfold(operator, "Dismiss, or give a reason")
     operator.get_by_label("Reason (to dismiss, needed)").fill("after the outage")
     send(operator, "Replay all that match…")
     return operator

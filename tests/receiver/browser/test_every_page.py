@@ -14,7 +14,7 @@ from receiver.actions.alerts import snooze, wake
 from receiver.alerts.watching import look as watch
 from receiver.testing import insert_user
 from tests.receiver.browser.looks import PAINTED
-from tests.receiver.browser.people import begin_second_factor, expect_path, find, give_code, press, sign_in
+from tests.receiver.browser.people import begin_second_factor, expect_path, find, give_code, press, sign_in, unfold
 from tests.receiver.browser.world import STORY
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
@@ -136,6 +136,7 @@ def a_finished_bulk_replay(page, receiver):
 @way
 def a_planned_bulk_dismissal(page, receiver):
     page.goto("/events?state=unhandled")
+    unfold(page, "Dismiss, or give a reason")
     page.get_by_label("Reason (to dismiss, needed)").fill("tests of the sender")
     press(page, "Dismiss all that match…")
     expect(page.get_by_role("button", name="Dismiss them")).to_be_visible()

@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import expect
 
-from tests.receiver.browser.looks import in_every_browser, with_javascript
-from tests.receiver.browser.people import find, follow, listed, sign_in
+from tests.receiver.browser.looks import in_every_browser, on_a_phone, with_javascript
+from tests.receiver.browser.people import find, follow, listed, send, sign_in, unfold
 
 TICK = 5_000
 
@@ -147,6 +147,7 @@ def test_the_list_refreshes_under_the_readers_hands_without_taking_anything_from
     receiver.deliver(event_id=f"{prefix}-1")
     operator.clock.install()
     operator.goto(f"/events?q={prefix}")
+    unfold(operator, "Dismiss, or give a reason")
     operator.get_by_label("Reason").fill("the outage of the morn")
     operator.get_by_role("link", name=f"{prefix}-1").focus()
 
@@ -156,3 +157,48 @@ def test_the_list_refreshes_under_the_readers_hands_without_taking_anything_from
     expect(operator.get_by_role("link", name=f"{prefix}-2")).to_be_visible()
     expect(operator.get_by_role("link", name=f"{prefix}-1")).to_be_focused()
     expect(operator.get_by_label("Reason")).to_have_value("the outage of the morn")
+
+
+@on_a_phone
+@pytest.mark.parametrize("path", ["/events", "/events?state=dead", "/events?state=quarantined"])
+def test_on_a_phone_the_first_event_is_on_the_first_screen(operator, path):
+    operator.goto(path)
+
+    first = operator.locator("#list tbody tr").first.bounding_box()
+    assert first["y"] + first["height"] <= operator.viewport_size["height"]
+
+
+@in_every_browser
+def test_a_failed_event_says_in_the_list_what_went_wrong_and_where_and_leads_to_its_like(operator, receiver, prefix):
+    for number in range(2):
+        receiver.dead(event_id=f"{prefix}-{number}")
+    operator.goto("/events")
+    find(operator, prefix)
+
+    why = operator.locator("#list tr.why")
+    expect(why).to_have_count(2)
+    expect(why.first).to_contain_text("without the reference that its handler needs")
+    expect(why.first).to_contain_text(re.compile(r"handlers/probes\.py:[0-9]+ in policy_issued"))
+    follow(why.first.get_by_role("link", name="Same cause"))
+
+    expect(operator.get_by_text("Only failures of one cause.")).to_be_visible()
+    assert {f"{prefix}-0", f"{prefix}-1"} <= set(listed(operator))
+
+
+@in_every_browser
+def test_the_filters_for_attempts_and_origin_stay_in_the_form(operator, receiver, prefix):
+    receiver.dead(event_id=prefix)
+    operator.goto("/events")
+
+    operator.get_by_label("Event, transaction, policy or claim ID").fill(prefix)
+    unfold(operator, "More filters")
+    operator.get_by_label("Attempts, at least").fill("1")
+    operator.get_by_label("Origin").select_option("delivery")
+    send(operator, "Find")
+    assert listed(operator) == [prefix]
+    expect(operator.get_by_label("Attempts, at least")).to_have_value("1")
+
+    operator.get_by_label("Attempts, at least").fill("2")
+    send(operator, "Find")
+    expect(operator.get_by_text("No event matches")).to_be_visible()
+    expect(operator.get_by_label("Origin")).to_have_value("delivery")

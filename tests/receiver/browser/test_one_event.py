@@ -34,6 +34,17 @@ def test_the_payload_is_a_masked_tree_that_folds(show, receiver):
     expect(tree.get_by_text("[text 14]")).to_be_visible()
 
 
+def test_on_a_wide_screen_the_error_comes_first_and_the_payload_stands_beside_what_happened(show, receiver):
+    page = show(receiver.dead())
+
+    wrong, happened, payload = (page.locator(what).bounding_box() for what in (".wrong", "ol.timeline", ".tree"))
+    expect(page.locator(".wrong")).to_contain_text(re.compile(r"handlers/probes\.py:[0-9]+ in policy_issued"))
+    expect(page.locator("dl.facts")).to_contain_text("probes.policy_issued")
+    assert wrong["y"] + wrong["height"] <= payload["y"]
+    assert happened["x"] + happened["width"] <= payload["x"]
+    assert payload["y"] < happened["y"] + happened["height"]
+
+
 @in_every_browser
 def test_what_happened_is_told_in_order(show, receiver):
     page = show(receiver.processed())
