@@ -204,7 +204,7 @@ def _refused_in_a_row(health: Health, limits: Limits) -> Said:
     if health.refused_in_a_row > limits.refused_in_a_row:
         yield (
             f"The last {health.refused_in_a_row:,} answers were refusals. Senang.io may suspend an endpoint that keeps "
-            "failing (§10.1). Look at the audit log. In the sandbox, look at Captures too."
+            "failing. Look at the audit log. In the sandbox, look at Captures too."
         )
 
 
@@ -385,7 +385,7 @@ def _silence(health: Health, limits: Limits) -> Said:
         yield "No delivery has ever come. Does Senang.io know the address?"
     if health.last_delivery is not None and health.now - health.last_delivery > limits.silence:
         yield (
-            f"No authentic delivery has come for {_hours(limits.silence)}. Is the endpoint suspended (§10.1)? "
+            f"No authentic delivery has come for {_hours(limits.silence)}. Is the endpoint suspended? "
             "Has its address changed?"
         )
 

@@ -1,6 +1,7 @@
-"""Draws deliveries over time as stacked bars: positions for an SVG, and the same numbers for a table. Pure.
+"""Draws what happened over time as stacked bars: positions for an SVG, and the same numbers for a table. Pure.
 
-To draw another result, add its name to `SERIES` and its colour to page.css.
+There are two panels below each other, each with a scale of its own. So one failure among ten thousand deliveries is as
+easy to see as the deliveries. To draw another result, add its name to a panel of `PANELS` and its colour to page.css.
 """
 
 from collections.abc import Sequence
@@ -9,8 +10,12 @@ from datetime import datetime
 
 from receiver.queries.overview import Hour
 
-SERIES = ("accepted", "duplicate", "quarantined", "rejected")
-WIDTH, HEIGHT = 720, 160
+PANELS = {
+    "deliveries that were taken": ("accepted", "duplicate"),
+    "what went wrong": ("quarantined", "rejected", "failed", "dead"),
+}
+SERIES = tuple(name for names in PANELS.values() for name in names)
+WIDTH, HEIGHT = 720, 90
 GAP = 3
 
 
@@ -27,19 +32,28 @@ class Segment:
 
 @dataclass(frozen=True)
 class Bar:
-    """Some hours together: their numbers by result, and the pieces to draw."""
+    """Some hours together: their numbers by result."""
 
     begins_at: datetime
     numbers: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The pieces of one panel; `top` is the number at its upper edge."""
+
+    title: str
+    names: Sequence[str]
     segments: Sequence[Segment]
+    top: int
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Bars from left to right; `top` is the number at the upper edge."""
+    """Bars from left to right, in each panel."""
 
     bars: Sequence[Bar]
-    top: int
+    panels: Sequence[Panel]
     width: int = WIDTH
     height: int = HEIGHT
 
@@ -47,14 +61,8 @@ class Chart:
 def chart(hours: Sequence[Hour], hours_a_bar: int) -> Chart:
     """The chart of these hours. Each bar stands for so many of them."""
     groups = [hours[start : start + hours_a_bar] for start in range(0, len(hours), hours_a_bar)]
-    numbers = [{name: sum(getattr(hour, name) for hour in group) for name in SERIES} for group in groups]
-    top = round_up(max((sum(found.values()) for found in numbers), default=0))
-    step = WIDTH / max(len(groups), 1)
-    bars = [
-        Bar(group[0].at, found, _stacked(found, place * step, step - GAP, top))
-        for place, (group, found) in enumerate(zip(groups, numbers, strict=True))
-    ]
-    return Chart(bars, top)
+    bars = [Bar(group[0].at, {name: sum(getattr(hour, name) for hour in group) for name in SERIES}) for group in groups]
+    return Chart(bars, [_panel(title, names, bars) for title, names in PANELS.items()])
 
 
 def round_up(number: int) -> int:
@@ -67,11 +75,22 @@ def round_up(number: int) -> int:
         digit *= 10
 
 
-def _stacked(numbers: dict[str, int], x: float, width: float, top: int) -> list[Segment]:
+def _panel(title: str, names: Sequence[str], bars: Sequence[Bar]) -> Panel:
+    top = round_up(max((sum(bar.numbers[name] for name in names) for bar in bars), default=0))
+    step = WIDTH / max(len(bars), 1)
+    segments = [
+        segment
+        for place, bar in enumerate(bars)
+        for segment in _stacked(names, bar.numbers, place * step, step - GAP, top)
+    ]
+    return Panel(title, names, segments, top)
+
+
+def _stacked(names: Sequence[str], numbers: dict[str, int], x: float, width: float, top: int) -> list[Segment]:
     segments, y = [], float(HEIGHT)
-    for name in SERIES:
+    for name in names:
         if numbers[name]:
-            height = max(HEIGHT * numbers[name] / top, 1.0)  # one among thousands must still be visible
+            height = max(HEIGHT * numbers[name] / top, 2.0)  # one among thousands must still be visible
             y -= height
             segments.append(Segment(name, round(x, 1), round(y, 1), round(width, 1), round(height, 1)))
     return segments

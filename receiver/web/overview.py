@@ -1,6 +1,6 @@
 """The page to open in the morning: is all well? If not, since when?
 
-receiver/queries/conditions.py decides what it warns of.
+receiver/queries/conditions.py decides what it warns of, and answers.py which question that answers.
 """
 
 from flask import Blueprint, render_template, request
@@ -12,6 +12,7 @@ from receiver.queries.health import DEFAULT_LIMITS
 from receiver.queries.health import health as health_now
 from receiver.queries.overview import overview
 from receiver.store.shown import shown_part
+from receiver.web.answers import answers
 from receiver.web.auth import viewer_required
 from receiver.web.chart import SERIES, chart
 
@@ -31,13 +32,15 @@ def index() -> str:
     span = choice_in(request.args, "span", SPANS) or "24h"
     hours, hours_a_bar = SPANS[span]
     found, health = overview(inbox, hours), health_now(inbox)
+    warnings = shown_part("warnings", lambda: conditions(health, DEFAULT_LIMITS))
     return render_template(
         "overview.html",
         found=found,
         span=span,
         spans=SPANS,
         health=health,
-        warnings=shown_part("warnings", lambda: conditions(health, DEFAULT_LIMITS)),
+        warnings=warnings,
+        answers=[] if warnings is None else answers(health, warnings),
         chart=chart(found.hours, hours_a_bar),
         series=SERIES,
         attempts=ATTEMPTS,

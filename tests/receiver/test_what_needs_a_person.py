@@ -21,6 +21,7 @@ from receiver.store.lifecycle import State
 from receiver.store.models import StoredEvent, WebhookSecret
 from receiver.testing import both_databases
 from receiver.testing.waiting import eventually
+from receiver.web.answers import QUESTIONS
 from receiver.worker.leases import hand_back, lease_due
 from receiver.worker.workbench import Workbench
 
@@ -390,10 +391,11 @@ def test_a_failing_event_is_shown_with_its_error_before_it_dies(
     work()
 
     client = signed_in()
-    found = [client.get(address).text for address in ("/events", "/events?failing=yes", "/events?failing=yes&q=evt_1")]
+    addresses = ("/events", "/events?failing=yes", "/events?failing=yes&q=evt_1")
+    found = [client.get(address).text for address in addresses]
 
     assert all('<span class="flag">failing</span>' in page for page in found)
-    assert all(ERROR in page and "bank" not in page for page in found)
+    assert all(ERROR in re.sub("<[^>]*>", "", page) and "bank" not in page for page in found)
     assert ["evt_2" in page for page in found] == [True, False, False]
     assert '<strong><a href="/events?failing=yes">1</a></strong> failing' in overview()
     assert check()[1]["failing"]["error"].startswith(ERROR)
@@ -606,3 +608,48 @@ def test_an_event_that_succeeds_is_no_longer_failing(deliver, work, clock, store
 
     assert (before, check()[1]["failing"]["count"]) == (1, 0)
     assert stored("evt_1").failing_since is None
+
+
+def told(page):
+    """The answers of Overview to its questions, and the number of things that need a person."""
+    words = " ".join(re.sub("<[^>]*>", " ", page.partition('class="answers"')[2].partition("</ol>")[0]).split())
+    asked = r"coming\? (\S+ ?\S*?\.) .*accepted\? (\S+ ?\S*?\.) .*processed\? (\S+ ?\S*?\.) .*person\? (\w+)"
+    found = re.search(asked, words)
+    assert found, words
+    return list(found.groups())
+
+
+def test_overview_answers_four_questions_in_a_line_each(overview, signed_in, deliver, work, sender, clock):
+    quiet = told(overview())
+    deliver("payment.success")
+    work()
+    well = told(overview())
+    deliver("policy.issued", policy_id=None)
+    work()
+    sender.deliver(b"[]")
+    badly = told(overview())
+    clock.advance(days=2)
+
+    assert quiet == ["Not yet."] * 3 + ["Nothing"]
+    assert well == ["Yes."] * 3 + ["Nothing"]
+    assert badly == ["Yes.", "Not all.", "Not all.", "2"]
+    assert told(signed_in().get("/").text)[0] == "No."  # the session before it has ended
+
+
+def test_each_condition_that_a_question_names_exists():
+    assert set().union(*(codes for _, _, codes in QUESTIONS.values())) <= set(CODES)
+
+
+def test_one_failure_among_many_deliveries_is_drawn_as_clearly_as_they_are(overview, inbox, deliver, work):
+    for _ in range(20):
+        deliver()
+    deliver("policy.issued", policy_id=None)
+    work()
+    while roll_up_if_due(inbox):
+        inbox.clock.advance(seconds=INTERVAL.total_seconds())
+
+    page = overview()
+
+    [height] = re.findall(r'class="dead"[^>]* height="([0-9.]+)"', page.partition('<ul class="legend">')[2])[:1]
+    assert float(height) > 40
+    assert "failed attempts" in page
