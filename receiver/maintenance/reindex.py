@@ -6,7 +6,7 @@ that is in SUBJECT_INDEX_KEYS no more are deleted: nobody can find anything by t
 is all of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from receiver.protocol.errors import UnusablePayload
 from receiver.store.inbox import Inbox
 from receiver.store.models import PersonEntry, PersonIndexBuilt, StoredEvent
 from receiver.store.person_holds import held_digests
-from receiver.store.person_index import forget_entries, write_entries
+from receiver.store.person_index import forget_entries, write_entries_of
 
 
 @dataclass
@@ -43,26 +43,26 @@ def reindex(inbox: Inbox) -> Reindexed:
     while index:
         with writing(inbox.engine) as session:
             rows = next_rows(session, StoredEvent.sealed_payload.is_not(None), after)
-            for row in rows:
-                after = row.id
-                _index_again(session, inbox, row, done)
+            _index_again(session, inbox, rows, done)
         if not rows:
             break
+        after = rows[-1].id
     _forget_keys(inbox, index.key_ids if index else (), done)
     if index:
         _note_built(inbox, index.fingerprint, done)
     return done
 
 
-def _index_again(session: Session, inbox: Inbox, row: StoredEvent, done: Reindexed) -> None:
-    try:
-        payload = _payload(inbox, row)
-    except CannotUnseal:
-        done.unreadable += 1
-        return
-    forget_entries(session, [row.id])
-    write_entries(session, inbox.settings, row.id, payload)
-    done.events += 1
+def _index_again(session: Session, inbox: Inbox, rows: Sequence[StoredEvent], done: Reindexed) -> None:
+    payloads = dict[int, Mapping[str, Any] | None]()
+    for row in rows:
+        try:
+            payloads[row.id] = _payload(inbox, row)
+        except CannotUnseal:
+            done.unreadable += 1
+    forget_entries(session, payloads)
+    write_entries_of(session, inbox.settings, payloads)
+    done.events += len(payloads)
 
 
 def _payload(inbox: Inbox, row: StoredEvent) -> Mapping[str, Any] | None:

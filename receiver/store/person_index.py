@@ -20,9 +20,20 @@ COLUMNS = ("digest", "inbox_id", "kind", "key_id")
 
 def write_entries(session: Session, settings: Settings, inbox_id: int, payload: Mapping[str, Any] | None) -> None:
     """Let the event be found by the people that its payload names. None: nobody could read it."""
-    if settings.person_index is None or payload is None:
+    write_entries_of(session, settings, {inbox_id: payload})
+
+
+def write_entries_of(session: Session, settings: Settings, payloads: Mapping[int, Mapping[str, Any] | None]) -> None:
+    """The same for several events, by their numbers."""
+    index = settings.person_index
+    if index is None:
         return
-    rows = [entry._asdict() | {"inbox_id": inbox_id} for entry in settings.person_index.entries(payload)]
+    rows = [
+        entry._asdict() | {"inbox_id": inbox_id}
+        for inbox_id, payload in payloads.items()
+        if payload is not None
+        for entry in index.entries(payload)
+    ]
     if rows:
         connection = session.connection()
         connection.execute(_insert(connection.dialect.name), rows)

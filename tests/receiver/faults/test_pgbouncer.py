@@ -10,8 +10,10 @@ from receiver.testing.waiting import eventually
 from tests.receiver.databases import on_postgresql
 from tests.receiver.faults.outcomes import all_processed, assert_exactly_once
 from tests.receiver.faults.pgbouncer import POOL_SIZE, running_pgbouncer
+from tests.receiver.people import SITI, SUBJECTS
 from tests.receiver.processes import running
 
+ABOUT_SITI = {"data": {"customer": {"nric": SITI["nric"]}}}
 WITNESS = """
 CREATE TABLE witnessed (what text, synchronous_commit text, lock_timeout text, backend int);
 CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -24,6 +26,12 @@ END $$;
 CREATE TRIGGER witness AFTER INSERT ON audit_log FOR EACH ROW EXECUTE FUNCTION witness();
 """
 """Notes of each transaction that writes an audit row what it is committed with."""
+
+
+def count_entries(inbox):
+    """How many events the index of people leads to."""
+    with inbox.engine.begin() as connection:
+        return connection.scalar(sa.text("SELECT count(*) FROM person_index"))
 
 
 @pytest.fixture
@@ -39,6 +47,7 @@ def settings(database, environment, pooler):
         "DATABASE_POOLER": "1",
         "LOG_LEVEL": "ERROR",
         "EMBEDDED_WORKER": "0",
+        **SUBJECTS,
     }
 
 
@@ -47,7 +56,7 @@ def test_behind_a_pooler_every_delivery_is_acknowledged_and_processed_once_and_e
     settings, inbox, payload, database
 ):
     careless_server(inbox)
-    sent = [payload("payment.success", transaction_id=f"TXN-{number}") for number in range(300)]
+    sent = [payload("payment.success", transaction_id=f"TXN-{number}", **ABOUT_SITI) for number in range(300)]
 
     with running(settings) as receiver:
         receiver.web("--workers", "2")
@@ -60,6 +69,7 @@ def test_behind_a_pooler_every_delivery_is_acknowledged_and_processed_once_and_e
 
     assert {answer.status for answer in answers} == {200}
     assert_exactly_once(inbox, sent)
+    assert count_entries(inbox) == len(sent)
     assert witnessed(inbox) == {("delivery", "on", "2s"), ("attempt", "on", "2s")}
     assert count_witnesses(inbox) <= POOL_SIZE
     assert listeners == 0
