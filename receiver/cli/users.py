@@ -59,8 +59,8 @@ def list_(as_json: bool) -> None:
     for user in rows:
         state = "active" if user.active else "disabled"
         last = f"last sign-in {_minute(user.last_sign_in_at)}" if user.last_sign_in_at else "never signed in"
-        factors = "  second factor" if user.second_factor_at else ""
-        say(f"{user.name:<{width}}  {user.role:<8}  {state:<8}  added {_minute(user.created_at)}  {last}{factors}")
+        how = "  second factor" if user.second_factor_at else "  at the OpenID provider" if user.identity else ""
+        say(f"{user.name:<{width}}  {user.role:<8}  {state:<8}  added {_minute(user.created_at)}  {last}{how}")
 
 
 @users.command("passwd")
@@ -114,6 +114,7 @@ def _document(user: User) -> dict[str, Any]:
         "created_at": str(user.created_at),
         "last_sign_in_at": str(last) if last else None,
         "second_factor": user.second_factor_at is not None,
+        "openid": user.identity is not None,
     }
 
 

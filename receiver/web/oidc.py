@@ -38,7 +38,7 @@ CODES = frozenset(
     }
 )  # fmt: skip
 """The codes of a refusal that a page repeats. Others may be the text of a stranger."""
-asking = Lane(places=16)
+asking = Lane(places=8)
 log = structlog.get_logger()
 blueprint = Blueprint("oidc", __name__, url_prefix="/sign-in/oidc")
 
