@@ -35,6 +35,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
     from receiver.extensions import login
     from receiver.logs import configure_logging
     from receiver.privacy.masking import show_more
+    from receiver.store.applied import InForce
     from receiver.store.inbox import Inbox
 
     settings = settings or load_settings()
@@ -46,7 +47,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
         SESSION_COOKIE_SAMESITE="Lax",
     )
     app.extensions["inbox"] = Inbox(
-        make_engine(settings.database_url, settings.share.pages), settings, clock or Clock()
+        make_engine(settings.database_url, settings.share.pages), InForce(settings), clock or Clock()
     )
     login.init_app(app)
     discovery.discover(settings.partner_package)

@@ -8,7 +8,7 @@ were refused, is a doubt: `live` refuses it, and in a sandbox the start says it.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
 from typing import Any
@@ -69,6 +69,11 @@ DOCKER_STOP_SECONDS = 10  # what containers get where nobody says anything else
 OPENTELEMETRY, SENTRY = ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"), "sentry-sdk"
 """Packages that a partner adds, or not."""
 SCHEME_AXES = tuple(field.name for field in fields(SignatureScheme) if field.name != "name")
+FORMAT = (
+    "SENANG_SIGNATURE_SCHEME", *(f"SENANG_SIGNATURE_{axis.upper()}" for axis in SCHEME_AXES),
+    "SENANG_PAYLOAD_FIELDS", "SENANG_PAYLOAD_EVENTS", "SENANG_TIMESTAMP_ZONE",
+)  # fmt: skip
+"""The settings of how deliveries are signed and read: what the doctor finds out, and what an operator may apply."""
 
 
 class ConfigurationError(Exception):
@@ -147,7 +152,14 @@ class Settings:
     sentry_dsn: str  # SENTRY_DSN: where errors are reported; needs a package of the partner's
     relay_secret: str  # RELAY_SECRET: of the receiver to which `senang relay` passes events on; empty: it asks
     delivery_seconds: float = DELIVERY_SECONDS  # no setting: longer in tests, for their machine may be busy
+    format_set: tuple[str, ...]  # no setting: which of FORMAT the environment sets; then nothing else counts
+    applied: Mapping[str, str]  # no setting: those of FORMAT that an operator applied, and that are in force
     doubts: tuple[str, ...]  # no setting: what a start has to say of the others, a sentence each, without a value
+
+    @property
+    def may_be_applied(self) -> bool:
+        """Whether what an operator applies on the page counts: in a sandbox whose environment sets none of FORMAT."""
+        return self.environment == "sandbox" and not self.format_set
 
     @property
     def webhook_path(self) -> str:
@@ -292,26 +304,48 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         mistakes, doubts = mistakes + doubts, []
     if mistakes:
         raise ConfigurationError(mistakes)
-    return Settings(**values, doubts=(*doubts, *consequences(read), *env.unknown("SENANG_")))
+    format_set = tuple(name for name in FORMAT if name in source)
+    return Settings(
+        **values, format_set=format_set, applied={}, doubts=(*doubts, *consequences(read), *env.unknown("SENANG_"))
+    )
+
+
+def with_applied(settings: Settings, applied: Mapping[str, str]) -> Settings:
+    """The same settings with these of FORMAT. Raises ConfigurationError when they can't be used."""
+    env = Source({**applied, "SENANG_WEBHOOK_SECRETS": ",".join(settings.webhook_secrets)})
+    values = _format(env)
+    for name in applied.keys() - set(FORMAT):
+        env.note(name, "can't be applied.")
+    if mistakes := env.mistakes():
+        raise ConfigurationError(mistakes)
+    return replace(settings, **values, applied=applied)
+
+
+def _format(env: Source) -> dict[str, Any]:
+    """How deliveries are signed and read."""
+    scheme = env.parsed("SENANG_SIGNATURE_SCHEME", lambda preset: _scheme(preset, env), "standard-webhooks")
+    return {
+        "scheme": scheme,
+        "signature_keys": env.parsed("SENANG_WEBHOOK_SECRETS", lambda text: _keys(scheme, text)),
+        "payload_fields": env.parsed("SENANG_PAYLOAD_FIELDS", lambda text: fields_from(text, scheme), ""),
+        "payload_events": env.parsed("SENANG_PAYLOAD_EVENTS", events_from, ""),
+        "timestamp_zone": env.parsed("SENANG_TIMESTAMP_ZONE", zone_from, ""),
+    }
 
 
 def _read(env: Source, platform: Platform | None) -> dict[str, Any]:
     environment = env.str("SENANG_ENVIRONMENT", "sandbox", validate=OneOf(["sandbox", "live"]))
-    scheme = env.parsed("SENANG_SIGNATURE_SCHEME", lambda preset: _scheme(preset, env), "standard-webhooks")
-    payload_fields = env.parsed("SENANG_PAYLOAD_FIELDS", lambda text: fields_from(text, scheme), "")
+    format_ = _format(env)
+    payload_fields = format_["payload_fields"]
     return {
+        **format_,
         "database_url": _database(env),
         "database_connections": env.int("DATABASE_CONNECTIONS", None, validate=Range(1, 10_000)),
         "environment": environment,
         "log_level": env.str("LOG_LEVEL", "INFO", validate=OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])),
-        "scheme": scheme,
         "webhook_secrets": tuple(env.str("SENANG_WEBHOOK_SECRETS", "").split(",")),
-        "signature_keys": env.parsed("SENANG_WEBHOOK_SECRETS", lambda text: _keys(scheme, text)),
         "timestamp_tolerance": timedelta(seconds=env.whole("SENANG_TIMESTAMP_TOLERANCE", 300, 1, 86400)),
         "accepted_weaknesses": env.parsed("SENANG_ACCEPTED_WEAKNESSES", accepted_from, ""),
-        "payload_fields": payload_fields,
-        "payload_events": env.parsed("SENANG_PAYLOAD_EVENTS", events_from, ""),
-        "timestamp_zone": env.parsed("SENANG_TIMESTAMP_ZONE", zone_from, ""),
         "changing_fields": env.parsed(
             "SENANG_CHANGING_FIELDS", lambda text: changing_from(text, payload_fields or DEFAULT_FIELDS), ""
         ),

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from receiver.config import EXIT_CONFIGURATION
 from receiver.database.causes import told
 from receiver.logs import logging_beside_output
-from receiver.present import present_inbox
+from receiver.present import inbox_in_force
 from receiver.privacy.escaping import one_line
 from receiver.protocol.json_body import to_json
 from receiver.queries.filters import BadFilter
@@ -44,7 +44,7 @@ class Commands(AppGroup):
 
 def acting_inbox() -> Inbox:
     """The inbox, for a command that changes something. Ends the process with 78 if `live` has a sandbox database."""
-    inbox = present_inbox()
+    inbox = inbox_in_force()
     refuse_environment(inbox)
     return inbox
 

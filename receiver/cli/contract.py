@@ -7,7 +7,7 @@ from flask.cli import with_appcontext
 
 from receiver.contract.document import contract as contract_of
 from receiver.database.engine import reading
-from receiver.present import present_inbox
+from receiver.present import inbox_in_force
 from receiver.protocol.json_body import to_json
 from receiver.queries.observed import observed
 from receiver.sandbox.samples import TYPES
@@ -21,7 +21,7 @@ def contract(output: Path | None) -> None:
 
     It says of each type, field and header whether Senang.io publishes it, whether it is configured, or only observed.
     """
-    inbox = present_inbox()
+    inbox = inbox_in_force()
     with reading(inbox.engine) as session:
         noted = observed(session)
     text = to_json(contract_of(inbox.settings, TYPES, noted), indent=2)

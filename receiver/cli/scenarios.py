@@ -16,7 +16,7 @@ from receiver.cli.addressee import Address
 from receiver.cli.context import as_json
 from receiver.cli.throwaway import throwaway
 from receiver.cli.throwaway_database import FROM_WHEEL
-from receiver.present import present_inbox
+from receiver.present import inbox_in_force
 from receiver.sandbox.samples import TYPES, own_samples, sample
 from receiver.sandbox.scenarios import Result, Verdict, chosen, judge
 from receiver.sandbox.scenarios.target import Target
@@ -45,7 +45,7 @@ def scenarios(url: str | None, postgres: str | None, clauses: tuple[str, ...], a
     really run: if they do something outside the database, they do it here too. Follow-ups are left undone. Every event
     is made up and says "sandbox": true. Exits with 1 when a scenario failed.
     """
-    inbox = present_inbox()
+    inbox = inbox_in_force()
     if inbox.settings.environment == "live":
         raise click.ClickException("The live secret must never sign test events. Use a sandbox.")
     if url is not None and postgres is not None:

@@ -33,6 +33,7 @@ from receiver.sandbox.loopback import held_port, is_ready
 from receiver.sandbox.samples import own_samples
 from receiver.sandbox.scenarios.target import Seen, Target
 from receiver.sandbox.sender import Sender
+from receiver.store.applied import InForce
 from receiver.store.inbox import Inbox
 from receiver.store.models import AuditEntry
 from receiver.store.shown import shown_part
@@ -180,7 +181,7 @@ def _copy(partners: Settings, database_url: str, port: int, log: Path) -> Throwa
         ordinary="sandbox.ordinary",
         samples=own_samples(settings.partner_package),
         patience=settings.handler_timeout + 60,  # longer than the lease of a worker that was killed
-        inbox=Inbox(make_engine(settings.database_url), settings, clock),
+        inbox=Inbox(make_engine(settings.database_url), InForce(settings), clock),
         environment=environment,
         log=log,
     )

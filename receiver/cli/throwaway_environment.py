@@ -42,6 +42,7 @@ def throwaway_environment(partners: Settings) -> dict[str, str]:
     secrets_of_its_own = (_fresh_secret(partners.scheme), _fresh_secret(partners.scheme))
     return {
         **os.environ,
+        **partners.applied,
         **dict.fromkeys(NOT_TAKEN_OVER, ""),
         "PYTHON_DOTENV_DISABLED": "1",
         "FLASK_SKIP_DOTENV": "1",

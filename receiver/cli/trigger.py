@@ -16,7 +16,7 @@ from flask.cli import with_appcontext
 from receiver.cli.addressee import Address, key_for, scheme_option
 from receiver.cli.context import Amount, as_json, say
 from receiver.cli.interrupt import CtrlC
-from receiver.present import present_inbox
+from receiver.present import inbox_in_force
 from receiver.protocol.errors import UnusablePayload
 from receiver.protocol.json_body import parse_value, to_json
 from receiver.protocol.schemes import SCHEMES
@@ -93,7 +93,7 @@ def trigger(
 
     Exits with 0 when every answer was a 2xx. With --fail-signature, exits with 0 when every answer was a 401.
     """
-    inbox = present_inbox()
+    inbox = inbox_in_force()
     if inbox.settings.environment == "live":
         raise click.ClickException("The live secret must never sign test events. Use a sandbox.")
     if (event_type is None) == (raw is None) or (raw and assigned):

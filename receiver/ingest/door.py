@@ -13,13 +13,14 @@ from werkzeug.exceptions import HTTPException
 from receiver.ingest.answering import Reply, answer, refusal
 from receiver.ingest.intake import Intake
 from receiver.ingest.judging import judge
-from receiver.ingest.keeping import keep, keep_rejection
+from receiver.ingest.keeping import keep, keep_rejection, look_for_applied
 from receiver.ingest.noting import begin_span, end_span, note
 from receiver.ingest.reading import Incoming
 
 
 def take(intake: Intake, incoming: Incoming) -> Reply:
     """Take one delivery that was read."""
+    look_for_applied(intake, incoming)
     settings, now = intake.inbox.settings, intake.inbox.clock.now()
     judged = judge(settings, incoming.body, incoming.headers(settings.request_headers), now)
     span = begin_span(intake, incoming, is_authentic=judged.secret is not None)

@@ -31,6 +31,13 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 
+def look_for_applied(intake: Intake, incoming: Incoming) -> None:
+    """See once a second whether an operator applied other settings. A database that is away changes nothing."""
+    inbox = intake.inbox
+    if inbox.in_force.is_due():
+        _in_time(intake, incoming, inbox.look_for_applied)
+
+
 def keep(intake: Intake, incoming: Incoming, judged: Judgement) -> Receipt:
     """Make the delivery durable, or say that it is not."""
     match judged:

@@ -3,6 +3,7 @@
 It is apart from the doctor: a web process shows it, but the search runs in a process of its own.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -30,7 +31,12 @@ class Diagnosis:
 
     def env_lines(self) -> list[str]:
         """The settings as lines of a .env file."""
-        return [f"{name}={_quoted(value)}" for name, value in self.settings.items()]
+        return env_lines(self.settings)
+
+
+def env_lines(settings: Mapping[str, str]) -> list[str]:
+    """Settings as lines of a .env file."""
+    return [f"{name}={_quoted(value)}" for name, value in settings.items()]
 
 
 def _quoted(value: str) -> str:

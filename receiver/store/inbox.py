@@ -13,6 +13,7 @@ from receiver.config import Settings
 from receiver.database.engine import make_engine
 from receiver.database.now import database_now
 from receiver.database.sealed_text import give_keys
+from receiver.store.applied import InForce
 from receiver.store.environment import Guard
 from receiver.store.tally import OVERFLOW, Key, Tally
 
@@ -22,12 +23,22 @@ class Inbox:
     """The inbox of one process. Its engine has the keys for a partner's SealedText."""
 
     engine: Engine
-    settings: Settings
+    in_force: InForce
     clock: Clock
     tally: Tally[Key] = field(default_factory=partial(Tally, OVERFLOW))
 
     def __post_init__(self) -> None:
         give_keys(self.engine, self.settings.payload_keys)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that count at this moment: the environment's, or with what an operator applied on the page."""
+        return self.in_force.settings
+
+    def look_for_applied(self) -> None:
+        """See what was applied elsewhere, if it is time. Raises SQLAlchemyError."""
+        if self.in_force.is_due():
+            self.in_force.look(self.engine)
 
     @cached_property
     def guard(self) -> Guard:

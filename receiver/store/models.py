@@ -384,6 +384,18 @@ class WebhookSecret(ReceiverBase):
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
+class AppliedSettings(ReceiverBase):
+    """Settings of how deliveries are signed and read that an operator applied. There is one row, or none."""
+
+    __tablename__ = "applied_settings"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    applied_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    applied_by: Mapped[str] = mapped_column(sa.String(100))
+    seal_id: Mapped[UUID] = mapped_column(RowUuid)
+    sealed_settings: Mapped[bytes] = mapped_column(sa.LargeBinary)
+
+
 class CaptureWindow(ReceiverBase):
     """Until when, and how many more, deliveries that fail verification are kept for the doctor. It has one row.
 

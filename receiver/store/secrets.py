@@ -24,9 +24,10 @@ log = structlog.get_logger()
 
 def secret_digests(settings: Settings) -> list[str]:
     """The names of the secrets' rows, the newest secret first. Empty where there is one secret."""
-    if len(settings.signature_keys) < 2:
+    if len(settings.webhook_secrets) < 2:
         return []
-    return [body_digest(b"webhook secret: " + key, settings.payload_keys) for key in settings.signature_keys]
+    secrets = (secret.encode() for secret in settings.webhook_secrets)
+    return [body_digest(b"webhook secret: " + secret, settings.payload_keys) for secret in secrets]
 
 
 class SecretsInUse:

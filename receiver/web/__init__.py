@@ -14,7 +14,7 @@ from receiver.extensions import csrf
 from receiver.forwarded import BehindRouters
 from receiver.ingest import route as webhooks
 from receiver.ingest.fast_lane import FastLane
-from receiver.present import request_id, start_request
+from receiver.present import inbox_in_force, request_id, start_request
 from receiver.transport import common_headers
 from receiver.web import (
     account,
@@ -109,6 +109,8 @@ ACCESS = {
     "captures.show": "operator",
     "captures.open_": "operator",
     "captures.close": "operator",
+    "captures.apply": "operator",
+    "captures.revoke": "operator",
     "static": "public",
     "partner.static": "public",
 }
@@ -150,6 +152,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     bounds.init_app(app)
     api.init_app(app)
     app.before_request(start_request)
+    app.before_request(_look_for_applied)
     app.before_request(problems.refuse_plain_http)
     forms.init_app(app)
     if settings.name:  # a browser that knows two receivers on one host must not mistake one session for the other
@@ -172,6 +175,12 @@ def init_app(app: Flask, settings: Settings) -> None:
         return response
 
     fast_lane.open()
+
+
+def _look_for_applied() -> None:
+    """A page shows the settings that count now. A delivery looks for itself, within its time."""
+    if ACCESS.get(request.endpoint or "") in ("viewer", "operator"):
+        inbox_in_force()
 
 
 def _on_this_host(address: str) -> str:

@@ -29,7 +29,8 @@ from receiver.web.export import FORMATS
 
 ACTIONS = (
     "delivery", "attempt", "replay", "dismiss", "pause", "bulk replay", "bulk dismiss", "sign_in", "sign_out",
-    "lockout", "second_factor", "users", "tokens", "capture", "relay", "export", "reveal", "person", "support", "purge",
+    "lockout", "second_factor", "users", "tokens", "capture", "settings", "relay", "export", "reveal", "person",
+    "support", "purge",
 )  # fmt: skip
 FILTER = ("event_id", "action", "since", "until")
 

@@ -1,13 +1,18 @@
 """The pages of captured deliveries, with the doctor's diagnosis of each: how it is signed, and the right settings."""
 
-from flask import Blueprint, abort, flash, redirect, render_template, url_for
+import json
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
+from receiver.actions.apply_settings import NotApplied, apply_settings, revoke_settings, why_not
 from receiver.green import Crowded
 from receiver.ingest import captures
 from receiver.present import present_inbox
 from receiver.protocol.captured import Captured
+from receiver.sandbox.diagnosis import env_lines
+from receiver.store.applied import Applied, applied_settings
 from receiver.store.inbox import Inbox
 from receiver.store.models import CapturedDelivery
 from receiver.store.shown import shown_part
@@ -33,6 +38,9 @@ def index() -> str:
         most=captures.RING,
         minutes=MINUTES,
         weaknesses=inbox.settings.weaknesses,
+        applied=_applied(inbox),
+        why_not_applied=why_not(inbox),
+        env_lines=env_lines,
     )
 
 
@@ -52,12 +60,44 @@ def show(capture_id: int) -> str:
         diagnosis = diagnosis_beside([captured, *others], inbox.settings.webhook_secrets, asked_by=current_user.name)
     except Crowded:
         abort(503, "Other diagnoses are running. Try again in a few seconds.")
-    return render_template("capture.html", row=row, diagnosis=diagnosis)
+    return render_template("capture.html", row=row, diagnosis=diagnosis, why_not_applied=why_not(inbox))
 
 
 def _opened(inbox: Inbox, row: CapturedDelivery) -> Captured | None:
     """The delivery in clear text. None where it can't be unsealed."""
     return shown_part("capture", lambda: captures.open_capture(inbox, row))
+
+
+def _applied(inbox: Inbox) -> Applied | None:
+    """What is applied. None where nothing is, or where it can't be unsealed."""
+    return shown_part("applied", lambda: applied_settings(inbox.engine, inbox.settings.payload_keys))
+
+
+@blueprint.post("/apply")
+@operator_required
+def apply() -> Response:
+    """Let the settings of the form count, for all processes at once: what the operator saw is what is applied."""
+    try:
+        settings = json.loads(request.form.get("settings", ""))
+    except ValueError:
+        settings = None
+    if not isinstance(settings, dict) or not all(isinstance(value, str) for value in settings.values()):
+        abort(400)
+    try:
+        apply_settings(present_inbox(), settings, actor=current_user.name)
+        flash("Applied. Let Senang.io send a delivery now: the answer should be 200.")
+    except NotApplied as error:
+        flash(str(error))
+    return redirect(url_for("captures.index"))
+
+
+@blueprint.post("/revoke")
+@operator_required
+def revoke() -> Response:
+    """Let the environment's settings count again."""
+    is_revoked = revoke_settings(present_inbox(), actor=current_user.name)
+    flash("Revoked. The settings of the environment count again." if is_revoked else "Nothing was applied.")
+    return redirect(url_for("captures.index"))
 
 
 @blueprint.post("/open")

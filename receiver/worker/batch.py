@@ -70,6 +70,7 @@ def process_next(bench: Workbench) -> int:
     Raises HandBack when the worker has to stop, and BatchInterrupted when the database is lost on the way.
     """
     began_at = bench.stopwatch()
+    bench.inbox.look_for_applied()
     leases = [] if bench.inbox.guard.refuses_now() else lease_due(bench)
     with Batch(bench, leases) as batch:
         try:

@@ -91,6 +91,7 @@ def upgrade() -> None:
     create_alerts()
     create_webhook_secrets()
     create_captures()
+    create_applied_settings()
     create_users()
     create_api_tokens()
     create_worker_tables()
@@ -104,10 +105,10 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in (
         "worker_heartbeats", "observations", "sign_in_failures", "first_sign_in_link", "ended_sessions",
-        "recovery_codes", "users", "captured_deliveries", "capture_window", "alert_told", "alert_channels",
-        "alert_conditions", "alert_turn", "api_tokens", "webhook_secrets", "pauses", "bulk_acts", "summed_until",
-        "attempt_totals", "attempt_sums", "hourly_sums", "audit_log", "person_holds", "person_index_built",
-        "person_index", "events",
+        "recovery_codes", "users", "applied_settings", "captured_deliveries", "capture_window", "alert_told",
+        "alert_channels", "alert_conditions", "alert_turn", "api_tokens", "webhook_secrets", "pauses", "bulk_acts",
+        "summed_until", "attempt_totals", "attempt_sums", "hourly_sums", "audit_log", "person_holds",
+        "person_index_built", "person_index", "events",
     ):  # fmt: skip
         op.drop_table(table)
     if op.get_bind().dialect.name == "postgresql":
@@ -393,6 +394,18 @@ def create_captures() -> None:
         sa.Column("sealed_request", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
+    )
+
+
+def create_applied_settings() -> None:
+    op.create_table(
+        "applied_settings",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("applied_at", MOMENT, nullable=False),
+        sa.Column("applied_by", sa.String(length=100), nullable=False),
+        sa.Column("seal_id", sa.Uuid(), nullable=False),
+        sa.Column("sealed_settings", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
     )
 
 
