@@ -19,7 +19,7 @@ from receiver.database.sealed_text import SealedRows, sealed_tables
 from receiver.privacy.sealing import CannotUnseal, seal, sealing_key_id, unseal
 from receiver.store.inbox import Inbox
 from receiver.store.masked import masked_body
-from receiver.store.models import CapturedDelivery, PersonHold, StoredEvent, User
+from receiver.store.models import AppliedSettings, CapturedDelivery, PersonHold, StoredEvent, User
 
 BATCH = 500
 
@@ -36,6 +36,7 @@ FEW = (
     Sealed(User, "sealed_second_factor", "second_factor_row"),
     Sealed(CapturedDelivery, "sealed_request", "seal_id"),
     Sealed(PersonHold, "sealed_value", "seal_id"),
+    Sealed(AppliedSettings, "sealed_settings", "seal_id"),
 )
 """What is sealed beside payloads. These tables have few rows, so a transaction is enough for each."""
 
