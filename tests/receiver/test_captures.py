@@ -182,7 +182,8 @@ def test_every_sealed_column_of_the_receivers_tables_is_resealed():
         if isinstance(column.type, sa.LargeBinary)
     }
 
-    assert binary == few | {(StoredEvent.__tablename__, "sealed_payload")}
+    digests = {("person_index", "digest")}
+    assert binary - digests == few | {(StoredEvent.__tablename__, "sealed_payload")}
 
 
 @both_databases
