@@ -18,7 +18,7 @@ OWN_PATHS = frozenset(
     {
         "webhooks", "healthz", "readyz", "metrics", "sign-in", "sign-out", "events", "bulk", "pauses", "failures",
         "subjects", "audit", "support", "captures", "static", "own", "first-operator", "alerts", "account", "workers",
-        "person", "api", "tokens",
+        "person", "api", "tokens", "times",
     }
 )  # fmt: skip
 """What the paths of our routes begin with."""

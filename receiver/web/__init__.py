@@ -39,6 +39,7 @@ from receiver.web import (
     problems,
     subjects,
     support,
+    times,
     tokens,
     words,
     workers,
@@ -111,6 +112,7 @@ ACCESS = {
     "captures.close": "operator",
     "captures.apply": "operator",
     "captures.revoke": "operator",
+    "times.choose": "viewer",
     "static": "public",
     "partner.static": "public",
 }
@@ -137,11 +139,12 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(webhooks.blueprint)
     for room in (
         health, auth, oidc, account, overview, events, failures, alerts, bulk, pauses, workers, subjects, person, audit,
-        support, captures, api, tokens,
+        support, captures, api, tokens, times,
     ):  # fmt: skip
         app.register_blueprint(room.blueprint)
     csrf.exempt(webhooks.blueprint)
     words.init_app(app)
+    times.init_app(app)
     parts.init_app(app)
     pauses.init_app(app)
     problems.init_app(app)

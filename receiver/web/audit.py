@@ -26,6 +26,7 @@ from receiver.store.audit import record
 from receiver.store.shown import shown
 from receiver.web.auth import operator_required, viewer_required
 from receiver.web.export import FORMATS
+from receiver.web.times import with_zone
 
 ACTIONS = (
     "delivery", "attempt", "replay", "dismiss", "pause", "bulk replay", "bulk dismiss", "sign_in", "sign_out",
@@ -49,6 +50,7 @@ def index() -> str:
         rows=[shown(row, present_inbox().settings.showing) for row in rows],
         older=older,
         actions=ACTIONS,
+        chosen=filter_of_request(),
         parameters=_in_address(_asked()),
     )
 
@@ -57,7 +59,8 @@ def index() -> str:
 @viewer_required
 def find() -> BaseResponse:
     """Lead to what the form looks for."""
-    parameters: dict[str, Any] = dict(_in_address(_opened(request.form)))
+    moments = {name: texts[0] for name, texts in with_zone(request.form.to_dict(flat=False)).items()}
+    parameters: dict[str, Any] = dict(_in_address(_opened(request.form.to_dict() | moments)))
     return redirect(url_for("audit.index", **parameters), 303)
 
 

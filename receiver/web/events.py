@@ -45,6 +45,7 @@ from receiver.web.auth import operator_required, viewer_required
 from receiver.web.export import FORMATS
 from receiver.web.present import REASON_NEEDED
 from receiver.web.present import reason as given_reason
+from receiver.web.times import with_zone
 
 blueprint = Blueprint("events", __name__, url_prefix="/events")
 
@@ -82,7 +83,8 @@ def index() -> str:
 @viewer_required
 def find() -> Response:
     """Lead to what the form looks for."""
-    parameters: dict[str, Any] = dict(address_of(_filter(request.form.to_dict(flat=False))))
+    sent = request.form.to_dict(flat=False)
+    parameters: dict[str, Any] = dict(address_of(_filter(sent | with_zone(sent))))
     return redirect(url_for("events.index", **parameters), 303)
 
 

@@ -64,7 +64,6 @@ def init_app(app: Flask) -> None:
     app.jinja_env.filters |= {
         "both_zones": in_both_zones,
         "what_and_where": what_and_where,
-        "clock": lambda moment: f"{written(moment)[:-3]} UTC",
         "written": written,
         "icon": icon,
         "without": without,

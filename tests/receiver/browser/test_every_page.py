@@ -186,6 +186,13 @@ def support_for_an_event(page, receiver):
 
 
 @way
+def an_event_with_times_in_malaysia(page, receiver):
+    page.goto(f"/events/{receiver.first(state='dead').id}")
+    press(page, "Malaysian time")
+    expect(page.get_by_text("MYT").first).to_be_visible()
+
+
+@way
 def tokens(page, receiver):
     page.goto("/tokens")
     page.get_by_label("Name of the program").fill(f"program {uuid4().hex[:8]}")
