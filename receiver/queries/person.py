@@ -51,7 +51,7 @@ class Blind:
             )
         if self.unparsed.number:
             found.append(
-                f"{self.unparsed} kept bodies can't be read, so nobody knows whom they name."
+                f"Bodies that can't be read: {self.unparsed}. Nobody knows whom they name."
                 " Retention erases each after seven days."
             )
         return found
