@@ -8,6 +8,7 @@ import pytest
 from flask import abort
 
 from receiver.database.columns import ReceiverBase
+from receiver.web import ACCESS
 
 PASSWORD = "correct horse battery"
 HTTPS = "https://receiver.example"
@@ -162,13 +163,12 @@ def test_a_form_that_can_prove_nothing_is_answered_with_a_page_that_says_what_to
     assert "Sign in" in stranger.post("/sign-out", headers=BROWSER).text
 
 
-def test_every_live_part_is_told_that_its_session_has_ended_for_want_of_use(signed_in, deliver, work, clock):
+def test_every_live_part_is_told_that_its_session_has_ended_for_want_of_use(app, signed_in, deliver, work, clock):
     deliver(event_id="evt_1")
     work()
     client = signed_in()
-    pages = "".join(
-        client.get(path).text for path in ("/", "/events", "/failures", "/alerts", "/audit", "/pauses", "/workers")
-    )
+    seen = [rule for rule in app.url_map.iter_rules() if ACCESS[rule.endpoint] == "viewer" and not rule.arguments]
+    pages = "".join(client.get(rule.rule).text for rule in seen if "GET" in rule.methods)
     parts = {unescape(path) for path in re.findall(r'hx-get="([^"]+)"', pages)}
     asks = {"headers": {"HX-Request": "true"}}
     before = {path: client.get(path, **asks).status_code for path in parts}
