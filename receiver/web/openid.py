@@ -13,6 +13,7 @@ a secret.
     └── Untrusted      an answer that must not be believed
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -28,6 +29,7 @@ from receiver.green import within
 from receiver.settings.openid import OpenId
 
 T = TypeVar("T")
+logging.getLogger("authlib").setLevel(logging.INFO)  # its DEBUG lines have the verifier of a sign-in
 
 CONNECT_SECONDS, READ_SECONDS, WHOLE_SECONDS = 3.0, 5.0, 8.0
 MOST_BYTES = 512 * 1024

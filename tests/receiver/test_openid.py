@@ -17,7 +17,7 @@ from receiver.store.models import AuditEntry, User
 from receiver.testing import PASSWORD
 from receiver.testing.waiting import eventually
 from receiver.web.openid import values_of
-from tests.receiver.openid_provider import Silence, path_of, running_provider, settings_of
+from tests.receiver.openid_provider import CLIENT_SECRET, Silence, path_of, running_provider, settings_of
 from tests.receiver.processes import free_port, running
 from tests.receiver.settings import ENVIRONMENT, LIVE
 
@@ -204,6 +204,24 @@ def test_what_comes_back_works_once_and_only_in_the_browser_that_began(app, prov
     answers = [elsewhere, without_state, replayed.get(replayed.came_back), late.get(late_back)]
     assert [answer.status_code for answer in answers] == [400] * 4
     assert not any(map(is_in, (victim, begun, late)))
+
+
+def test_nothing_that_opens_a_session_is_in_the_log_however_much_it_says(environment, provider, request, capfd):
+    environment["LOG_LEVEL"] = "DEBUG"
+    provider.says("omar", roles=VIEWER)
+    client = request.getfixturevalue("enter")("omar")
+    with client.session_transaction() as kept:
+        token = parse_qs(urlsplit(kept["ends at"]).query)["id_token_hint"][0]
+    begun = client.get("/sign-in/oidc")
+    with client.session_transaction() as kept:
+        secrets = [kept["begun at the provider"][name] for name in ("state", "nonce", "verifier")]
+    code = parse_qs(urlsplit(client.came_back).query)["code"][0]
+
+    said = "".join(capfd.readouterr())
+
+    assert begun.status_code == 302
+    assert '"act"' in said
+    assert [secret for secret in (*secrets, code, token, CLIENT_SECRET) if secret in said] == []
 
 
 def test_the_request_has_pkce_a_state_and_a_nonce_and_each_is_new(app):
