@@ -28,22 +28,27 @@ WIDTH = 100
 @click.command()
 @click.argument("files", type=click.File("rb"), nargs=-1)
 @click.option("--captured", is_flag=True, help="Take the deliveries that `senang capture` kept, the latest first.")
+@click.option(
+    "--text", "texts", multiple=True, help="May be signed, though it is not in the request: your application key."
+)
 @click.option("--seconds", default=SECONDS, show_default=True, type=click.FloatRange(0.1, 3600), help="Time to search.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @with_appcontext
-def doctor(files: tuple[BinaryIO, ...], captured: bool, seconds: float, as_json: bool) -> None:
+def doctor(files: tuple[BinaryIO, ...], captured: bool, texts: tuple[str, ...], seconds: float, as_json: bool) -> None:
     """Find out how one delivery is signed, and print the settings.
 
     FILES hold a raw HTTP request, a curl command, a HAR file, or an export of webhook.site or ngrok; - is standard
     input. The first delivery is examined. More deliveries show which values differ from event to event. The secret is
     SENANG_WEBHOOK_SECRETS; without it, the command asks. SENANG_OTHER_SECRETS may hold the secrets of another
-    environment, to prove a mix-up. The command never prints a secret.
+    environment, to prove a mix-up. SENANG_PARTNER_ID is tried as a text that may be signed. The command never prints a
+    secret.
     """
     if bool(files) == captured:
         raise click.UsageError("Give either FILES or --captured.")
     first, *more = [one for file in files for one in _read(file)] if files else _captures()
     others = _split(os.environ.get("SENANG_OTHER_SECRETS", ""))
-    diagnosis = diagnose(first, _secrets(), others=others, captures=more, seconds=seconds)
+    texts = (*texts, os.environ.get("SENANG_PARTNER_ID", ""))
+    diagnosis = diagnose(first, _secrets(), others=others, captures=more, texts=texts, seconds=seconds)
     click.echo(json.dumps(diagnosis.as_dict(), indent=2) if as_json else in_words(diagnosis))
     if diagnosis.verdict != "found":
         raise SystemExit(1)

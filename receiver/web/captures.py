@@ -20,6 +20,7 @@ from receiver.web.auth import operator_required
 from receiver.web.diagnoses import diagnosis_beside
 
 MINUTES = 10
+LONGEST_TEXT = 200
 
 blueprint = Blueprint("captures", __name__, url_prefix="/captures")
 
@@ -56,11 +57,14 @@ def show(capture_id: int) -> str:
     row = next((row for row in rows if row.id == capture_id), None) or abort(404)
     captured = _opened(inbox, row) or abort(410)
     others = [other for one in rows if one.id != capture_id and (other := _opened(inbox, one))]
+    text = request.args.get("text", "").strip()[:LONGEST_TEXT]
+    texts, secrets = [text, inbox.settings.partner_id], inbox.settings.webhook_secrets
     try:
-        diagnosis = diagnosis_beside([captured, *others], inbox.settings.webhook_secrets, asked_by=current_user.name)
+        diagnosis = diagnosis_beside([captured, *others], secrets, texts, asked_by=current_user.name)
     except Crowded:
         abort(503, "Other diagnoses are running. Try again in a few seconds.")
-    return render_template("capture.html", row=row, diagnosis=diagnosis, why_not_applied=why_not(inbox))
+    refusal = why_not(inbox)
+    return render_template("capture.html", row=row, diagnosis=diagnosis, why_not_applied=refusal, text=text)
 
 
 def _opened(inbox: Inbox, row: CapturedDelivery) -> Captured | None:

@@ -23,11 +23,18 @@ _COMMAND = (sys.executable, "-m", "receiver.sandbox.doctor")
 _lane = Lane(places=4)
 
 
-def diagnosis_beside(captures: Sequence[Captured], secrets: Sequence[str], *, asked_by: str) -> Diagnosis:
+def diagnosis_beside(
+    captures: Sequence[Captured], secrets: Sequence[str], texts: Sequence[str], *, asked_by: str
+) -> Diagnosis:
     """What the doctor says about the first delivery, compared with the others. Raises Crowded when too many ask."""
     first, *others = captures
     shown = [first, *(other for other in others if len(other.body) <= MOST_COMPARED)]
-    asked = {"captures": [one.to_json().decode() for one in shown], "secrets": list(secrets), "seconds": SECONDS}
+    asked = {
+        "captures": [one.to_json().decode() for one in shown],
+        "secrets": list(secrets),
+        "texts": list(texts),
+        "seconds": SECONDS,
+    }
     with _lane.turn(asked_by):
         try:
             done = subprocess.run(  # noqa: S603 - our own module

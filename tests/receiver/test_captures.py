@@ -1,6 +1,7 @@
 """Capture mode: a delivery that fails verification is kept for the doctor, for a while, and never becomes an event."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -250,6 +251,23 @@ def test_an_operator_sees_the_same_diagnosis_on_the_page(open_for, signed_in, en
     assert "SENANG_SIGNATURE_SCHEME=slack" in diagnosed.text
     assert "Nurul" not in diagnosed.text
     assert environment["SENANG_WEBHOOK_SECRETS"] not in diagnosed.text
+
+
+def test_a_text_that_is_signed_but_not_sent_is_asked_for_by_name_and_found_with_it(
+    open_for, signed_in, environment, sender, payload, inbox
+):
+    open_for()
+    sender.scheme = replace(SCHEMES["github"], content="APP-77.{body}")
+    sender.key = environment["SENANG_WEBHOOK_SECRETS"].encode()
+    sender.deliver(payload())
+
+    address = f"/captures/{kept(inbox)[0].id}"
+    client = signed_in()
+    without, with_it = client.get(address).text, client.get(f"{address}?text=APP-77").text
+
+    assert "Application key or partner code" in without
+    assert "Apply these settings" not in without
+    assert "SENANG_SIGNATURE_CONTENT=APP-77.{body}" in with_it
 
 
 def test_an_operator_opens_and_closes_the_window_and_a_viewer_may_not(signed_in, csrf_token, inbox):

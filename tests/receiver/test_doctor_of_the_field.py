@@ -8,6 +8,7 @@ from datetime import datetime
 
 from receiver.sandbox.doctor import diagnose
 from receiver.sandbox.doctor.reading import read_capture
+from tests.receiver.cases.settings import SETTINGS
 from tests.receiver.test_cases_of_the_field import CASES, Case, problems_of
 
 NAMED = {
@@ -31,9 +32,9 @@ def captured_of(case, *names):
     return [replace(read_capture(case["deliveries"][name].encode()), received_at=received_at) for name in names]
 
 
-def diagnosis_of(case, names, secret=None, seconds=60):
+def diagnosis_of(case, names, secret=None, seconds=60, texts=()):
     first, *others = captured_of(case, *names)
-    return diagnose(first, [secret or case["secret"]], captures=others, seconds=seconds)
+    return diagnose(first, [secret or case["secret"]], captures=others, texts=texts, seconds=seconds)
 
 
 def test_every_case_is_found_and_accepted_as_its_event_or_named_truly(environment, assemble):
@@ -53,6 +54,15 @@ def test_every_case_is_found_and_accepted_as_its_event_or_named_truly(environmen
             accepting.forget()
 
     assert wrong == []
+
+
+def test_a_text_that_is_signed_and_in_no_part_of_the_request_is_taken_from_whoever_knows_it(environment, assemble):
+    case, key = CASES["lazada"], SETTINGS["lazada"]["SENANG_SIGNATURE_CONTENT"].partition("{body}")[0]
+
+    diagnosis = diagnosis_of(case, ("delivery", "second", "third"), texts=("another", key))
+
+    assert diagnosis.settings["SENANG_SIGNATURE_CONTENT"] == f"{key}{{body}}"
+    assert problems_of(Case("lazada", environment, assemble, diagnosis.settings)) == []
 
 
 def test_for_a_wrong_secret_nothing_is_claimed_in_any_case():

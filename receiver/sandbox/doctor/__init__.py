@@ -42,15 +42,18 @@ def diagnose(
     *,
     others: Sequence[str] = (),
     captures: Sequence[Captured] = (),
+    texts: Sequence[str] = (),
     seconds: float = SECONDS,
 ) -> Diagnosis:
     """Examine one delivery. `secrets` are ours; `others` are those of another environment.
 
-    `captures` are more deliveries: they show which values differ from event to event. Most schemes are found in a
+    `captures` are more deliveries: they show which values differ from event to event. `texts` may be signed, though
+    they are in no part of the request, such as an application key. Most schemes are found in a
     fraction of a second. The search stops after `seconds` of computing.
     """
     budget, view = Budget(seconds), View(captured)
-    result = search(captured, secrets, budget=budget)
+    texts = [text for text in texts if text and text.isprintable() and not set(text) & set("{}")]
+    result = search(captured, secrets, texts=texts, budget=budget)
     find, secret = result.find, ""
     if find:
         secret = secrets[find.secret_index]

@@ -21,7 +21,8 @@ from receiver.sandbox.doctor.search import Find, search
 
 _UNKNOWN = (
     "It is a scheme that the doctor doesn't know: it may sign a text that is not in the request, such as an "
-    "application key or your partner code, or only some of the fields."
+    "application key or your partner code, or only some of the fields. If you have such a text, give it to the doctor: "
+    "on the page of the capture, or with --text."
 )
 _OTHER_KEY = "The secret is another one: of the other environment (§8.3), of another endpoint, or an older one."
 _CHANGED = "The body was changed on its way: a proxy or framework parsed it and wrote it anew, or cut its last newline."

@@ -63,6 +63,13 @@ def bodies(view: View, place: Place) -> Iterator[Candidate]:
         yield from _around(view, place, "{body}", view.captured.body, extra, USUAL_JOINERS)
 
 
+def bodies_with_texts(view: View, place: Place) -> Iterator[Candidate]:
+    """The body with a text that is in no part of the request, and a timestamp."""
+    for text in view.texts:
+        for extra in ((text,), ("stamp", text)):
+            yield from _around(view, place, "{body}", view.captured.body, extra, USUAL_JOINERS)
+
+
 def addressed_bodies(view: View, place: Place) -> Iterator[Candidate]:
     """The body with our address, and a timestamp."""
     for extra in (("url",), ("stamp", "url"), ("method", "url"), ("method", "stamp", "url")):
@@ -187,12 +194,12 @@ def _around(
 def _frames(
     view: View, place: Place, placeholder: str, extra: tuple[str, ...], joiners: tuple[str, ...]
 ) -> Iterator[_Frame]:
-    """These parts around the placeholder, in every order with every joiner."""
+    """These parts around the placeholder, in every order with every joiner. A part without a name is a text."""
     names = {"stamp": "{timestamp}", "id": "{id}", "url": "{url}", "method": "{method}"}
     some_stamps = stamps(view, place) if "stamp" in extra else [_NO_STAMP]
     some_ids = message_ids(view, place) if "id" in extra else [("", "")]
     some_addresses = addresses(view) if "url" in extra else [""]
-    for template in _templates((*(names[part] for part in extra), placeholder), place.tag, joiners):
+    for template in _templates((*(names.get(part, part) for part in extra), placeholder), place.tag, joiners):
         for stamp, message_id, address in product(some_stamps, some_ids, some_addresses):
             values = {"{timestamp}": stamp.text, "{id}": message_id[1], "{url}": address, "{method}": "POST"}
             before, after = (_filled(side, values) for side in template.split(placeholder))

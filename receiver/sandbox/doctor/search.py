@@ -22,6 +22,7 @@ from receiver.sandbox.doctor.contents import (
     Candidate,
     addressed_bodies,
     bodies,
+    bodies_with_texts,
     digests,
     hashed_bodies,
     joined_bodies,
@@ -36,8 +37,8 @@ from receiver.sandbox.doctor.view import View
 Level = Callable[[View, Place], Iterator[Candidate]]
 SIMPLE: tuple[Level, ...] = (bodies,)
 LEVELS: tuple[Level, ...] = (
-    bodies, addressed_bodies, digests, recipes, listed, neighbours, hashed_bodies, joined_bodies, whole_fields,
-    in_order, in_any_order,
+    bodies, bodies_with_texts, addressed_bodies, digests, recipes, listed, neighbours, hashed_bodies, joined_bodies,
+    whole_fields, in_order, in_any_order,
 )  # fmt: skip
 _LEVELS_OF_DERIVED_KEYS: tuple[Level, ...] = (bodies,)
 _FOREVER = timedelta(days=36500)
@@ -74,12 +75,19 @@ class _Keys:
     public: list[tuple[int, Key]]
 
 
-def search(captured: Captured, secrets: Sequence[str], *, budget: Budget = ENDLESS, simple: bool = False) -> Search:
+def search(
+    captured: Captured,
+    secrets: Sequence[str],
+    *,
+    texts: Sequence[str] = (),
+    budget: Budget = ENDLESS,
+    simple: bool = False,
+) -> Search:
     """Try every scheme with every secret. With `simple`, try only schemes over the body's bytes, timestamp and ID.
 
-    Secrets that `live` would refuse are tried too.
+    Secrets that `live` would refuse are tried too. `texts` are in no part of the request, and may be signed.
     """
-    view, result = View(captured), Search()
+    view, result = View(captured, texts), Search()
     known = _Keys(
         [(index, key) for index, secret in enumerate(secrets) for key in keys(secret)],
         [(index, key) for index, secret in enumerate(secrets) for key in public_keys(secret)],

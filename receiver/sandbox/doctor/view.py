@@ -3,7 +3,7 @@
 Every step of the doctor looks at a `View`. To read another format of bodies, add it to `_payload()`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -23,9 +23,13 @@ MOST_LEAVES = 20_000
 
 @dataclass(frozen=True, repr=False)
 class View:
-    """A captured delivery, and what is in it. It holds clear text."""
+    """A captured delivery, and what is in it. It holds clear text.
+
+    `texts` may be signed with it, though they are in no part of the request: an application key, a partner code.
+    """
 
     captured: Captured
+    texts: Sequence[str] = ()
 
     @cached_property
     def body_format(self) -> str:
