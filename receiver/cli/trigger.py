@@ -18,7 +18,8 @@ from receiver.cli.context import Amount, as_json, say
 from receiver.cli.interrupt import CtrlC
 from receiver.present import inbox_in_force
 from receiver.protocol.errors import UnusablePayload
-from receiver.protocol.json_body import parse_value, to_json
+from receiver.protocol.forms import written_as
+from receiver.protocol.json_body import parse_value
 from receiver.protocol.schemes import SCHEMES
 from receiver.sandbox.answers import Delivered, delivered, summed_up
 from receiver.sandbox.curl import curl_command
@@ -135,7 +136,7 @@ def _body(inbox: Inbox, event_type: str, own: Samples, assigned: Sequence[Assign
             put(payload, path, value)
         except ValueError as error:
             raise click.ClickException(f"--set {path}: {error}.") from None
-    return to_json(payload).encode()
+    return written_as(inbox.settings.scheme.body_format, payload)
 
 
 def _sender(inbox: Inbox, url: str, preset: str | None, *, fail_signature: bool) -> Sender:

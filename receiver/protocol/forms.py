@@ -1,16 +1,17 @@
 """Reads `application/x-www-form-urlencoded` as one object, as strictly as JSON: a form has only one reading, or none.
+It writes one, too, as a sender does.
 
 `a[b]=1` and `a.b=1` are an object in an object, and `a[]=1&a[]=2` is a list. Every value is a text. A key that comes
 twice is refused, and so is one that is a value and an object. To read another way of nesting, change `_names()`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlencode
 
 from receiver.protocol.errors import UnusablePayload
-from receiver.protocol.json_body import MOST_DEPTH
+from receiver.protocol.json_body import MOST_DEPTH, to_json
 
 MOST_PAIRS = 10_000
 _BRACKETS = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
@@ -33,6 +34,27 @@ def parse_form(body: bytes) -> dict[str, Any]:
     if not found:
         raise _unusable("not_a_form")
     return found
+
+
+def to_form(payload: Mapping[str, Any]) -> bytes:
+    """The form that `parse_form()` reads as this object, with texts as values. Nothing is said of empty objects."""
+    return urlencode(list(_pairs(payload, ""))).encode()
+
+
+def written_as(body_format: str, payload: Mapping[str, Any]) -> bytes:
+    """The body of this object, as JSON or as a form."""
+    return to_form(payload) if body_format == "form" else to_json(payload).encode()
+
+
+def _pairs(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _pairs(item, f"{name}[{key}]" if name else key)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _pairs(item, f"{name}[{number}]" if isinstance(item, Mapping | list) else f"{name}[]")
+    else:
+        yield name, "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def parse_query(query: str) -> Mapping[str, str]:

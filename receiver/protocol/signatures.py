@@ -12,16 +12,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 
 from receiver.protocol.content import Delivered, Pieces, content_pieces, filled_in, reads_back
 from receiver.protocol.errors import InvalidSignature, StaleTimestamp, UnusablePayload
 from receiver.protocol.fields import HEAVY, SignedFields, ambiguous, item_at
-from receiver.protocol.forms import parse_query
+from receiver.protocol.forms import parse_form, parse_query, written_as
 from receiver.protocol.json_body import parse_object, to_json
 from receiver.protocol.moments import written
 from receiver.protocol.proofs import CHECKS, digest, is_right
 from receiver.protocol.schemes import QUERY, TIMESTAMP_FORMATS, SignatureScheme
-from receiver.protocol.tokens import Token, claims_of, parse_token
+from receiver.protocol.tokens import Token, claims_of, make_token, parse_token
 
 MOST_ENTRIES = 16
 _MESSAGE_ID = re.compile(r"[!-~]{1,200}")
@@ -52,11 +54,13 @@ def sign(body: bytes, *, scheme: SignatureScheme, key: bytes, message_id: str, t
 
     Raises UnusablePayload when the scheme reads or writes a field that the body can't have.
     """
-    if scheme.has_public_key or scheme.is_token_signed:
+    if scheme.has_public_key or scheme.algorithm == "jwt-rs256":
         raise UnusablePayload({"signature": ["only_the_sender_can_sign"]})
+    if scheme.is_token_signed:
+        return _signed_by_token(body, scheme, key, timestamp)
     moment = _timestamp_text(scheme, timestamp)
     if scheme.timestamp_field:
-        body = _with_field(body, scheme.timestamp_field, moment)
+        body = _with_field(body, scheme.timestamp_field, moment, scheme.body_format)
     fields = SignedFields(body, without=scheme.body_field, body_format=scheme.body_format)
     pieces = content_pieces(scheme, Delivered(body, {}, fields, message_id, moment))
     text = encode_digest(scheme.encoding, digest(scheme.algorithm, key, filled_in(pieces, key)))
@@ -65,8 +69,30 @@ def sign(body: bytes, *, scheme: SignatureScheme, key: bytes, message_id: str, t
         entry = f"{scheme.timestamp_tag}{scheme.tag_separator}{moment}{scheme.entry_separator}{entry}"
     headers = {scheme.header: entry, scheme.timestamp_header: moment, scheme.id_header: message_id}
     if scheme.body_field:
-        body = _with_field(body, scheme.body_field, entry)
+        body = _with_field(body, scheme.body_field, entry, scheme.body_format)
     return Signed(body, {name: value for name, value in headers.items() if name})
+
+
+def _signed_by_token(body: bytes, scheme: SignatureScheme, key: bytes, timestamp: datetime) -> Signed:
+    """The delivery of a JWT: the event is in it, or a claim of it says what the body is."""
+    sent: dict[str, Any] = _parsed(body, scheme.body_format)
+    claims: dict[str, Any] = {}
+    if scheme.claim:
+        fields = SignedFields(body, without=scheme.body_field, body_format=scheme.body_format)
+        content = filled_in(content_pieces(scheme, Delivered(body, {}, fields, "", "")), b"")
+        _put(claims, scheme.claim, content.decode())
+    else:
+        sent, claims = {}, sent
+        body = b"{}"
+    if scheme.timestamp_tag:
+        claims[scheme.timestamp_tag] = int(timestamp.timestamp())
+    sign_token = partial(digest, _JWT_PROOFS[scheme.algorithm], key)
+    token = make_token(_JWT_ALGORITHMS[scheme.algorithm], to_json(claims).encode(), sign_token)
+    entry = f"{scheme.tag}{scheme.tag_separator}{token}" if scheme.tag else token
+    if not scheme.body_field:
+        return Signed(body, {scheme.header: entry})
+    _put(sent, scheme.body_field, entry)
+    return Signed(written_as(scheme.body_format, sent), {})
 
 
 def verify(
@@ -307,8 +333,17 @@ def _timestamp_text(scheme: SignatureScheme, timestamp: datetime) -> str:
     return str(int(timestamp.timestamp() * unit))
 
 
-def _with_field(body: bytes, path: str, text: str) -> bytes:
-    payload = parse_object(body, literal_numbers=True)
+def _with_field(body: bytes, path: str, text: str, body_format: str) -> bytes:
+    payload = _parsed(body, body_format)
+    _put(payload, path, text)
+    return written_as(body_format, payload)
+
+
+def _parsed(body: bytes, body_format: str) -> dict[str, Any]:
+    return parse_form(body) if body_format == "form" else parse_object(body, literal_numbers=True)
+
+
+def _put(payload: dict[str, Any], path: str, text: str) -> None:
     *parents, name = path.split(".")
     place = payload
     for key in parents:
@@ -316,4 +351,3 @@ def _with_field(body: bytes, path: str, text: str) -> bytes:
         if not isinstance(place, dict):
             raise UnusablePayload({path: ["leads_through_a_value"]})
     place[name] = text
-    return to_json(payload).encode()

@@ -1,4 +1,4 @@
-"""Reads a JSON Web Token (RFC 7519) whose algorithm is fixed by the scheme. What the token says of it must agree.
+"""Reads and writes a JSON Web Token (RFC 7519). The scheme fixes its algorithm, and what the token says must agree.
 
 The token never chooses how it is verified: that is the classic hole. proofs.py verifies the signature.
 """
@@ -6,6 +6,7 @@ The token never chooses how it is verified: that is the classic hole. proofs.py 
 import base64
 import binascii
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from receiver.protocol.errors import UnusablePayload
@@ -44,6 +45,12 @@ def parse_token(text: bytes, algorithm: str) -> Token | None:
     return Token(signed, claims, signature) if is_expected else None
 
 
+def make_token(algorithm: str, claims: bytes, sign: Callable[[bytes], bytes]) -> str:
+    """The token of these claims, which are JSON. `sign` makes the bytes of its signature."""
+    signed = b".".join(_encoded(part) for part in (b'{"alg":"%b","typ":"JWT"}' % algorithm.encode(), claims))
+    return (signed + b"." + _encoded(sign(signed))).decode()
+
+
 def claims_of(token: Token) -> dict[str, Any] | None:
     """What a verified token says, or None when it is not an object."""
     try:
@@ -52,12 +59,16 @@ def claims_of(token: Token) -> dict[str, Any] | None:
         return None
 
 
+def _encoded(part: bytes) -> bytes:
+    return base64.urlsafe_b64encode(part).rstrip(b"=")
+
+
 def _decoded(part: bytes) -> bytes | None:
     try:
         raw = base64.b64decode(part.translate(_STANDARD) + b"=" * (-len(part) % 4), validate=True)
     except binascii.Error:
         return None
-    return raw if base64.urlsafe_b64encode(raw).rstrip(b"=") == part else None
+    return raw if _encoded(raw) == part else None
 
 
 _STANDARD = bytes.maketrans(b"-_", b"+/")

@@ -6,12 +6,14 @@ The text of an answer comes from outside: `outcome()` makes it fit for one line 
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from receiver.percentile import percentile
 from receiver.protocol.errors import UnusablePayload
+from receiver.protocol.forms import parse_form
 from receiver.protocol.json_body import at, parse_object
 from receiver.sandbox.sender import Answer
 
@@ -43,10 +45,10 @@ class Answers:
 
 def delivered(body: bytes, fields: Mapping[str, str], answer: Answer) -> Delivered:
     """The delivery of this body; `fields` says where its envelope fields are."""
-    try:
-        payload = parse_object(body)
-    except UnusablePayload:
-        payload = {}
+    payload: dict[str, Any] = {}
+    for parse in (parse_object, parse_form):
+        with suppress(UnusablePayload):
+            payload = payload or parse(body)
     event_type, event_id = (_shown(at(payload, fields[name])) for name in ("event_type", "event_id"))
     return Delivered(event_type, event_id, answer.status, outcome(answer), round(answer.seconds * 1000, 1))
 

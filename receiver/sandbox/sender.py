@@ -23,6 +23,7 @@ from receiver.protocol.signatures import Signed, sign
 from receiver.sandbox.loopback import opener_for
 
 MOST_ANSWER_BYTES = 65_536
+CONTENT_TYPES = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
 Post = Callable[[str, bytes, Mapping[str, str]], "Answer"]
 
 
@@ -114,7 +115,7 @@ class Sender:
             message_id=f"msg_{uuid4().hex}",
             timestamp=self.clock.now(),
         )
-        return replace(signed, headers={"Content-Type": "application/json", **signed.headers})
+        return replace(signed, headers={"Content-Type": CONTENT_TYPES[self.scheme.body_format], **signed.headers})
 
     def deliver_until_accepted(
         self, payload: object, *, attempts: int = 5, wait: Callable[[float], None] = time.sleep

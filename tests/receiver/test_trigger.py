@@ -326,3 +326,38 @@ def test_print_gives_commands_that_a_shell_runs_to_the_same_effect(trigger, bodi
 def _count(inbox):
     with inbox.engine.connect() as connection:
         return connection.scalar(sa.select(sa.func.count()).select_from(StoredEvent))
+
+
+CLAIM = {"SENANG_SIGNATURE_ALGORITHM": "jwt-hs256", "SENANG_SIGNATURE_ENCODING": "plain"}
+AUTHORIZED = {"SENANG_SIGNATURE_HEADER": "Authorization", "SENANG_SIGNATURE_TAG": "Bearer"}
+AUTHORIZED |= {"SENANG_SIGNATURE_TAG_SEPARATOR": "space", "SENANG_SIGNATURE_TIMESTAMP_TAG": "iat"}
+FORM = {"SENANG_SIGNATURE_BODY_FORMAT": "form"}
+IN_THE_BODY = {"SENANG_SIGNATURE_HEADER": "none", "SENANG_SIGNATURE_BODY_FIELD": "sign"}
+FORMATS = {
+    "a JWT beside the body": CLAIM
+    | AUTHORIZED
+    | {"SENANG_SIGNATURE_CONTENT": "{body_sha256}", "SENANG_SIGNATURE_CLAIM": "body.hash"},
+    "a JWT that holds the event": CLAIM | IN_THE_BODY | {"SENANG_SIGNATURE_CONTENT": "{claims}"},
+    "a form": FORM,
+    "a form that holds its signature": FORM
+    | IN_THE_BODY
+    | {"SENANG_SIGNATURE_CONTENT": "{fields}", "SENANG_SIGNATURE_VALUE_SEPARATOR": "="},
+    "a form with a JWT that holds the event": FORM
+    | CLAIM
+    | IN_THE_BODY
+    | {"SENANG_SIGNATURE_CONTENT": "{claims}", "SENANG_SIGNATURE_TIMESTAMP_TAG": "iat"},
+}
+
+
+def test_it_signs_and_writes_as_the_receiver_is_configured(environment, assemble):
+    wrong = []
+    for name, settings in FORMATS.items():
+        configured = assemble(environment | {"SENANG_SIGNATURE_SCHEME": "hmac-sha256-hex"} | settings)
+        with served(configured) as address:
+            arguments = ["senang", "trigger", "payment.success", "--to", address, "--json"]
+            done = configured.test_cli_runner().invoke(args=arguments)
+            bad = configured.test_cli_runner().invoke(args=[*arguments, "--fail-signature"])
+        if [done.exit_code, bad.exit_code] != [0, 0] or "accepted" not in done.stdout:
+            wrong.append((name, done.output, bad.output))
+
+    assert wrong == []
