@@ -28,11 +28,11 @@ class Alerting:
     def __init__(self) -> None:
         self._sending: subprocess.Popen[bytes] | None = None
 
-    def __call__(self, inbox: Inbox, _worker: str) -> float:
+    def __call__(self, inbox: Inbox, worker: str) -> float:
         """Look if a look is due, and let a process send what is to be told. Returns the seconds until the next turn."""
         if not inbox.settings.sends_alerts:
             return PAUSE_WITHOUT_CHANNELS
-        look_if_due(inbox)
+        look_if_due(inbox, worker)
         post = post_of(inbox)
         if (self._sending is None or self._sending.poll() is not None) and is_due(inbox.engine, post):
             self._sending = _start(inbox, post)

@@ -3,6 +3,9 @@
 The only row of `alert_turn` says when the next look is due. A worker takes the turn in one UPDATE, so two never look at
 once. A worker that dies in its turn has noted nothing, and the next one looks again. Whom to tell, and when, decides
 receiver/alerts/sending.py.
+
+Who looks lives, so a worker that takes the turn says so first. When a machine sleeps for some minutes, the worker may
+look before its parent has written a heartbeat. It must not tell anybody that no worker lives.
 """
 
 import sqlalchemy as sa
@@ -14,20 +17,24 @@ from receiver.database.insert import insert_into
 from receiver.queries.conditions import Condition, conditions
 from receiver.queries.health import DEFAULT_LIMITS, health
 from receiver.store.inbox import Inbox
-from receiver.store.models import AlertChannel, AlertCondition, AlertTurn
+from receiver.store.models import AlertChannel, AlertCondition, AlertTurn, Heartbeat
 
 LOOK_SECONDS = 15.0
 
 
-def look_if_due(inbox: Inbox) -> bool:
-    """Take the turn, unless another worker has it. Says whether this was the one that looked."""
+def look_if_due(inbox: Inbox, worker: str) -> bool:
+    """Take the turn for this worker, unless another one has it. Says whether this was the one that looked.
+
+    A worker that its parent has not noted yet does not look.
+    """
     due = AlertTurn.next_at.is_(None) | (AlertTurn.next_at <= inbox.now())
     with reading(inbox.engine) as session:
         if not session.scalar(sa.select(AlertTurn.id).where(due)):
             return False
     take = sa.update(AlertTurn).where(due).values(next_at=inbox.now(plus=LOOK_SECONDS)).returning(AlertTurn.id)
+    lives = sa.update(Heartbeat).where(Heartbeat.worker == worker).values(seen_at=inbox.now())
     with writing(inbox.engine) as session:
-        if session.scalar(take) is None:
+        if session.scalar(lives.returning(Heartbeat.worker)) is None or session.scalar(take) is None:
             return False
     look(inbox)
     return True

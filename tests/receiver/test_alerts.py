@@ -7,8 +7,10 @@ import pytest
 import sqlalchemy as sa
 
 from receiver.alerts.sending import BEAT_SECONDS, GAP, LEASE_SECONDS, LONGEST_PAUSE_SECONDS
+from receiver.alerts.starting import Alerting
+from receiver.database.engine import reading, writing
 from receiver.registry import PermanentFailure, handles
-from receiver.store.models import AlertChannel, AlertTold, AuditEntry
+from receiver.store.models import AlertChannel, AlertCondition, AlertTold, AlertTurn, AuditEntry, Heartbeat
 from receiver.testing import both_databases
 from receiver.testing.waiting import eventually
 from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
@@ -191,6 +193,26 @@ def test_workers_tell_by_themselves_and_a_channel_that_hangs_holds_up_no_event(
 
     assert len(mail_server.messages) == len(other_system.calls) == 1
     assert session.scalars(sa.select(AlertTold.code)).all() == ["dead"]  # by mail
+
+
+def test_a_worker_whose_machine_slept_does_not_say_that_no_worker_lives(inbox, deliver, clock, other_system):
+    def answer(statement):
+        with reading(inbox.engine) as session:
+            return session.scalars(statement).all()
+
+    look = Alerting()
+    with writing(inbox.engine) as session:
+        session.add(Heartbeat(worker="w", started_at=clock.now(), seen_at=clock.now()))
+    deliver("payment.success")
+    clock.advance(minutes=4)
+    look(inbox, "one that its parent has not noted")
+    early = answer(sa.select(AlertTurn.looked_at))
+    look(inbox, "w")
+
+    assert early == [None]
+    assert answer(sa.select(AlertTurn.looked_at)) != [None]
+    assert answer(sa.select(AlertCondition.code)) == []
+    assert other_system.calls == []
 
 
 def test_the_heartbeat_is_asked_while_all_is_well_and_not_while_something_needs_a_person(
