@@ -356,7 +356,8 @@ def _failing(health: Health, limits: Limits) -> Said:
     if failing.since and (too_long or failing.count.exceeds(limits.failing)):
         events = "1 event is failing" if str(failing.count) == "1" else f"{failing.count} events are failing"
         yield Quoting(
-            f"{events} since {_moment(failing.since)}, and will be tried again.",
+            f"{events} since {_moment(failing.since)}, and will be tried again. Mend the cause, then replay them. "
+            "While what a handler needs is down, pause its type.",
             f"Most frequent error: {failing.error}",
         )
 
