@@ -33,13 +33,16 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
     from receiver.config import load_settings
     from receiver.database.engine import make_engine
     from receiver.extensions import login
-    from receiver.logs import configure_logging
+    from receiver.logs import configure_logging, report_errors
     from receiver.privacy.masking import show_more
+    from receiver.reports import Reports
     from receiver.store.applied import InForce
     from receiver.store.inbox import Inbox
 
     settings = settings or load_settings()
     configure_logging(settings.environment, settings.log_level, settings.showing, settings.name)
+    reports = Reports(settings) if settings.reports_to else None
+    report_errors(reports)
     app = Flask("receiver", static_folder="web/static", template_folder="web/templates")
     app.config.update(
         SECRET_KEY=settings.secret_key,

@@ -4,6 +4,8 @@ Every line passes `_mask`, also the lines of libraries. An event's ID and type a
 (receiver/privacy/columns.py). A line has the type and the frames of an error, but not its message, which can quote data
 (receiver/privacy/errors.py).
 
+An error is also handed to whoever reports errors, as the masked line that it is (receiver/reports.py).
+
 Logging never raises and never waits. If standard output does not take a line at once, because it is full, closed or
 read by nobody, the line is dropped. The next line says how many were dropped. The receiver must outlive its log.
 """
@@ -27,10 +29,13 @@ from receiver.privacy.masking import mask_text
 _badges = {"environment": ""}  # of the process, on every line (§8.3); `receiver` too, where it has a name of its own
 _badges_text = '"environment": ""'
 _showing: Callable[[str], str] = mask_text
+_report: Callable[[dict[str, Any]], None] | None = None
 LOGGED = "senang.logged"
 """The mark in the WSGI environment of a request that has a line of its own: the server then writes no other line."""
 OURS = frozenset({"request_id", "timestamp", "level", "environment", "receiver"})
 """Keys of values that we make ourselves."""
+REPORTING = ("sentry_sdk", "urllib3")
+"""Whose lines are not reported: they are of reports."""
 CHOSEN = frozenset({"event_id", "event_type"})
 """Keys of values that a sender chose."""
 
@@ -52,6 +57,7 @@ def configure_logging(
         _badge,
         structlog.processors.ExceptionRenderer(lambda info: trace(info[1])),
         _mask,
+        _reported,
     ]
     render = structlog.processors.JSONRenderer(serializer=_json)
     structlog.configure(
@@ -72,6 +78,12 @@ def configure_logging(
     root = logging.getLogger()
     root.handlers = [h for h in root.handlers if not isinstance(h, _Stdout)] + [handler]
     root.setLevel(level)
+
+
+def report_errors(report: Callable[[dict[str, Any]], None] | None) -> None:
+    """From now on, hand each line of an error, masked, to this function. It may not raise, nor wait."""
+    global _report
+    _report = report
 
 
 @contextmanager
@@ -98,6 +110,9 @@ def log_attempt(
     result: str, event_id: str, event_type: str, *, attempt: int, duration_ms: int, exception: str | None = None
 ) -> None:
     """The line of one attempt (§9.2). Everything in `exception` is masked already."""
+    if exception and _report:
+        about = {"event_id": _showing(event_id), "event_type": _showing(event_type), "processing_result": result}
+        _report({"event": "attempt", "level": "error", "attempt": attempt, "exception": exception, **about, **_badges})
     more = f'"attempt": {attempt}, "duration_ms": {duration_ms}'
     if exception:
         more += f', "exception": {_text(exception)}'
@@ -209,6 +224,15 @@ def _mask(_logger: WrappedLogger, _name: str, line: EventDict) -> EventDict:
         elif key not in OURS and not key.startswith("_") and not isinstance(value, int | float | None):
             shown = _without_words(value)
             line[key] = mask_text(shown if isinstance(shown, str) else repr(shown))
+    return line
+
+
+def _reported(_logger: WrappedLogger, _name: str, line: EventDict) -> EventDict:
+    """Report what is an error, unless those who report say it."""
+    if _report and line.get("level") in ("error", "critical"):
+        record = line.get("_record")
+        if record is None or not record.name.startswith(REPORTING):
+            _report(dict(line))
     return line
 
 

@@ -11,7 +11,6 @@ its environment variables say, such as headers, sampling and the name of the ser
 """
 
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from typing import Any
 from receiver.config import Settings
 from receiver.privacy.errors import summary
 from receiver.registry import RETRY_LATER, RetryLater
+from receiver.threads import signals_held_back
 
 CLOSE_SECONDS = 1.0
 """So long the last spans may take when a process ends. A collector that is away keeps nobody."""
@@ -51,7 +51,7 @@ class Tracing:
             about["service.name"] = settings.name or "senang-receiver"
         self._provider = TracerProvider(resource=Resource.create(about), shutdown_on_exit=False)
         exporter = OTLPSpanExporter(endpoint=f"{settings.traces_to.rstrip('/')}/v1/traces", timeout=EXPORT_SECONDS)
-        with _signals_held_back():  # they are the main thread's: a time limit must reach it
+        with signals_held_back():  # they are the main thread's: a time limit must reach it
             self._provider.add_span_processor(BatchSpanProcessor(exporter))
         if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
             trace.set_tracer_provider(self._provider)  # spans of the partner's own code go the same way
@@ -116,13 +116,3 @@ class Tracing:
     def _event(self, event_id: str | None, event_type: str | None) -> dict[str, str | int]:
         named = {"senang.event_id": event_id, "senang.event_type": event_type}
         return {name: self._showing(value) for name, value in named.items() if value}
-
-
-@contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """A thread that is started in the block gets no signal."""
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

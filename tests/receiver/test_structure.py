@@ -24,6 +24,7 @@ LEAVES = {
     "registry",
     "settings",
     "stopping",
+    "threads",
 }
 """Small modules that every room may use, but for the two pure ones."""
 STORING = LEAVES | {"protocol", "privacy", "database"}
@@ -53,6 +54,7 @@ MAY_IMPORT = {
     "private_files": set(),
     "problem": set(),
     "stopping": set(),
+    "threads": set(),
     "config": {"discovery", "protocol", "privacy", "database", "private_files", "settings"},
     "settings": {"discovery", "protocol", "privacy", "database", "private_files"},
     "logs": {"outlet", "privacy"},
@@ -81,10 +83,11 @@ MAY_IMPORT = {
     "migrations": {"database", "store"},
     "tracked": {"protocol", "database", "registry"},
     "typed_data": {"privacy", "protocol"},
-    "tracing": {"config", "privacy", "registry"},
+    "tracing": {"config", "privacy", "registry", "threads"},
+    "reports": {"config", "threads"},
     "follow_ups": {"database", "privacy", "protocol", "store"},
     "partner": {"discovery"},
-    "assembly": ACTING | {"partner", "extensions", "web", "cli", "server"},
+    "assembly": ACTING | {"reports", "partner", "extensions", "web", "cli", "server"},
     "the face": {
         "assembly",
         "config",

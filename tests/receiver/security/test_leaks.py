@@ -4,35 +4,31 @@ The database may hold what it searches and deduplicates by, in the columns that 
 may. To plant another value, add it to values.py; to look into another sink, add it to `Sinks`.
 """
 
-import base64
 import html
 import json
 import re
 from collections import Counter
 from itertools import cycle
 from pathlib import Path
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
 
 from receiver.database.columns import ReceiverBase
 from receiver.privacy.grammar import is_reference
-from receiver.registry import PermanentFailure, RetryLater, handles
 from receiver.store.models import StoredEvent
 from receiver.store.shown import CHOSEN
-from tests.receiver.security.values import HARMLESS, PERSONAL
+from tests.receiver.security.planting import VALUES, WAYS, found_in, planted, quote_in_every_way
+from tests.receiver.security.values import HARMLESS
 
 CLEAR = {
     "events": {*CHOSEN},
     "audit_log": {"event_id", "event_type"},
 }  # fmt: skip
-VALUES = [value for values in PERSONAL.values() for value in values]
 TOKEN = "a-token-of-thirty-two-characters"
 FILTER = re.compile(r"(?<=/events/)(\d+)\?.*")
 """What the address of one event's page says of the list that led there. The pages differ in their neighbours alone."""
-SHORTEST = 4
-"""Characters. What is shorter stands in any text by chance."""
 
 
 @pytest.fixture
@@ -43,26 +39,7 @@ def environment(environment):
 @pytest.fixture
 def failing_in_every_way():
     """Handlers that quote what they are given."""
-
-    @handles("leak.*")
-    def quotes(event, session):
-        value = event.data["note"]
-        match event.type.removeprefix("leak."):
-            case "dead":
-                raise PermanentFailure(f"no policy for {value}")
-            case "later":
-                raise RetryLater(600, f"waits for {value}")
-            case "cause":
-                try:
-                    raise KeyError(value)
-                except KeyError as error:
-                    raise RuntimeError(value.upper()) from error
-            case "group":
-                raise ExceptionGroup(value, [ValueError(json.dumps(value)), LookupError(quote(value))])
-            case "database":
-                session.execute(sa.text("SELECT * FROM nothing WHERE name = :name"), {"name": value})
-            case "exit":
-                raise SystemExit(value)
+    quote_in_every_way()
 
 
 @pytest.fixture
@@ -132,39 +109,11 @@ class Sinks:
         return {"standard output": printed.out, "standard error": printed.err}
 
 
-def encoded(value):
-    """The value as it is written in various places."""
-    raw = value.encode()
-    forms = {
-        value, value.upper(), html.escape(value), quote(value), quote(value, safe=""), quote_plus(value),
-        json.dumps(value)[1:-1], repr(value)[1:-1], raw.hex(), base64.b64encode(raw).decode().rstrip("="),
-        raw.decode("latin-1"),
-    }  # fmt: skip
-    return {form for form in forms if len(form) >= SHORTEST}
-
-
-def found_in(sinks, values):
-    """Which of the values stand in which sinks. Most sinks have most of their lines in common."""
-    lines = {html.unescape(line) if "&" in line else line for text in sinks.values() for line in text.split("\n")}
-    everything = "\n".join(lines)
-    hits = {form: value for value in values for form in encoded(value) if form in everything}
-    where = {form: next((name for name, text in sinks.items() if form in html.unescape(text)), "?") for form in hits}
-    return {value: where[form] for form, value in hits.items()}
-
-
-def planted(value):
-    """The value in all places of a payload but the envelope: keys, values, safe keys, lists, nested."""
-    return {
-        value: value, "reference": value, "status": value, "code": [value, {"currency": value}],
-        "customer": {"name": value, "id": value, value: {"type": value}}, "list": [[value], {value: [value]}],
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize("every", [6, pytest.param(1, marks=pytest.mark.soak)])
 def test_what_stands_in_a_payload_is_seen_nowhere_and_stored_nowhere_in_clear(
     failing_in_every_way, deliver, sender, payload, work, app, sinks, every
 ):
-    client, forms = app.test_client(), ["dead", "later", "cause", "group", "database", "exit", "nothing"]
+    client, forms = app.test_client(), WAYS
     values = VALUES[::every]
     for number in range(0, len(values), 5):
         some = values[number : number + 5]
