@@ -650,6 +650,6 @@ def test_one_failure_among_many_deliveries_is_drawn_as_clearly_as_they_are(overv
 
     page = overview()
 
-    [height] = re.findall(r'class="dead"[^>]* height="([0-9.]+)"', page.partition('<ul class="legend">')[2])[:1]
+    [height] = re.findall(r'class="dead"[^>]* height="([0-9.]+)"', page.partition('id="panel-2"')[2])[1:2]
     assert float(height) > 40
     assert "failed attempts" in page

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from playwright.sync_api import Page
 
 from tests.receiver.browser.chromium import running_chromium
-from tests.receiver.browser.people import find, follow, sign_in
+from tests.receiver.browser.people import follow, sign_in
 from tests.receiver.browser.world import STORY, world
 
 FOLDER = Path(__file__).parents[3] / "docs" / "images"
@@ -17,7 +17,7 @@ WIDTH = 1280
 def take_screenshots() -> None:
     """Every page in both colours."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory() as folder, world(Path(folder)) as receiver, running_chromium() as browser:
+    with TemporaryDirectory() as folder, world(Path(folder), busy=12) as receiver, running_chromium() as browser:
         for colours in ("light", "dark"):
             with browser.new_context(base_url=receiver.url, color_scheme=colours) as profile:
                 page = profile.new_page()
@@ -33,15 +33,14 @@ def _at(path: str) -> Callable[[Page], object]:
 
 
 def _event(page: Page) -> None:
-    page.goto("/events")
-    find(page, STORY, "claim.updated")
+    page.goto("/events?state=dead")
     follow(page.locator("#list tbody a.id").first)
 
 
 PAGES = {
-    "overview": (_at("/"), 880),
-    "events": (_at("/events"), 740),
-    "event": (_event, 860),
+    "overview": (_at("/"), 1490),
+    "events": (_at("/events"), 800),
+    "event": (_event, 1080),
     "policy": (_at(f"/subjects/policy/{STORY}"), 740),
 }
 """How to get to each page, and how much of it is shown. To have another picture, add a line."""

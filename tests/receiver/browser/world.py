@@ -165,8 +165,8 @@ class World:
 
 
 @contextmanager
-def world(folder: Path, *, with_a_day: bool = True) -> Iterator[World]:
-    """A world of one's own, its database in the folder."""
+def world(folder: Path, *, with_a_day: bool = True, busy: int = 1) -> Iterator[World]:
+    """A world of one's own, its database in the folder. `busy`: how many times as much happens in its day."""
     environment = ENVIRONMENT | {
         "ALERT_URLS": "json://127.0.0.1:9/",  # nobody listens; and no worker of its own runs
         "SENANG_PARTNER_ID": "P-1042",
@@ -180,14 +180,14 @@ def world(folder: Path, *, with_a_day: bool = True) -> Iterator[World]:
     for role, name in USERS.items():
         insert_user(app.extensions["inbox"], name, role)
     if with_a_day:
-        _live_a_day(app)
+        _live_a_day(app, busy)
     with running(environment, EMBEDDED_WORKER="0") as receiver, ExitStack() as stack:
         receiver.web()
         yield World(app, receiver, Ways(folder, environment, stack))
     close_all(app)
 
 
-def _live_a_day(app: Flask) -> None:
+def _live_a_day(app: Flask, busy: int) -> None:
     """Everything of the day, at its hour, each event worked on at once."""
     inbox: Inbox = app.extensions["inbox"]
     client = app.test_client()
@@ -199,7 +199,7 @@ def _live_a_day(app: Flask) -> None:
     sender = Sender("/webhooks/senang", inbox.settings.scheme, inbox.settings.signature_keys[0], inbox.clock, post)
     stranger = Sender(sender.url, sender.scheme, b"not the secret at all, not the secret", inbox.clock, post)
     late = Sender(sender.url, sender.scheme, sender.key, Clock(), post)
-    day, bench = list(_day(inbox)), Workbench(inbox, "the worker")
+    day, bench = list(_day(inbox, busy)), Workbench(inbox, "the worker")
     for number, (who, body) in enumerate(day):
         inbox.clock.offset = -timedelta(hours=23) * (len(day) - number) / len(day)
         late.clock.offset = inbox.clock.offset - timedelta(minutes=12)
@@ -211,7 +211,7 @@ def _live_a_day(app: Flask) -> None:
     intake_of(app).latencies.write(inbox.engine)
 
 
-def _day(inbox: Inbox) -> Iterator[tuple[str, Any]]:
+def _day(inbox: Inbox, busy: int) -> Iterator[tuple[str, Any]]:
     """Who delivers what, in order."""
 
     def event(event_type: str, minutes_ago: int = 0, **changes: Any) -> Any:
@@ -224,7 +224,7 @@ def _day(inbox: Inbox) -> Iterator[tuple[str, Any]]:
     story = {"policy_id": STORY, "transaction_id": "TXN-204518"}
     yield "senang", event("payment.success", **story)
     yield "senang", event("policy.issued", **story)
-    for number in range(40):
+    for number in range(40 * busy):
         yield "senang", event(TYPES[number * 5 % len(TYPES)])
         if number % 7 == 3:
             yield "stranger", event("payment.success")
