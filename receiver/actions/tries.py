@@ -5,7 +5,7 @@ not the name exists. With the last of them it is closed, for SIGN_IN_LOCKOUT_MIN
 don't count for the name. So nobody can lock an operator out from one address; with the defaults it takes five. An
 address has 30 tries in two minutes, for all names together. Many people may share an address behind a proxy, and a
 stranger among them must not keep them out for long. An IPv6 address counts as its /64 network, which is what one
-customer gets. `users passwd` and `users enable` forget a name's count. The database stores keyed digests only, and
+customer gets. `users passwd` and `users enable` forget a name's counts. The database stores keyed digests only, and
 nothing that a stranger typed.
 
 A password is compared slowly by design. So the limits are checked first, and a try beyond them costs no comparison.
@@ -69,12 +69,11 @@ def sources_of_name(inbox: Inbox, address: str, name: str) -> tuple[Source, ...]
     """Those of a try with a name."""
     settings = inbox.settings
     lockout = settings.sign_in_lockout
-    here = digest(inbox, "name at address", f"{_network(address)} {name}")
+    everywhere = digest(inbox, "name", name)
+    here = f"{everywhere}@{digest(inbox, 'address of a name', _network(address))[-24:]}"
     return (
         Source(here, settings.sign_in_attempts, lockout, closes="closed at one address"),
-        Source(
-            digest(inbox, "name", name), settings.sign_in_attempts_anywhere, lockout, closes="closed", is_spared=True
-        ),
+        Source(everywhere, settings.sign_in_attempts_anywhere, lockout, closes="closed", is_spared=True),
         source_of_address(inbox, address),
     )
 
@@ -93,9 +92,10 @@ def source_of_address(inbox: Inbox, address: str) -> Source:
 
 
 def forget(session: Session, inbox: Inbox, name: str, user_id: int) -> None:
-    """Forget the tries of others with this name, and with codes for this user."""
-    forgotten = digest(inbox, "name", name), _codes_of(inbox, user_id)
-    session.execute(sa.delete(SignInFailures).where(SignInFailures.source.in_(forgotten)))
+    """Forget the tries of others with this name, at every address, and with codes for this user."""
+    of_name = SignInFailures.source.startswith(digest(inbox, "name", name), autoescape=True)
+    of_codes = SignInFailures.source == _codes_of(inbox, user_id)
+    session.execute(sa.delete(SignInFailures).where(of_name | of_codes))
 
 
 def are_used_up(inbox: Inbox, sources: Sequence[Source]) -> bool:

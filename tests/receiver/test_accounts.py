@@ -224,6 +224,7 @@ def test_a_name_that_many_addresses_try_is_locked_until_it_is_enabled(siti, cli,
     cli("users", "enable", "siti")
 
     assert (is_in(locked), is_in(knock(address="192.0.2.1"))) == (False, True)
+    assert is_in(knock(address="198.51.100.0"))
 
 
 @pytest.mark.parametrize(
