@@ -14,7 +14,6 @@ import sqlalchemy as sa
 
 from receiver.store.models import AuditEntry, RecoveryCode
 from receiver.testing import PASSWORD, both_databases
-from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
 from tests.receiver.processes import ROOT
 
 WRONG = "The code is wrong"
@@ -126,7 +125,6 @@ def test_of_two_sign_ins_with_one_code_at_the_same_time_one_gets_in(set_up, half
     assert sorted(answers) == [302, 401, 401, 401]
 
 
-@postgresql_and_sqlite_in_long_runs
 def test_each_recovery_code_works_once_and_is_kept_as_a_hash(set_up, half_in, send, session):
     telephone = set_up()
     code = telephone.recovery_codes[0]
@@ -255,7 +253,6 @@ def test_who_lost_the_telephone_is_helped_by_a_command_which_ends_the_sessions(a
     assert ("users", "second factor reset", "user 1: siti") in trail("users")
 
 
-@postgresql_and_sqlite_in_long_runs
 def test_the_secret_outlives_the_key_that_sealed_it_by_a_reseal(environment, assemble, set_up, send):
     telephone = set_up()
     old, new = environment["PAYLOAD_KEYS"], token_hex(32)
@@ -270,6 +267,7 @@ def test_the_secret_outlives_the_key_that_sealed_it_by_a_reseal(environment, ass
     assert send(client, "/sign-in/code", code=telephone.code()).status_code == 302
 
 
+@pytest.mark.soak
 def test_a_process_that_signs_nobody_in_by_a_code_does_not_load_what_codes_need():
     loads = "import receiver.cli, receiver.web, sys; print(*{'pyotp', 'segno', 'authlib', 'requests'} & {*sys.modules})"
 
