@@ -6,6 +6,7 @@ import shutil
 import ssl
 import sys
 import tempfile
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -122,12 +123,15 @@ def post_fork(_server, worker):
 
 
 def post_worker_init(worker):
-    """The first web worker says what is wrong with the database, beside its work."""
+    """Beside its work, each web worker writes its counts. The first one says what is wrong with the database."""
+    import gevent
+
+    from receiver.endless import endless
+    from receiver.ingest.noting import keep_writing_counts
+    from receiver.web.health import say_at_start
+
+    gevent.spawn(endless, partial(keep_writing_counts, worker.wsgi), name="counts")
     if worker.number == 1:
-        import gevent
-
-        from receiver.web.health import say_at_start
-
         gevent.spawn(say_at_start, worker.wsgi)
 
 

@@ -7,6 +7,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
+from flask import Flask
+
 from receiver import metrics
 from receiver.ingest.intake import Intake
 from receiver.ingest.reading import Incoming
@@ -14,6 +16,9 @@ from receiver.ingest.receipts import ACKNOWLEDGED, REJECTED, Receipt
 from receiver.ingest.room import NotStored
 from receiver.logs import log_delivery
 from receiver.store.audit import write_finished_sums
+
+IDLE_SECONDS = 5.0
+"""How long counts of a minute that is over stay in memory when no delivery comes, which would write them."""
 
 
 def note(intake: Intake, incoming: Incoming, receipt: Receipt, *, secret: int | None = None) -> None:
@@ -57,6 +62,20 @@ def end_span(intake: Intake, span: Any, incoming: Incoming, receipt: Receipt) ->
         )
 
 
+def keep_writing_counts(app: Flask) -> bool:
+    """One turn of a loop that a web process takes beside its work."""
+    time.sleep(IDLE_SECONDS)
+    write_finished_counts(app)
+    return True
+
+
+def write_finished_counts(app: Flask) -> None:
+    """Write what was counted in minutes that are over. Else the next delivery would do it, and it may never come."""
+    intake: Intake | None = app.extensions.get("intake")
+    if intake is not None and intake.inbox.tally.has_finished(intake.inbox.clock.now()):
+        _write_beside(intake)
+
+
 def _has_line(intake: Intake, receipt: Receipt) -> bool:
     """Anybody can have a rejection written, so only a few a minute are."""
     if receipt.result != REJECTED:
@@ -72,8 +91,12 @@ def _count(intake: Intake, receipt: Receipt, seconds: float, secret: int) -> Non
     if receipt.result in ACKNOWLEDGED:
         is_time = intake.latencies.note(now, seconds * 1000) or inbox.tally.has_finished(now) or is_time
     if is_time:
-        with suppress(NotStored):
-            intake.storing.beside(lambda: _write_counts(intake))
+        _write_beside(intake)
+
+
+def _write_beside(intake: Intake) -> None:
+    with suppress(NotStored):
+        intake.storing.beside(lambda: _write_counts(intake))
 
 
 def _write_counts(intake: Intake) -> None:

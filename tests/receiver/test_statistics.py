@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from bench.fill import fill
 from bench.plans import complaints
 from receiver.database.engine import reading, writing
+from receiver.ingest.noting import write_finished_counts
 from receiver.maintenance import rollup
 from receiver.maintenance.retention import purge
 from receiver.maintenance.rollup import INTERVAL, roll_up_if_due
@@ -114,6 +115,16 @@ def test_what_the_tally_summed_counts_as_often_as_it_happened(inbox, knock, roll
 
 
 @postgresql_and_sqlite_in_long_runs
+def test_a_burst_of_refusals_is_written_though_nothing_comes_after_it(app, inbox, knock, clock):
+    for _ in range(25):
+        knock()
+    clock.advance(minutes=1)
+
+    write_finished_counts(app)
+
+    eventually(lambda: sum(health(inbox).rejected.values()) == 25)
+
+
 def test_many_rows_are_summed_in_batches_and_none_is_left_out(inbox, roll_up):
     fill(inbox.engine, 25_000)
 
