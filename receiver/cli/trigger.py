@@ -153,7 +153,7 @@ def _sender(inbox: Inbox, url: str, preset: str | None, *, fail_signature: bool)
 def _print(sender: Sender, bodies: Iterable[bytes]) -> None:
     for body in bodies:
         click.echo(curl_command(sender.url, sender.signed(body)))
-    if "{timestamp}" in sender.scheme.content:
+    if sender.scheme.signs_timestamp:
         click.echo("Signed just now: a receiver takes it until its SENANG_TIMESTAMP_TOLERANCE is over.", err=True)
 
 

@@ -30,7 +30,7 @@ def parameters(scheme: SignatureScheme) -> dict[str, Part]:
 def verification(settings: Settings) -> Part:
     """What the receiver checks, axis by axis. It holds no secret."""
     axes = {axis: value for axis, value in asdict(settings.scheme).items() if value != ""}
-    if "{timestamp}" in settings.scheme.content:
+    if settings.scheme.signs_timestamp:
         axes["timestamp_tolerance_seconds"] = int(settings.timestamp_tolerance.total_seconds())
     return axes | configured("SENANG_SIGNATURE_SCHEME")
 

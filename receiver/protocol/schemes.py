@@ -155,6 +155,11 @@ class SignatureScheme:
         return self.algorithm in PUBLIC_KEYS
 
     @cached_property
+    def signs_timestamp(self) -> bool:
+        """Whether a moment is signed, so that an old delivery is told from a new one."""
+        return "timestamp" in self.part_names or (self.is_token_signed and bool(self.timestamp_tag))
+
+    @cached_property
     def is_rewritten(self) -> bool:
         """Whether the body that the signature vouches for is not the one that came."""
         return self.signs_fields or bool(self.chosen_fields)

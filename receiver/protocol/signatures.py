@@ -75,15 +75,13 @@ def sign(body: bytes, *, scheme: SignatureScheme, key: bytes, message_id: str, t
 
 def _signed_by_token(body: bytes, scheme: SignatureScheme, key: bytes, timestamp: datetime) -> Signed:
     """The delivery of a JWT: the event is in it, or a claim of it says what the body is."""
-    sent: dict[str, Any] = _parsed(body, scheme.body_format)
     claims: dict[str, Any] = {}
     if scheme.claim:
         fields = SignedFields(body, without=scheme.body_field, body_format=scheme.body_format)
         content = filled_in(content_pieces(scheme, Delivered(body, {}, fields, "", "")), b"")
         _put(claims, scheme.claim, content.decode())
     else:
-        sent, claims = {}, sent
-        body = b"{}"
+        claims, body = _parsed(body, scheme.body_format), b"{}"
     if scheme.timestamp_tag:
         claims[scheme.timestamp_tag] = int(timestamp.timestamp())
     sign_token = partial(digest, _JWT_PROOFS[scheme.algorithm], key)
@@ -91,6 +89,7 @@ def _signed_by_token(body: bytes, scheme: SignatureScheme, key: bytes, timestamp
     entry = f"{scheme.tag}{scheme.tag_separator}{token}" if scheme.tag else token
     if not scheme.body_field:
         return Signed(body, {scheme.header: entry})
+    sent = _parsed(body, scheme.body_format) if scheme.claim else {}
     _put(sent, scheme.body_field, entry)
     return Signed(written_as(scheme.body_format, sent), {})
 

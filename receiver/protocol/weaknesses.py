@@ -23,7 +23,7 @@ from receiver.protocol.content import LOOSE
 from receiver.protocol.envelope import is_verified
 from receiver.protocol.errors import InvalidScheme
 from receiver.protocol.places import place_of
-from receiver.protocol.schemes import JWTS, PLAIN_HASHES, TOKEN, SignatureScheme
+from receiver.protocol.schemes import PLAIN_HASHES, TOKEN, SignatureScheme
 
 CODES = ("ambiguous", "plain_hash", "static_token", "partial", "unsigned_id", "unsigned_header", "sha1", "no_timestamp")
 _IN_NAMES = re.compile(r"[A-Za-z0-9_.-]+")
@@ -123,8 +123,7 @@ def _sha1(scheme: SignatureScheme) -> Iterator[Weakness]:
 
 
 def _no_timestamp(scheme: SignatureScheme) -> Iterator[Weakness]:
-    has_one = "timestamp" in scheme.part_names or (scheme.algorithm in JWTS and scheme.timestamp_tag)
-    if not has_one:
+    if not scheme.signs_timestamp:
         yield Weakness(
             "no_timestamp",
             "content",

@@ -40,12 +40,13 @@ class InForce:
     def __init__(self, configured: Settings) -> None:
         """`configured` are the environment's."""
         self.settings = self._configured = configured
+        self._may_differ = configured.may_be_applied
         self._look_at = 0.0  # of the monotonic clock
         self._known: UUID | None = None
 
     def is_due(self) -> bool:
         """Whether it is time to look again."""
-        return self._configured.may_be_applied and time.monotonic() > self._look_at
+        return self._may_differ and time.monotonic() > self._look_at
 
     def look(self, engine: Engine) -> None:
         """Look into the database now. Raises SQLAlchemyError; then what counted still counts."""

@@ -72,7 +72,7 @@ def a_signature_from_the_future_is_refused(target: Target) -> None:
 
 def _expect_untimely(target: Target, offset: timedelta, how: str) -> None:
     scheme = target.sender.scheme
-    if "{timestamp}" not in scheme.content:
+    if not scheme.signs_timestamp:
         raise NotJudged(f"the scheme {scheme.name} signs no timestamp")
     untimely = replace(target.sender, clock=Clock(target.sender.clock.offset + offset))
     minutes = abs(offset).total_seconds() / 60
