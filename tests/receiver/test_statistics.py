@@ -125,6 +125,7 @@ def test_a_burst_of_refusals_is_written_though_nothing_comes_after_it(app, inbox
     eventually(lambda: sum(health(inbox).rejected.values()) == 25)
 
 
+@postgresql_and_sqlite_in_long_runs
 def test_many_rows_are_summed_in_batches_and_none_is_left_out(inbox, roll_up):
     fill(inbox.engine, 25_000)
 
