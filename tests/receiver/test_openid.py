@@ -347,6 +347,7 @@ def test_a_description_of_another_issuer_is_not_believed(assemble, environment, 
     assert client.get("/sign-in/oidc").status_code in (502, 503)
 
 
+@pytest.mark.soak
 def test_deliveries_go_on_while_the_provider_is_silent_and_who_waits_for_it_is_told(environment, provider, database):
     """With real gunicorn: its greenlets wait for the provider, and a delivery does not."""
     silence, settings = Silence(provider.port), load_settings(environment)
