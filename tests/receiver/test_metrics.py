@@ -19,6 +19,7 @@ from receiver.testing.waiting import eventually
 from receiver.web.health import SCRAPE_CACHE
 from receiver.worker.leases import lease_due
 from receiver.worker.workbench import Workbench
+from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_attempts_are_counted_by_type_and_result_each_once(app, deliver, work, s
     }
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_how_long_handlers_took_is_a_histogram_by_type(inbox, deliver, work, scrape):
     deliver()
     deliver()
@@ -94,7 +95,6 @@ def test_how_long_handlers_took_is_a_histogram_by_type(inbox, deliver, work, scr
     assert scraped[f'senang_handler_seconds_bucket{of},le="0.05"}}'] >= 1
 
 
-@both_databases
 def test_a_counter_never_falls_whatever_retention_erases(inbox, deliver, work, scrape, clock):
     deliver()
     work()
@@ -130,7 +130,6 @@ def test_there_is_an_end_to_the_types_and_none_to_those_with_a_handler(inbox, de
     assert len({event_type for event_type, _ in found}) == MOST_TYPES + 2
 
 
-@both_databases
 def test_leases_that_were_lost_are_counted(inbox, deliver, work, scrape, clock):
     deliver()
     none_yet = scrape()
@@ -142,7 +141,6 @@ def test_leases_that_were_lost_are_counted(inbox, deliver, work, scrape, clock):
     assert scrape()["senang_leases_lost_total"] == 1
 
 
-@both_databases
 def test_workers_that_were_seen_within_a_minute_are_counted(inbox, scrape, clock):
     with inbox.engine.begin() as connection:
         for worker in ("one", "two", "purge"):
@@ -164,7 +162,6 @@ def test_the_last_delivery_is_a_moment_and_absent_before_the_first(deliver, scra
     assert abs(scrape()["senang_last_delivery_timestamp_seconds"] - now) < 60
 
 
-@both_databases
 def test_the_oldest_due_event_is_as_old_as_its_due_time(deliver, work, scrape, clock):
     @handles("test.waits")
     def waits(event, session):

@@ -12,9 +12,9 @@ from receiver.maintenance.rollup import roll_up_if_due
 from receiver.queries.conditions import CODES, RUNBOOK
 from receiver.registry import handles
 from receiver.store.lifecycle import State
-from receiver.testing import both_databases
 from receiver.web.workers import RESULTS
 from tests.receiver import promtool
+from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
 from tests.receiver.processes import ROOT
 
 OPS = ROOT / "ops"
@@ -71,7 +71,7 @@ def scraped(environment, request, database):
     return found
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_every_number_and_label_of_the_files_is_in_a_real_scrape(scraped, database):
     absent = ON_ONE_DATABASE["postgresql" if database.startswith("postgresql") else "sqlite"]
     wrong = []

@@ -24,6 +24,7 @@ from receiver.testing.waiting import eventually
 from receiver.web.answers import QUESTIONS
 from receiver.worker.leases import hand_back, lease_due
 from receiver.worker.workbench import Workbench
+from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
 
 TWO_SECRETS = "whsec_bmV3ZXN0IHNlY3JldCBvZiBhbGwgb2YgdGhlbSE=,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 """During a rotation: the new one, then the old one."""
@@ -209,7 +210,7 @@ def test_what_was_refused_unread_is_no_burst_of_401s(environment, request):
     assert said["refused_unread"] == {"too_large": 10}
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_a_new_type_is_told_until_its_events_are_handled_or_dismissed_or_it_is_old(
     app, check, deliver, work, clock, stored
 ):
@@ -282,7 +283,7 @@ def test_overview_says_when_each_of_several_secrets_was_used(rotating, sender, p
     assert re.search(r"Secret 2: not used since it was set, <time", overview())
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_a_rotation_that_goes_well_is_told_only_when_the_old_secret_can_go(
     rotating, sender, old_sender, payload, intake, check, clock, work
 ):

@@ -1,4 +1,7 @@
-"""The page of workers: who lives and what it runs, and how attempts of each type ended and how long they took."""
+"""The page of workers: who lives and what it runs, and how attempts of each type ended and how long they took.
+
+That a worker says what it runs is shown by real processes in faults/test_slow_work.py.
+"""
 
 import html
 import re
@@ -10,10 +13,9 @@ from receiver.maintenance.rollup import INTERVAL, roll_up_if_due
 from receiver.registry import PermanentFailure, handles
 from receiver.store.models import AuditEntry, Heartbeat
 from receiver.testing import both_databases
-from receiver.testing.waiting import eventually
 from receiver.worker.leases import lease_due
 from receiver.worker.workbench import Workbench
-from tests.receiver.processes import running
+from tests.receiver.databases import postgresql_and_sqlite_in_long_runs
 
 
 @pytest.fixture
@@ -45,18 +47,6 @@ def summed(inbox, clock):
     return turn
 
 
-def test_a_worker_is_shown_with_the_event_that_it_runs_and_its_leases(database, environment, deliver, page):
-    deliver("probe.slow.report", event_id="evt_slow", data={"seconds": 600})
-    with running(environment | {"DATABASE_URL": database, "HANDLER_TIMEOUT": "600"}) as receiver:
-        receiver.worker()
-        eventually(lambda: "evt_slow" in page()[0])
-        (worker,) = page()[1]
-
-    name, lane, _since, _seen, now, leases = worker
-    assert re.fullmatch(r".+:\d+:[0-9a-f]{8}", name)
-    assert (lane, now, leases) == ("all", "probe.slow.report, evt_slow", "1")
-
-
 @both_databases
 def test_leases_are_counted_by_worker_and_workers_that_are_gone_are_no_longer_listed(inbox, deliver, page, clock):
     for _ in range(3):
@@ -75,7 +65,7 @@ def test_leases_are_counted_by_worker_and_workers_that_are_gone_are_no_longer_li
     assert "2 others were seen within a day." in text
 
 
-@both_databases
+@postgresql_and_sqlite_in_long_runs
 def test_attempts_are_shown_by_type_with_how_they_ended_and_how_long_half_and_nearly_all_took(
     inbox, deliver, work, page, summed
 ):

@@ -1,5 +1,7 @@
 """Slow work holds up no quick work: with SLOW_PROCESSES, follow-ups and slow handlers have processes of their own."""
 
+import re
+
 import pytest
 
 from receiver.testing.waiting import eventually
@@ -17,7 +19,9 @@ def receiver(environment, database):
 
 
 @postgresql_and_sqlite_in_long_runs
-def test_quick_events_are_processed_while_slow_ones_run(receiver, deliver, stored):
+def test_quick_events_are_processed_while_slow_ones_run_and_the_page_says_who_runs_what(
+    receiver, deliver, stored, signed_in
+):
     for number in range(3):
         deliver("probe.slow.one", event_id=f"evt_slow_{number}", data={"seconds": LONGER_THAN_ANY_TEST})
     for number in range(3):
@@ -29,6 +33,10 @@ def test_quick_events_are_processed_while_slow_ones_run(receiver, deliver, store
     eventually(lambda: stored("evt_slow_0").lease_token)
     eventually(lambda: all(stored(f"evt_quick_{number}").state == "processed" for number in range(3)))
     assert [stored(f"evt_slow_{number}").state for number in range(3)] == ["pending"] * 3
+    page = lambda: signed_in("viewer").get("/workers").text  # noqa: E731
+    eventually(lambda: "evt_slow_0" in page())
+    runs, leases = (re.findall(rf'data-label="{what}">(\w+)<', page()) for what in ("Runs", "Leases"))
+    assert dict(zip(runs, leases, strict=True)) == {"quick": "0", "slow": "3"}
 
 
 @postgresql_and_sqlite_in_long_runs

@@ -100,6 +100,7 @@ def test_an_error_that_comes_again_and_again_is_reported_ten_times_a_minute(app,
     assert 10 <= len([event for event in collector.events if title_of(event) == "PermanentFailure"]) <= 20
 
 
+@pytest.mark.soak
 def test_real_processes_report_their_errors_and_end_their_spans_when_they_stop(
     database, environment, sender, payload, inbox, collector, session
 ):
