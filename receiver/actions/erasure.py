@@ -42,7 +42,7 @@ from receiver.store.models import CapturedDelivery, PersonEntry, StoredEvent
 from receiver.store.person_holds import held_digests, is_held
 from receiver.store.person_index import forget_entries
 from receiver.store.transitions import moving
-from receiver.worker.session import HandlerSession, guard
+from receiver.worker.session import HandlerMisuse, HandlerSession, SwallowedError, guard
 
 MOST_TRIES = 5
 """Of a portion that another transaction is in the way of."""
@@ -76,8 +76,8 @@ class Erased:
 def erase(act: Act, *, rewrite: bool = False, seconds: int = SWEEP_SECONDS) -> Erased:
     """Erase everything of the person. Raises CannotAct: `held`, or `eraser_failed`, which tells no value.
 
-    The database's files are swept afterwards (receiver/database/sweep.py), for so many `seconds` a table at most (0:
-    without a limit). With `rewrite`, tables are written anew.
+    The database's files are swept afterwards (receiver/database/sweep.py), for so many `seconds` at most (0: without a
+    limit). With `rewrite`, tables are written anew.
     """
     done, after = Erased(), 0
     guard(act.inbox.engine)
@@ -137,11 +137,14 @@ def _let_partner_erase(inbox: Inbox, session: Session, rows: Sequence[StoredEven
     if not (functions and rows):
         return
     theirs = HandlerSession(session.connection())
-    with theirs.guarded():
-        for row in rows:
-            event = _event(inbox, row)
-            for function in functions:
-                _call(function, event, theirs)
+    try:
+        with theirs.guarded():
+            for row in rows:
+                event = _event(inbox, row)
+                for function in functions:
+                    _call(function, event, theirs)
+    except (HandlerMisuse, SwallowedError) as error:  # which it caught itself
+        raise CannotAct("eraser_failed", f"A function of @erases failed, so nothing more was erased: {error}") from None
     theirs.close()
 
 

@@ -9,6 +9,7 @@ So only what is written anew has nothing left: by VACUUM on SQLite, by VACUUM FU
 use it.
 """
 
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
@@ -26,7 +27,7 @@ STATISTICS = "pg_statistic"
 def sweep(engine: Engine, tables: Sequence[str], *, seconds: int, rewrite: bool = False) -> list[str]:
     """Sweep these tables. Returns a sentence for each thing that could not be done.
 
-    `seconds` is the longest that one table may take on PostgreSQL, 0 without a limit. With `rewrite`, the tables are
+    `seconds` is the longest that it may take on PostgreSQL, 0 without a limit. With `rewrite`, the tables are
     written anew, on SQLite the whole file. Raises SQLAlchemyError when there is no connection.
     """
     if engine.dialect.name == "sqlite":
@@ -61,12 +62,14 @@ def _vacuum(engine: Engine, tables: Sequence[str], seconds: int, how: str) -> li
         connection.autocommit = True
         warnings = list[Any]()
         connection.add_notice_handler(warnings.append)
-        connection.execute(f"SET statement_timeout = {seconds * 1000}")
         connection.execute(f"SET lock_timeout = {LOCKED_SECONDS * 1000}")
+        ends_at = time.monotonic() + seconds
         for table in (*tables, STATISTICS):
             warnings.clear()
             options = how if table == STATISTICS else f"{how}, ANALYZE"
+            milliseconds = max(1, round((ends_at - time.monotonic()) * 1000)) if seconds else 0
             try:
+                connection.execute(f"SET statement_timeout = {milliseconds}")
                 connection.execute(f"VACUUM ({options}) {engine.dialect.identifier_preparer.quote(table)}")
             except Exception as error:  # another table may work
                 left.append(f"VACUUM of {table} did not end: {cause_of(error)}.")

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -182,9 +183,17 @@ def test_a_function_that_erases_may_not_end_the_transaction(deliver, erase_now, 
     def forget(event, session):
         session.commit()
 
+    @registry.erases
+    def forget_in_silence(event, session):
+        with suppress(Exception):
+            session.commit()
+
     deliver(**about(SITI))
 
     with pytest.raises(CannotAct, match="HandlerMisuse"):
+        erase_now()
+    registry.restore(registry.present()._replace(erasers=[forget_in_silence]))
+    with pytest.raises(CannotAct, match="may not commit"):
         erase_now()
     assert events()[0].erased_at is None
 
