@@ -7,6 +7,9 @@ from tests.receiver.browser.looks import FOUR, in_every_browser
 from tests.receiver.browser.people import expect_path, follow, listed, press
 from tests.receiver.browser.world import STORY
 
+TIMES = ("how long ago", "Malaysian time", "UTC")
+"""How people read moments: everybody chooses for themselves."""
+
 
 @in_every_browser
 def test_a_policy_tells_its_story_in_the_order_in_which_it_occurred(operator):
@@ -96,7 +99,7 @@ def test_a_viewer_sees_everything_and_nothing_that_acts(viewer, receiver):
         viewer.goto(path)
 
         buttons = {button.inner_text() for button in viewer.get_by_role("button").all()}
-        assert buttons <= {"Sign out", "everywhere", "Find", "Show", "Copy the text"}, path
+        assert buttons <= {"Sign out", "everywhere", "Find", "Show", "Copy the text", *TIMES}, path
         expect(viewer.get_by_role("link", name="Captures")).to_have_count(0)
         expect(viewer.get_by_role("link", name="Export")).to_have_count(0)
 
