@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 from receiver.actions.apply_settings import revoke_settings
 from receiver.testing.waiting import eventually
 from tests.receiver.browser.people import press, state_of
+from tests.receiver.browser.test_every_page import faults
 
 MOST_CLICKS = 9
 COUNT_CLICKS = "document.addEventListener('click', () => clicked(), true)"
@@ -57,3 +58,24 @@ def test_an_unknown_format_is_captured_found_applied_and_processed_in_fewer_than
 
     expect(state_of(operator)).to_have_text("processed")
     assert 7 <= len(clicks) <= MOST_CLICKS
+    operator.goto("/captures")
+    expect(operator.locator("#applied")).to_be_visible()
+    assert faults(operator) == []
+    press(operator, "Stop")
+
+
+def test_a_diagnosis_that_found_nothing_asks_for_what_may_be_missing(operator, receiver):
+    operator.goto("/captures")
+    press(operator, "Capture for 10 minutes")
+    unknown = receiver.sender_of_another_scheme()
+    unknown.key = b"a secret that the receiver does not have"
+    assert unknown.deliver(receiver.payload()).status == 401
+    operator.reload()
+    operator.get_by_role("link", name="Diagnose").first.click()
+    operator.get_by_label("Application key or partner code").fill("APP-77")
+    press(operator, "Diagnose with it")
+
+    expect(operator.get_by_label("Application key or partner code")).to_have_value("APP-77")
+    assert faults(operator) == []
+    operator.get_by_role("link", name="Captured deliveries").click()
+    press(operator, "Stop")
