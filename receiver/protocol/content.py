@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from receiver.protocol.fields import SignedFields
+from receiver.protocol.fields import ESCAPES, SignedFields
 from receiver.protocol.forms import parse_query
 from receiver.protocol.schemes import DIGESTS, PATH, QUERY, SignatureScheme
 
@@ -98,8 +98,8 @@ def _fields(scheme: SignatureScheme, delivered: Delivered, _argument: str) -> by
     return delivered.fields.text_of(scheme)
 
 
-def _field(_scheme: SignatureScheme, delivered: Delivered, argument: str) -> bytes:
-    return delivered.fields.chosen(argument).encode(errors="surrogatepass")
+def _field(scheme: SignatureScheme, delivered: Delivered, argument: str) -> bytes:
+    return ESCAPES[scheme.field_escape](delivered.fields.chosen(argument)).encode(errors="surrogatepass")
 
 
 def _header(_scheme: SignatureScheme, delivered: Delivered, argument: str) -> bytes:

@@ -14,8 +14,9 @@ text gives. Nothing behind the door sees another body. Two readings can't pass u
    value as its text, `null` for an empty value, and no empty objects and lists. A list with an empty item is refused,
    because its other items could not keep their numbers.
 
-One attack remains. A sender that writes a separator into a value signs a text that gives another body. We refuse that
-delivery. But a person who sees its signature can send that other body. Only a signature over `{body}` rules this out.
+One attack remains. A sender that does not escape (the axis `field_escape`) and writes a separator into a value signs a
+text that gives another body. We refuse that delivery. But a person who sees its signature can send that other body.
+Only an escape or a signature over `{body}` rules this out.
 
 A scheme without separators has no cut 1: weaknesses.py names it, and the live environment refuses it.
 
@@ -33,6 +34,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import cached_property, partial
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 from receiver.protocol.errors import InvalidSignature, UnusablePayload
 from receiver.protocol.forms import parse_form
@@ -88,7 +90,7 @@ class SignedFields:
 
     def text_of(self, scheme: SignatureScheme) -> bytes:
         """The text that `{fields}` stands for."""
-        return _joined(_pieces(self._listed(scheme), scheme), scheme.field_separator)
+        return _joined(_pieces(_escaped(self._listed(scheme), scheme), scheme), scheme.field_separator)
 
     def chosen(self, path: str) -> str:
         """The text of one field, such as `a.b` or `amount|digits`. It is empty where the body has none."""
@@ -138,7 +140,7 @@ class SignedFields:
 
     def _told(self, scheme: SignatureScheme) -> dict[str, Any]:
         """The payload with what is signed as the signed text says it."""
-        if not _reads_back(self._listed(scheme), scheme):
+        if not _reads_back(_escaped(self._listed(scheme), scheme), scheme):
             raise ambiguous()
         found = _told(self._signed_object(scheme), "", self._without, scheme)
         told: dict[str, Any] = {} if found is _NOTHING else found
@@ -191,6 +193,21 @@ def _text(value: Any) -> str:
 
 def _joined(pieces: list[str], separator: str) -> bytes:
     return separator.join(pieces).encode(errors="surrogatepass")
+
+
+ESCAPES: Mapping[str, Callable[[str], str]] = {
+    "plain": str,
+    "percent": partial(quote, safe="", errors="surrogatepass"),
+    "form": partial(quote_plus, errors="surrogatepass"),
+}
+"""How a sender escapes what it signs. No two texts have one escaped text."""
+
+
+def _escaped(fields: list[Field], scheme: SignatureScheme) -> list[Field]:
+    if scheme.field_escape == "plain":
+        return fields
+    escape = ESCAPES[scheme.field_escape]
+    return [(escape(path), escape(text)) for path, text in fields]
 
 
 def _pieces(fields: list[Field], scheme: SignatureScheme) -> list[str]:

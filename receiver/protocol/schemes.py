@@ -45,6 +45,8 @@ FIELD_TEXTS = ("", "digits", "decimals-2", "decimals-3")
 """How a field is written before it is signed: behind a `|`, as in `{field:amount|digits}`."""
 FIELD_ORDERS = ("path", "path-nocase", "pair", "sent")
 FIELD_FORMS = ("pair", "value")
+FIELD_ESCAPES = ("plain", "percent", "form")
+"""How names and values are escaped before they are signed: not at all, as in an address, or as in a form."""
 BODY_FORMATS = ("json", "form")
 _CHOICES = {
     "algorithm": ALGORITHMS,
@@ -53,6 +55,7 @@ _CHOICES = {
     "secret_encoding": SECRET_ENCODINGS,
     "field_order": FIELD_ORDERS,
     "field_form": FIELD_FORMS,
+    "field_escape": FIELD_ESCAPES,
     "empty_fields": ("kept", "left-out"),
     "body_format": BODY_FORMATS,
 }
@@ -106,6 +109,7 @@ class SignatureScheme:
     content: str = "{body}"  # what is signed: texts and PLACEHOLDERS
     field_order: str = "path"  # in {fields}: sorted by path, path-nocase or pair (the whole text), or as sent
     field_form: str = "pair"  # in {fields}: a field's path and its value, or its value alone
+    field_escape: str = "plain"  # in {fields} and {field:…}: one of FIELD_ESCAPES, so that a value holds no separator
     value_separator: str = ""  # in {fields}, between a field's path and its value
     field_separator: str = "|"  # in {fields}, between one field and the next
     fields_of: str = ""  # {fields} are those of the object at this path alone

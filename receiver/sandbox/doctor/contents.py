@@ -11,7 +11,7 @@ from itertools import permutations, product
 
 from receiver.protocol.content import content_pieces
 from receiver.protocol.errors import UnusablePayload
-from receiver.protocol.schemes import BODY_DIGESTS, FIELD_ORDERS, SignatureScheme
+from receiver.protocol.schemes import BODY_DIGESTS, FIELD_ESCAPES, FIELD_ORDERS, SignatureScheme
 from receiver.sandbox.doctor.places import Place, Stamp, addresses, message_ids, stamps
 from receiver.sandbox.doctor.view import View
 
@@ -173,6 +173,9 @@ def _field_forms(view: View) -> Iterator[dict[str, str]]:
                             "value_separator": inner, "empty_fields": empty, "body_format": view.body_format,
                         }  # fmt: skip
                         yield axes | ({"fields_of": root} if root else {})
+                        if form == "pair" and (between, inner) == ("&", "="):  # else nobody escapes
+                            for escape in FIELD_ESCAPES[1:]:
+                                yield axes | {"field_escape": escape} | ({"fields_of": root} if root else {})
 
 
 def _pieces(scheme: SignatureScheme, view: View, place: Place) -> bytes | None:

@@ -9,8 +9,9 @@ import json
 import random
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
-from urllib.parse import urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 import sqlalchemy as sa
@@ -20,7 +21,7 @@ from receiver.config import ConfigurationError, load_settings
 from receiver.protocol.envelope import DEFAULT_FIELDS
 from receiver.protocol.errors import InvalidSignature, StaleTimestamp
 from receiver.protocol.fields import item_at
-from receiver.protocol.schemes import SCHEMES, scheme_from
+from receiver.protocol.schemes import FIELD_ESCAPES, SCHEMES, scheme_from
 from receiver.protocol.signatures import verify
 from receiver.protocol.weaknesses import weaknesses
 from receiver.registry import handles
@@ -60,7 +61,11 @@ def text_of(body, scheme):
             found.append((path, "" if value is None else json.dumps(value)))
 
     walk(body, "")
-    return scheme.field_separator.join(f"{path}{scheme.value_separator}{text}" for path, text in sorted(found))
+    escape = {"plain": str, "percent": partial(quote, safe="", errors="surrogatepass")}.get(
+        scheme.field_escape, partial(quote_plus, errors="surrogatepass")
+    )
+    pairs = [f"{escape(path)}{scheme.value_separator}{escape(text)}" for path, text in sorted(found)]
+    return scheme.field_separator.join(pairs)
 
 
 def signature_of(text):
@@ -327,6 +332,25 @@ def test_a_delivery_that_could_be_read_twice_is_refused_and_leaves_its_reason(ap
     assert session.scalar(sa.select(sa.func.count()).select_from(StoredEvent)) == 0
 
 
+@pytest.mark.parametrize("escape", ["percent", "form"])
+def test_a_sender_that_escapes_may_write_separators_into_values_and_nobody_can_forge_by_them(escape):
+    scheme = scheme_of(field_escape=escape)
+    honest = {"note": "Tan & Sons = 1", "status": "paid"}
+    escaped = ("Tan%20%26%20Sons%20%3D%201", "Tan+%26+Sons+%3D+1")
+    forged = [honest | {"note": "Tan ", " Sons ": " 1"}, *(honest | {"note": note} for note in escaped)]
+    signature = signature_of(text_of(honest, scheme))
+
+    def passes(body):
+        headers, stamp = {HEADER: signature}, {"now": NOW, "tolerance": timedelta(minutes=5)}
+        try:
+            return json.loads(verify(json.dumps(body).encode(), headers, scheme=scheme, keys=[KEY], **stamp).body)
+        except InvalidSignature:
+            return None
+
+    assert passes(honest) == honest
+    assert [passes(body) for body in forged] == [None] * 3
+
+
 def test_pages_the_check_and_the_start_of_live_say_what_is_weak_in_the_same_words(environment, request):
     environment |= {
         "SENANG_SIGNATURE_SCHEME": "hmac-sha256-hex",
@@ -355,7 +379,11 @@ ROUNDS = 4000
 def strong_scheme(chance):
     """A random scheme over fields that the live environment accepts."""
     while True:
-        scheme = scheme_of(value_separator=chance.choice(SEPARATORS), field_separator=chance.choice(SEPARATORS))
+        scheme = scheme_of(
+            value_separator=chance.choice(SEPARATORS),
+            field_separator=chance.choice(SEPARATORS),
+            field_escape=chance.choice(FIELD_ESCAPES),
+        )
         if not is_refused(scheme):
             return scheme
 

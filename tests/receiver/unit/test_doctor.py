@@ -513,6 +513,15 @@ def test_the_strongest_of_several_signatures_is_named():
     assert diagnosis.settings["SENANG_SIGNATURE_HEADER"] == "X-Sign-2"
 
 
+@pytest.mark.parametrize(("escape", "text"), [("percent", "Tan%20%26%20Sons"), ("form", "Tan+%26+Sons")])
+def test_fields_that_the_sender_escaped_are_found(escape, text):
+    made = hmac.new(SECRET.encode(), f"id=evt_1&note={text}".encode(), "sha256").hexdigest()
+
+    captured = with_headers(b'{"note": "Tan & Sons", "id": "evt_1"}', X_Sign=made)
+
+    assert diagnose(captured, [SECRET]).settings["SENANG_SIGNATURE_FIELD_ESCAPE"] == escape
+
+
 def test_what_a_found_scheme_leaves_unsigned_is_named():
     sent = signed(content="{field:id}|{field:type}")
 
