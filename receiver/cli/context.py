@@ -16,6 +16,8 @@ from receiver.queries.filters import BadFilter
 from receiver.store.environment import REFUSAL
 from receiver.store.inbox import Inbox
 
+ACTOR = "command line"
+"""Who acts, in the audit log, where a command does. Nobody knows which person it was."""
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 

@@ -12,6 +12,7 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
+from receiver.cli.context import ACTOR
 from receiver.ingest import captures
 from receiver.present import present_inbox
 from receiver.privacy.sealing import CannotUnseal
@@ -21,7 +22,6 @@ from receiver.sandbox.diagnosis import Diagnosis
 from receiver.sandbox.doctor import SECONDS, diagnose
 from receiver.sandbox.doctor.reading import NotACapture, read_captures
 
-ACTOR = "command line"
 WIDTH = 100
 
 

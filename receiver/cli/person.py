@@ -1,7 +1,7 @@
 """`events subject`, `events people`, `events reindex`: what is known of one person, how many there are, and the index.
 
-The commands belong to the group of events.py. The value is somebody's own: `-` reads it from the standard input, since
-everybody on the machine can read the arguments of a command while it runs.
+The value is somebody's own: `-` reads it from the standard input, since everybody on the machine can read the arguments
+of a command while it runs.
 """
 
 import os
@@ -18,7 +18,7 @@ from flask.cli import with_appcontext
 
 from receiver.actions import person as acts
 from receiver.actions.erasure import erase
-from receiver.cli.context import acting_inbox, as_json, say, show
+from receiver.cli.context import ACTOR, acting_inbox, as_json, say, show
 from receiver.maintenance.reindex import reindex as build_anew
 from receiver.present import present_inbox
 from receiver.private_files import create_private
@@ -27,7 +27,6 @@ from receiver.queries.person import Found, NoIndex
 from receiver.store.person_holds import HoldsUnknown
 from receiver.store.shown import shown
 
-ACTOR = "command line"
 LISTED = ("event_id", "event_type", "state", "received_at", "occurred_at", "id")
 
 

@@ -8,13 +8,11 @@ from typing import Any
 import click
 
 from receiver.actions import tokens as made
-from receiver.cli.context import Commands, acting_inbox, as_json, say
+from receiver.cli.context import ACTOR, Commands, acting_inbox, as_json, say
 from receiver.present import present_inbox
 from receiver.protocol.json_body import to_json
 from receiver.protocol.moments import written
 from receiver.queries.told import SCOPES
-
-ACTOR = "command line"
 
 
 class _TokenCommands(Commands):

@@ -12,12 +12,11 @@ import click
 
 from receiver.actions import second_factor
 from receiver.actions import users as accounts
-from receiver.cli.context import Commands, as_json, say
+from receiver.cli.context import ACTOR, Commands, as_json, say
 from receiver.present import present_inbox
 from receiver.protocol.moments import written
 from receiver.store.models import User
 
-ACTOR = "command line"
 generated = click.option("--generate", is_flag=True, help="Make up a password and print it once.")
 
 
