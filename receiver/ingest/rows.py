@@ -130,7 +130,7 @@ class Rows:
             return Receipt(REJECTED, reason=reason)
         known = session.scalar(sa.select(StoredEvent.id).where(StoredEvent.event_id == content.id))
         if known is None:
-            self._quarantine_event(session, content, "stale")
+            self._quarantine_event(session, content, "stale", error=f"stale: {reason}")
         else:
             self._audit(session, "rejected: stale", known, content.id, content.type)
         return Receipt(REJECTED, content.id, content.type, reason=reason)
@@ -180,7 +180,9 @@ class Rows:
             inbox_id=known.id,
         )
 
-    def _quarantine_event(self, session: Session, event: Event, reason: str, detail: str | None = None) -> None:
+    def _quarantine_event(
+        self, session: Session, event: Event, reason: str, detail: str | None = None, *, error: str | None = None
+    ) -> None:
         """Keep another body of an event ID, or one that came too late. A retry of it is counted, with no own row."""
         body, settings = self._delivery.body, self._inbox.settings
         others = sa.select(*KEPT).where(StoredEvent.event_id.is_(None), StoredEvent.stated_event_id == event.id)
@@ -188,6 +190,7 @@ class Rows:
         newest = session.execute(others.order_by(StoredEvent.id.desc()).limit(most)).all()
         same = (other.id for other in newest if says_the_same(session, settings, other, body))
         row = self._row(event.payload) | envelope_columns(event) | {"stated_event_id": event.id}
+        row |= {"last_error": error} if error else {}
         self._quarantine(session, row, event.payload, reason, detail, known=next(same, None))
 
     def _quarantine(

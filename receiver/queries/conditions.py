@@ -254,9 +254,12 @@ class _Hints(dict[str, str]):
         return "A stranger does no harm. If it is Senang.io, ask the doctor: flask --app wsgi senang doctor"
 
 
-_CLOCK = "Check this machine's clock."
+_CLOCK = "Compare this machine's clock with the sender's."
 _HINTS = _Hints(
-    wrong_signature="Has Senang.io a new secret? Put it in front of SENANG_WEBHOOK_SECRETS.",
+    wrong_signature=(
+        "Has Senang.io a new secret? Put it in front of SENANG_WEBHOOK_SECRETS. Does it still sign with one that you "
+        "removed? Enter the new one at Senang.io."
+    ),
     stale=_CLOCK,
     timestamp_too_old=_CLOCK,
     timestamp_too_new=_CLOCK,
@@ -322,8 +325,8 @@ def _quarantined_unusable(health: Health, limits: Limits) -> Said:
 def _quarantined_stale(health: Health, limits: Limits) -> Said:
     yield from _quarantined(
         health, limits, "stale",
-        "had a timestamp outside the tolerance. Check this machine's clock and SENANG_TIMESTAMP_TOLERANCE, "
-        "then replay them.",
+        "had a timestamp outside the tolerance. Compare this machine's clock with the sender's, and look at "
+        "SENANG_TIMESTAMP_TOLERANCE, then replay them.",
     )  # fmt: skip
 
 

@@ -206,6 +206,7 @@ def test_a_stale_delivery_is_refused_but_its_authentic_body_is_kept(sender, payl
     row = session.scalars(sa.select(StoredEvent)).one()
     assert answer.status == 401
     assert (row.state, row.quarantine_reason, row.stated_event_id) == ("quarantined", "stale", "evt_1")
+    assert row.last_error == "stale: timestamp_too_old"
 
 
 @clause("3.3")
