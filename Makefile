@@ -6,7 +6,7 @@ BENCH := .venv-bench
 PYTEST := env -u PYTHONPATH -u PYTHONHOME -u PYTEST_ADDOPTS PYTHONUTF8=1 $(BIN)/pytest
 FLASK := $(BIN)/flask --app wsgi
 
-.PHONY: run demo test test-app test-browser chromium containers field screenshots bench bench-pages lint soak audit recordings lock
+.PHONY: run demo test test-app test-browser chromium containers field incident screenshots bench bench-pages lint soak audit recordings lock
 
 run: $(VENV)/ready .env          ## web and worker on SQLite, http://127.0.0.1:8000
 	$(FLASK) db upgrade
@@ -40,6 +40,9 @@ screenshots: chromium            ## the pictures in README.md and docs, of the r
 field: chromium containers       ## each platform and the image in small, and the table in docs/deploy.md; half an hour, as root
 	$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.field.table
 	$(PYTEST) -n 2 -m field
+
+incident: chromium               ## a day in ten minutes: six things go wrong, are told, found and mended; as root
+	$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.field.day
 
 soak: $(VENV)/ready-dev          ## the long fault runs
 	$(PYTEST) -n 4 --dist worksteal -m soak --timeout 3000

@@ -21,13 +21,14 @@ class MailServer(ThreadingTCPServer):
     """Takes every message, unless `answers` says otherwise: `{"RCPT": "550 nobody"}`.
 
     `messages` are those that came, in order; `commands` are the verbs. With `tls`, it offers STARTTLS and a login.
+    It listens on a free port, or on the port that it is given: so it can come back where it was.
     """
 
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Smtp)
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Smtp)
         self.messages: list[EmailMessage] = []
         self.commands: list[str] = []
         self.answers: dict[str, str] = {}
