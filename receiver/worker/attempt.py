@@ -9,6 +9,7 @@ The handler works in a transaction that the batch began. A follow-up has none. l
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -104,7 +105,10 @@ def run(bench: Workbench, session: HandlerSession, opened: Opened, *, since: flo
     `since` is when the attempt began, by the stopwatch. Raises whatever the handler raises, HandlerTimeout and
     HandBack: then the transaction is to be rolled back.
     """
-    return _traced(bench, opened.lease, lambda: _run(bench, session, opened, since))
+    with _span(bench, opened.lease) as say:
+        outcome = _run(bench, session, opened, since)
+        say(outcome.result)
+    return outcome
 
 
 def _run(bench: Workbench, session: HandlerSession, opened: Opened, since: float) -> Outcome:
@@ -129,7 +133,10 @@ def follower_of(settings: Settings, lease: Lease) -> Follower | None:
 
 def follow(bench: Workbench, opened: Opened, *, since: float) -> Outcome:
     """Do the follow-up once, with no transaction open. Raises what its function raises, HandlerTimeout and HandBack."""
-    return _traced(bench, opened.lease, lambda: _follow(bench, opened, since))
+    with _span(bench, opened.lease) as say:
+        outcome = _follow(bench, opened, since)
+        say(outcome.result)
+    return outcome
 
 
 def _follow(bench: Workbench, opened: Opened, since: float) -> Outcome:
@@ -141,14 +148,14 @@ def _follow(bench: Workbench, opened: Opened, since: float) -> Outcome:
     return _ended(bench, opened, State.PROCESSED, since)
 
 
-def _traced(bench: Workbench, lease: Lease, attempt: Callable[[], Outcome]) -> Outcome:
-    """The attempt, in a span of its own where somebody traces."""
+def _span(bench: Workbench, lease: Lease) -> AbstractContextManager[Callable[[str], object]]:
+    """The span of an attempt, where somebody traces. The block says its result."""
     if bench.tracing is None:
-        return attempt()
-    with bench.tracing.attempt(lease.traceparent, lease.event_id, lease.event_type, lease.attempt) as say:
-        outcome = attempt()
-        say(outcome.result)
-    return outcome
+        return _NO_SPAN
+    return bench.tracing.attempt(lease.traceparent, lease.event_id, lease.event_type, lease.attempt)
+
+
+_NO_SPAN: AbstractContextManager[Callable[[str], object]] = nullcontext(lambda _result: None)
 
 
 def _ended(bench: Workbench, opened: Opened, state: State, since: float) -> Outcome:
