@@ -154,7 +154,7 @@ def test_nothing_alarms_about_what_is_dismissed(database, metrics_token, app, in
 
     after = app.test_cli_runner().invoke(args=check)
     metrics = app.test_client().get("/metrics", headers={"Authorization": "Bearer a-token"}).text
-    assert before["codes"] == ["dead", "quarantined_unusable"]
+    assert before["codes"] == ["dead", "quarantined_unusable", "new_type"]
     assert (after.exit_code, json.loads(after.output)["counts"]["dismissed"]) == (0, 3)
     assert 'senang_events{state="dismissed"} 3' in metrics
     assert 'senang_events{state="dead"} 0' in metrics
