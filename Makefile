@@ -37,7 +37,7 @@ containers: $(VENV)/ready-dev    ## what builds and runs the image of Dockerfile
 screenshots: chromium            ## the pictures in README.md and docs, of the real page
 	$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.receiver.browser.screenshots
 
-field: chromium containers       ## each platform and the image in small, and the table in docs/deploy.md; half an hour, as root
+field: chromium containers       ## each platform and the image in small, the bad day, and the table in docs/deploy.md; 40 minutes, as root
 	$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" -m tests.field.table
 	$(PYTEST) -n 2 -m field
 

@@ -7,7 +7,7 @@ from tests.receiver.browser.chromium import find_chromium
 from tests.receiver.owners import is_fork
 
 
-@pytest.mark.soak
+@pytest.mark.field
 @pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium: `make chromium` brings one")
 @pytest.mark.skipif(is_fork(), reason="it edits the handlers of upstream")
 def test_each_incident_of_a_day_is_told_once_found_by_three_clicks_and_leaves_nothing_behind(postgres, tmp_path):
