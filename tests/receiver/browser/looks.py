@@ -1,9 +1,9 @@
 """The browsers that people have, the ways on which they come, and the marks that say in which of them a test runs.
 
-Four browsers are enough for every pair of width, colours and JavaScript, and all ways are among them. A test runs in
-one of them or in its opposite, which has nothing in common with it: half of the tests in either. It runs in the others
-in `make soak` and `make test-browser`. To have another browser, add it here. To have another way, add a line in
-world.py.
+A test runs in one browser in `make test`, and in its opposite, which has nothing in common with it, in `make soak`: so
+it has seen every width, colour and way to do without JavaScript. Four browsers are enough for every pair of these, and
+all ways are among them: `make test-browser` and `make field` run all. To have another browser, add it here. To have
+another way, add a line in world.py.
 """
 
 from collections.abc import Callable
@@ -63,8 +63,8 @@ in_all_colours = pytest.mark.parametrize("look", PAINTED, ids=str, indirect=True
 
 
 def in_every_browser(test: Callable[..., None]) -> Any:
-    """Run the test in one browser each time, which its name decides, and in the others in `make soak`."""
-    now = (DESKTOP, OPPOSITE)[crc32(test.__name__.encode()) % 2]
-    others = [look for look in (OPPOSITE, *FOUR) if look is not now]
-    looks = [now, *(pytest.param(look, marks=pytest.mark.soak) for look in others)]
+    """Run the test in one browser each time, which its name decides, in its opposite in `make soak`, then in all."""
+    first, second = (DESKTOP, OPPOSITE) if crc32(test.__name__.encode()) % 2 == 0 else (OPPOSITE, DESKTOP)
+    others = (pytest.param(look, marks=pytest.mark.field) for look in FOUR if look is not DESKTOP)
+    looks = [first, pytest.param(second, marks=pytest.mark.soak), *others]
     return pytest.mark.parametrize("look", looks, ids=str, indirect=True)(test)
