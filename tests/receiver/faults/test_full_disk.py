@@ -53,7 +53,7 @@ def test_a_full_disk_under_postgresql_is_answered_503_and_nothing_acknowledged_i
     with full_disk(own_postgres, inbox.engine):
         acknowledged, refused, answer = deliver_until_refused(sender, large_bodies)
 
-    retried = sender.deliver(refused)
+    retried = sender.deliver_until_accepted(refused)
 
     assert (answer.status, "Retry-After" in answer.headers) == (503, True)
     assert (retried.status, retried.json["status"]) == (200, "accepted")
