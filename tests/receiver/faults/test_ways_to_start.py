@@ -129,7 +129,7 @@ def test_the_web_workers_counts_take_no_more_room_with_each_reload_and_go_with_t
             receiver.sender(inbox).deliver(payload())
 
         files = sorted(path.name for path in folder.iterdir())
-        assert {name.partition("_")[2] for name in files} <= {"1.db", "2.db"}
+        assert {name.rpartition("_")[2] for name in files} <= {"1.db", "2.db"}
         web.terminate()
         web.wait(WAIT_SECONDS)
         assert not folder.exists()
