@@ -143,3 +143,13 @@ def test_an_unknown_command_would_be_noticed():
     assert isinstance(COMMANDS["events"], click.Group)
     assert unknown_command("events chek --json") == "chek"
     assert unknown_command("users add|dismiss NAME") == "add|dismiss"
+
+
+def test_what_one_reads_for_a_real_handler_is_as_short_as_the_readme_says():
+    (section,) = re.findall(r"^## 2\. .*?(?=^## )", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    (most, named) = re.search(r"fewer than (\d+) lines: this section, (.*?)\n\n", section, re.DOTALL).groups()
+    files = re.findall(r"[\w/]+\.(?:py|md)", re.sub(r"\]\(\S+\)", "", named))
+
+    lines = section.count("\n") + sum(len((ROOT / name).read_text().splitlines()) for name in files)
+    assert len(files) == 4
+    assert lines < int(most)
