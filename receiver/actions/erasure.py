@@ -29,7 +29,7 @@ from receiver.database.engine import reading, writing
 from receiver.database.sweep import sweep
 from receiver.ingest import captures
 from receiver.privacy.errors import summary
-from receiver.privacy.sealing import CannotUnseal, unseal
+from receiver.privacy.sealing import CannotUnseal
 from receiver.protocol.envelope import Event
 from receiver.protocol.errors import UnusablePayload
 from receiver.protocol.json_body import parse_object
@@ -39,6 +39,7 @@ from receiver.registry import Eraser, erasers, name_of
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import State
 from receiver.store.models import CapturedDelivery, PersonEntry, StoredEvent
+from receiver.store.opened import opened
 from receiver.store.person_holds import held_digests, is_held
 from receiver.store.person_index import forget_entries
 from receiver.store.transitions import moving
@@ -166,10 +167,8 @@ def _failed(function: Eraser, error: Exception) -> CannotAct:
 
 def _event(inbox: Inbox, row: StoredEvent) -> Event:
     """As its handler got it; or its envelope alone, where nobody can read the payload any more."""
-    if row.sealed_payload is not None:
-        with suppress(CannotUnseal, UnusablePayload):
-            body = unseal(row.sealed_payload, row=row.seal_id, keys=inbox.settings.payload_keys)
-            return inbox.settings.read_event(body, row.received_at, is_ours=row.is_follow_up, is_parsed=row.parsed)
+    with suppress(CannotUnseal, UnusablePayload):
+        return opened(inbox.settings, row)
     return Event(
         id=row.event_id or row.stated_event_id or "", type=row.event_type or "",
         occurred_at=row.occurred_at or row.received_at, transaction_id=row.transaction_id, policy_id=row.policy_id,

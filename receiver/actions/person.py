@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from receiver.database.engine import reading, writing
 from receiver.privacy.masking import mask_text
 from receiver.privacy.person import Person
-from receiver.privacy.sealing import CannotUnseal, seal, unseal
+from receiver.privacy.sealing import CannotUnseal, seal
 from receiver.protocol.errors import UnusablePayload
 from receiver.protocol.json_body import parse_value, to_json
 from receiver.queries.person import (
@@ -32,6 +32,7 @@ from receiver.queries.person import (
 from receiver.store.audit import record
 from receiver.store.inbox import Inbox
 from receiver.store.models import PersonHold, StoredEvent
+from receiver.store.opened import opened
 from receiver.store.person_holds import held_digests, person_of
 
 ACTION = "person"
@@ -193,13 +194,11 @@ def _told(inbox: Inbox, row: StoredEvent, *, names_others: bool) -> dict[str, ob
 
 def _payload(inbox: Inbox, row: StoredEvent) -> tuple[object, str | None]:
     """What was sent, in clear text; or what is left of it, and why."""
-    settings = inbox.settings
     if row.sealed_payload is None:
         masked = None if row.masked_payload is None else parse_value(row.masked_payload)
         return masked, "Retention erased the payload. This is its masked form." if masked else "The payload is gone."
     try:
-        body = unseal(row.sealed_payload, row=row.seal_id, keys=settings.payload_keys)
-        return dict(settings.read_event(body, is_ours=row.is_follow_up, is_parsed=row.parsed).payload), None
+        return dict(opened(inbox.settings, row).payload), None
     except UnusablePayload as error:
         return error.payload and dict(error.payload), None
     except CannotUnseal:

@@ -16,10 +16,11 @@ from sqlalchemy.orm import Session
 from receiver.database.engine import writing
 from receiver.database.insert import insert_into
 from receiver.maintenance.rewrite import BATCH, next_rows
-from receiver.privacy.sealing import CannotUnseal, unseal
+from receiver.privacy.sealing import CannotUnseal
 from receiver.protocol.errors import UnusablePayload
 from receiver.store.inbox import Inbox
 from receiver.store.models import PersonEntry, PersonIndexBuilt, StoredEvent
+from receiver.store.opened import opened
 from receiver.store.person_holds import held_digests
 from receiver.store.person_index import forget_entries, write_entries_of
 
@@ -67,9 +68,8 @@ def _index_again(session: Session, inbox: Inbox, rows: Sequence[StoredEvent], do
 
 def _payload(inbox: Inbox, row: StoredEvent) -> Mapping[str, Any] | None:
     """What can be read of the row's payload. Raises CannotUnseal."""
-    body = unseal(row.sealed_payload or b"", row=row.seal_id, keys=inbox.settings.payload_keys)
     try:
-        return inbox.settings.read_event(body, is_ours=row.is_follow_up, is_parsed=row.parsed).payload
+        return opened(inbox.settings, row).payload
     except UnusablePayload as error:
         return error.payload
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from receiver.config import Settings
-from receiver.privacy.sealing import CannotUnseal, unseal
+from receiver.privacy.sealing import CannotUnseal
 from receiver.protocol.errors import UnusablePayload
 from receiver.store.models import UNPARSED_DAYS, StoredEvent
+from receiver.store.opened import opened
 
 _COMPRESSED = "The body is compressed ({}). The receiver does not unpack that: ask for plain JSON, or gzip."
 _ADVICE = {
@@ -61,8 +62,7 @@ def look_at(settings: Settings, row: StoredEvent) -> Unusable | None:
         return None
     kept_until = None if row.parsed else row.received_at + timedelta(days=UNPARSED_DAYS)
     try:
-        sealed = unseal(row.sealed_payload, row=row.seal_id, keys=settings.payload_keys)
-        settings.read_event(sealed, is_parsed=row.parsed)
+        opened(settings, row)
     except CannotUnseal:
         return None
     except UnusablePayload as error:
