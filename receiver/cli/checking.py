@@ -1,7 +1,8 @@
 """`events check`: what needs a person, for people and for programs. Each limit of a condition is an option."""
 
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from flask.cli import with_appcontext
@@ -16,6 +17,7 @@ from receiver.queries.told import (
     health_with_alarms,
 )
 
+F = TypeVar("F", bound=Callable[..., Any])
 NUMBER, LENGTH = click.IntRange(0, 1_000_000), Amount(0, 1_000_000)
 
 
@@ -23,96 +25,45 @@ def _hours(length: timedelta) -> float:
     return length.total_seconds() / 3600
 
 
+def _limit(name: str, usual: float, kind: "click.ParamType[Any]", about: str | None = None) -> Callable[[F], F]:
+    """An option for a limit of a condition, which the help shows with its usual value."""
+    return click.option(name, default=usual, show_default=True, type=kind, help=about)
+
+
 @click.command("check")
-@click.option("--max-dead", default=LIMITS.dead, show_default=True, type=NUMBER)
-@click.option(
-    "--max-quarantined",
-    default=LIMITS.quarantined,
-    show_default=True,
-    type=NUMBER,
-    help="Within --quarantined-hours.",
+@_limit("--max-dead", LIMITS.dead, NUMBER)
+@_limit("--max-quarantined", LIMITS.quarantined, NUMBER, "Within --quarantined-hours.")
+@_limit(
+    "--quarantined-hours", _hours(LIMITS.quarantined_within), LENGTH, "How many hours back --max-quarantined looks."
 )
-@click.option(
-    "--quarantined-hours",
-    default=_hours(LIMITS.quarantined_within),
-    show_default=True,
-    type=LENGTH,
-    help="How many hours back --max-quarantined looks.",
+@_limit("--max-failing", LIMITS.failing, NUMBER, "Events that fail and will be tried again.")
+@_limit(
+    "--max-failing-minutes", 60 * _hours(LIMITS.failing_for), LENGTH, "How long the first of them has been failing."
 )
-@click.option(
-    "--max-failing",
-    default=LIMITS.failing,
-    show_default=True,
-    type=NUMBER,
-    help="Events that fail and will be tried again.",
+@_limit(
+    "--max-waiting-hours", _hours(LIMITS.waiting_for), LENGTH, "How long a handler has put an event off (RetryLater)."
 )
-@click.option(
-    "--max-failing-minutes",
-    default=60 * _hours(LIMITS.failing_for),
-    show_default=True,
-    type=LENGTH,
-    help="How long the first of them has been failing.",
-)
-@click.option(
-    "--max-waiting-hours",
-    default=_hours(LIMITS.waiting_for),
-    show_default=True,
-    type=LENGTH,
-    help="How long a handler has put an event off (RetryLater).",
-)
-@click.option(
-    "--max-due-seconds",
-    default=3600 * _hours(LIMITS.due_for),
-    show_default=True,
-    type=LENGTH,
-    help="Age of the oldest due event.",
-)
+@_limit("--max-due-seconds", 3600 * _hours(LIMITS.due_for), LENGTH, "Age of the oldest due event.")
 @click.option(
     "--max-silence-hours",
     type=LENGTH,
     help="Hours without any delivery, even before the first. 0 turns it off. Default: 24, after the first.",
 )
-@click.option(
-    "--max-rejected",
-    default=LIMITS.rejected,
-    show_default=True,
-    type=NUMBER,
-    help="Answers 401 within ten minutes, and as many other refusals.",
-)
-@click.option(
-    "--max-wrong-paths",
-    default=LIMITS.wrong_paths,
-    show_default=True,
-    type=NUMBER,
-    help="POSTs within an hour to paths that look like the webhook's.",
-)
-@click.option(
+@_limit("--max-rejected", LIMITS.rejected, NUMBER, "Answers 401 within ten minutes, and as many other refusals.")
+@_limit("--max-wrong-paths", LIMITS.wrong_paths, NUMBER, "POSTs within an hour to paths that look like the webhook's.")
+@_limit(
     "--min-free-percent",
-    default=LIMITS.disk_percent,
-    show_default=True,
-    type=Amount(0, 100),
-    help="Of SQLite's disk. It is short with less than this and less than --min-free-gb.",
+    LIMITS.disk_percent,
+    Amount(0, 100),
+    "Of SQLite's disk. It is short with less than this and less than --min-free-gb.",
 )
-@click.option(
-    "--min-free-gb",
-    default=LIMITS.disk_bytes / 1024**3,
-    show_default=True,
-    type=LENGTH,
-    help="Of SQLite's disk.",
-)
-@click.option(
-    "--max-paused-hours",
-    default=_hours(LIMITS.paused_for),
-    show_default=True,
-    type=LENGTH,
-    help="How long a pause may last.",
-)
-@click.option(
+@_limit("--min-free-gb", LIMITS.disk_bytes / 1024**3, LENGTH, "Of SQLite's disk.")
+@_limit("--max-paused-hours", _hours(LIMITS.paused_for), LENGTH, "How long a pause may last.")
+@_limit(
     "--secret-days",
-    default=_hours(LIMITS.secret_unused_for) / 24,
-    show_default=True,
-    type=LENGTH,
-    help="How long one of several webhook secrets may be unused.",
+    _hours(LIMITS.secret_unused_for) / 24,
+    LENGTH,
+    "How long one of several webhook secrets may be unused.",
 )
 @as_json
 @with_appcontext

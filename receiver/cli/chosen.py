@@ -1,12 +1,14 @@
-"""Which events a command of `events` is about: one by its name, or those of a filter."""
+"""Which events a command of `events` is about, one by its name or those of a filter, and the line that lists one."""
 
 import click
 from sqlalchemy.orm import Session
 
+from receiver.protocol.moments import written
 from receiver.queries.audit_trail import find_event
 from receiver.queries.filters import Filter
 from receiver.store.lifecycle import State
 from receiver.store.models import StoredEvent
+from receiver.store.shown import Shown
 
 
 def event_filter(
@@ -31,3 +33,8 @@ def found_event(session: Session, reference: str) -> StoredEvent:
     if row is None:
         raise click.ClickException("There is no such event.")
     return row
+
+
+def line_of(row: Shown) -> str:
+    """One event in a list."""
+    return f"{written(row.received_at)}Z  {row.state:<11}  {row.event_type or '-':<18}  {row.command_name}"

@@ -31,7 +31,14 @@ class Amount(click.FloatRange):
 
 
 class Commands(AppGroup):
-    """A group of commands. An error that a person can mend is one line and exit code 1, not a traceback."""
+    """A group of commands. An error that a person can mend is one line and exit code 1, not a traceback.
+
+    `refusals` are such errors of this group alone.
+    """
+
+    def __init__(self, name: str, *, refusals: tuple[type[Exception], ...] = (), **given: Any) -> None:
+        super().__init__(name, **given)
+        self._refusals = refusals
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -42,6 +49,8 @@ class Commands(AppGroup):
             raise click.ClickException(f"The {error.name} is not understood.") from None
         except SQLAlchemyError as error:
             raise click.ClickException(told(error)) from None
+        except self._refusals as error:
+            raise click.ClickException(str(error)) from None
 
 
 def acting_inbox() -> Inbox:

@@ -3,7 +3,11 @@
 from receiver.cli import acting, checking, listing, person, telling, upkeep
 from receiver.cli.context import Commands
 
-events = Commands("events", help="Show, replay, dismiss and check events, and apply retention, new keys and new masks.")
+events = Commands(
+    "events",
+    refusals=person.REFUSALS,
+    help="Show, replay, dismiss and check events, and apply retention, new keys and new masks.",
+)
 
 for room in (listing, acting, checking, telling, upkeep, person):
     for command in room.COMMANDS:

@@ -7,7 +7,7 @@ from itertools import islice
 import click
 from flask.cli import with_appcontext
 
-from receiver.cli.chosen import event_filter, found_event
+from receiver.cli.chosen import event_filter, found_event, line_of
 from receiver.cli.context import Amount, as_json, say, show
 from receiver.database.engine import reading
 from receiver.present import present_inbox
@@ -59,8 +59,8 @@ def list_(
         click.echo(to_json([columns_of(row, EVENT) for row in _shown(rows)]))
         return
     for row in _shown(rows):
-        line = f"{written(row.received_at)}Z  {row.state:<11}  {row.event_type or '-':<18}  {row.command_name}"
         error = row.last_error and one_line(row.last_error)
+        line = line_of(row)
         say(f"{line}  {'failing' if row.is_failing else 'error'}: {error}" if error else line)
 
 

@@ -6,8 +6,6 @@ of a command while it runs.
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +16,13 @@ from flask.cli import with_appcontext
 
 from receiver.actions import person as acts
 from receiver.actions.erasure import erase
+from receiver.cli.chosen import line_of
 from receiver.cli.context import ACTOR, acting_inbox, as_json, say, show
 from receiver.maintenance.reindex import reindex as build_anew
 from receiver.present import present_inbox
 from receiver.private_files import create_private
-from receiver.protocol.moments import written
 from receiver.queries.person import Found, NoIndex
+from receiver.queries.told import columns_of
 from receiver.store.person_holds import HoldsUnknown
 from receiver.store.shown import shown
 
@@ -48,19 +47,18 @@ def subject(
 ) -> None:
     """What is known of one person, by an NRIC, e-mail, phone or number of theirs. `-` reads VALUE from the input."""
     inbox = acting_inbox()
-    with _in_words():
-        act = acts.Act(inbox, sys.stdin.readline() if value == "-" else value, actor=ACTOR, reason=reason)
-        if do == "export":
-            _export(act, output)
-        elif do == "hold":
-            say(f"{act.person.name} is on hold{'' if acts.hold(act) else ' already'}.")
-        elif do == "release":
-            acts.release(act)
-            say(f"{act.person.name} is not on hold any more.")
-        elif do == "erase":
-            _erase(act, yes=yes, rewrite=rewrite_tables, as_json=as_json)
-        else:
-            _tell(acts.find(act), is_held=acts.is_on_hold(act), as_json=as_json)
+    act = acts.Act(inbox, sys.stdin.readline() if value == "-" else value, actor=ACTOR, reason=reason)
+    if do == "export":
+        _export(act, output)
+    elif do == "hold":
+        say(f"{act.person.name} is on hold{'' if acts.hold(act) else ' already'}.")
+    elif do == "release":
+        acts.release(act)
+        say(f"{act.person.name} is not on hold any more.")
+    elif do == "erase":
+        _erase(act, yes=yes, rewrite=rewrite_tables, as_json=as_json)
+    else:
+        _tell(acts.find(act), is_held=acts.is_on_hold(act), as_json=as_json)
 
 
 @click.command("people")
@@ -72,8 +70,7 @@ def people(since: datetime, until: datetime | None, as_json: bool) -> None:
     """How many people the events name that were received in a time: how many a breach concerns."""
     inbox = acting_inbox()
     end = until.replace(tzinfo=UTC) if until else inbox.clock.now()
-    with _in_words():
-        found = acts.count(inbox, since.replace(tzinfo=UTC), end, actor=ACTOR)
+    found = acts.count(inbox, since.replace(tzinfo=UTC), end, actor=ACTOR)
     show(
         {
             "events": found.events,
@@ -91,8 +88,7 @@ def people(since: datetime, until: datetime | None, as_json: bool) -> None:
 @with_appcontext
 def reindex(as_json: bool) -> None:
     """Build the index of people anew: after a change of SUBJECT_FIELDS, and after a new key in SUBJECT_INDEX_KEYS."""
-    with _in_words():
-        done = build_anew(acting_inbox())
+    done = build_anew(acting_inbox())
     show(asdict(done), as_json=as_json)
     if done.unreadable:
         _say_beside([f"No key of PAYLOAD_KEYS opens {done.unreadable} payloads."])
@@ -100,6 +96,8 @@ def reindex(as_json: bool) -> None:
 
 
 COMMANDS = (subject, people, reindex)
+REFUSALS = (NoIndex, acts.CannotAct, HoldsUnknown)
+"""The errors that say why not."""
 
 
 def _tell(found: Found, *, is_held: bool, as_json: bool) -> None:
@@ -109,18 +107,12 @@ def _tell(found: Found, *, is_held: bool, as_json: bool) -> None:
     about |= {"other_values_in_these_events": found.others}
     newest = [shown(row, showing) for row in found.newest]
     if as_json:
-        rows = [
-            {
-                name: getattr(row, name)
-                for name in ("event_id", "event_type", "state", "received_at", "occurred_at", "id")
-            }
-            for row in newest
-        ]
+        rows = [columns_of(row, LISTED) for row in newest]
         show(about | {"newest": rows, "not_seen": found.blind.words()}, as_json=True)
         return
     show(about, as_json=False)
     for row in newest:
-        say(f"{written(row.received_at)}Z  {row.state:<11}  {row.event_type or '-':<18}  {row.command_name}")
+        say(line_of(row))
     if found.others:
         _say_beside(["Ask for each other value of theirs, too: an event may name them by it alone."])
     _say_beside(found.blind.words())
@@ -153,14 +145,6 @@ def _erase(act: acts.Act, *, yes: bool, rewrite: bool, as_json: bool) -> None:
         say("\n".join(done.words()))
     if done.left or done.kept:
         raise SystemExit(1)
-
-
-@contextmanager
-def _in_words() -> Iterator[None]:
-    try:
-        yield
-    except (NoIndex, acts.CannotAct, HoldsUnknown) as error:
-        raise click.ClickException(str(error)) from None
 
 
 def _say_beside(sentences: list[str]) -> None:

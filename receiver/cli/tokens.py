@@ -3,8 +3,6 @@
 receiver/actions/tokens.py does it. A TokenError there says why not.
 """
 
-from typing import Any
-
 import click
 
 from receiver.actions import tokens as made
@@ -14,18 +12,9 @@ from receiver.protocol.json_body import to_json
 from receiver.protocol.moments import written
 from receiver.queries.told import SCOPES
 
-
-class _TokenCommands(Commands):
-    """End the command with one line and exit code 1."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except made.TokenError as error:
-            raise click.ClickException(str(error)) from None
-
-
-tokens = _TokenCommands("tokens", help="Who may read events, audit log, failures and health as JSON, at /api.")
+tokens = Commands(
+    "tokens", refusals=(made.TokenError,), help="Who may read events, audit log, failures and health as JSON, at /api."
+)
 
 
 @tokens.command("create")

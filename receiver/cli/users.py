@@ -20,17 +20,7 @@ from receiver.store.models import User
 generated = click.option("--generate", is_flag=True, help="Make up a password and print it once.")
 
 
-class _UserCommands(Commands):
-    """End the command with one line and exit code 1."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except accounts.AccountError as error:
-            raise click.ClickException(str(error)) from None
-
-
-users = _UserCommands("users", help="Who may sign in to the events page.")
+users = Commands("users", refusals=(accounts.AccountError,), help="Who may sign in to the events page.")
 
 
 @users.command("add")
