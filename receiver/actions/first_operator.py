@@ -78,10 +78,11 @@ def add_by_link(inbox: Inbox, token: str, name: str, hashed: str, *, request_id:
     with writing(inbox.engine) as session:
         if not _is_newest(session, inbox, token) or _any_operator(session):
             raise AccountError("This link has ended.")
-        if not insert_user(session, inbox, name, hashed, role="operator", actor=FROM_LINK, request_id=request_id):
+        added_by = {"actor": FROM_LINK, "request_id": request_id}
+        user = insert_user(session, inbox, name, role="operator", password_hash=hashed, **added_by)
+        if user is None:
             raise AccountError("A viewer has this name. Choose another one.")
         session.execute(sa.delete(FirstSignInLink))
-        user = session.scalars(sa.select(User).where(User.name == name)).one()
         return let_in(session, inbox, user, way=FROM_LINK, request_id=request_id)
 
 
@@ -99,7 +100,8 @@ def _added_from_settings(inbox: Inbox) -> bool:
     if not name:
         return False
     with writing(inbox.engine) as session:
-        return insert_user(session, inbox, name, hashed, role="operator", actor=FROM_SETTINGS)
+        added = insert_user(session, inbox, name, role="operator", actor=FROM_SETTINGS, password_hash=hashed)
+        return added is not None
 
 
 def _new_token(inbox: Inbox) -> str | None:

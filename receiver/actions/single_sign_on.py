@@ -12,9 +12,8 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from receiver.actions.users import let_in
+from receiver.actions.users import insert_user, let_in
 from receiver.database.engine import writing
-from receiver.database.insert import insert_into
 from receiver.settings.values import LONGEST_USER_NAME, is_user_name
 from receiver.store.audit import record, write_sums
 from receiver.store.inbox import Inbox
@@ -90,12 +89,9 @@ def _take_role(session: Session, inbox: Inbox, known: User, role: str | None, re
 
 def _added(session: Session, inbox: Inbox, identity: Identity, role: str, request_id: str) -> User:
     for name in _free_names(identity):
-        row = {"name": name, "identity": identity.key, "role": role, "created_at": inbox.now()}
-        insert = insert_into(User, inbox.engine.dialect.name).values(row)
-        added: User | None = session.scalar(insert.on_conflict_do_nothing(index_elements=["name"]).returning(User))
+        known_by = {"identity": identity.key}
+        added = insert_user(session, inbox, name, role=role, actor=ACTOR, request_id=request_id, **known_by)
         if added is not None:
-            told = f"user {added.id}: {name}, {role}"
-            record(session, inbox, "users", "added", actor=ACTOR, request_id=request_id, detail=told)
             return added
     raise NotLetIn(DISABLED)
 

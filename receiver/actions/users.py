@@ -114,7 +114,7 @@ def add(inbox: Inbox, name: str, password: str, *, role: str, actor: str, replac
     checked_name(name)
     hashed = hash_of(password)
     with writing(inbox.engine) as session:
-        if insert_user(session, inbox, name, hashed, role=role, actor=actor):
+        if insert_user(session, inbox, name, role=role, actor=actor, password_hash=hashed) is not None:
             return
     if not replace:
         raise AccountError(f"{name} exists. `users passwd` sets a new password, `users add --replace` also the role.")
@@ -122,16 +122,16 @@ def add(inbox: Inbox, name: str, password: str, *, role: str, actor: str, replac
 
 
 def insert_user(
-    session: Session, inbox: Inbox, name: str, hashed: str, *, role: str, actor: str, request_id: str | None = None
-) -> bool:
-    """Add a user in this transaction. False if the name is taken."""
-    row = {"name": name, "password_hash": hashed, "role": role, "created_at": inbox.now()}
-    insert = insert_into(User, inbox.engine.dialect.name).values(row).on_conflict_do_nothing().returning(User.id)
-    added = session.scalar(insert)
+    session: Session, inbox: Inbox, name: str, *, role: str, actor: str, request_id: str | None = None, **known_by: str
+) -> User | None:
+    """Add a user, known by `password_hash` or by `identity`, in this transaction. None if the name is taken."""
+    row = {"name": name, "role": role, "created_at": inbox.now(), **known_by}
+    insert = insert_into(User, inbox.engine.dialect.name).values(row)
+    added: User | None = session.scalar(insert.on_conflict_do_nothing(index_elements=["name"]).returning(User))
     if added is not None:
-        told = f"user {added}: {name}, {role}"
+        told = f"user {added.id}: {name}, {role}"
         record(session, inbox, "users", "added", actor=actor, detail=told, request_id=request_id)
-    return added is not None
+    return added
 
 
 def change_password(inbox: Inbox, name: str, password: str, *, actor: str) -> None:
