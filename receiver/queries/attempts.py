@@ -17,7 +17,7 @@ from receiver.percentile import percentile
 from receiver.store.models import BEYOND, UNTIMED, AttemptSum, AttemptTotal
 
 
-@dataclass(frozen=True)
+@dataclass
 class Attempts:
     """The attempts of one type."""
 
@@ -58,11 +58,10 @@ def _by_type(
     key = (table.event_type, table.result, table.bucket)
     sums = sa.select(*key, sa.func.sum(table.occurrences), sa.func.sum(table.milliseconds)).where(which)
     found = dict[str, Attempts]()
-    lasted = Counter[str]()
     for event_type, result, bucket, occurrences, milliseconds in session.execute(sums.group_by(*key)):
         attempts = found.setdefault(event_type, Attempts(event_type))
         attempts.results[result] += int(occurrences)
-        lasted[event_type] += int(milliseconds)
+        attempts.milliseconds += int(milliseconds)
         if bucket != UNTIMED:
             attempts.buckets[math.inf if bucket == BEYOND else float(bucket)] += int(occurrences)
-    return [Attempts(name, found[name].results, found[name].buckets, lasted[name]) for name in sorted(found)]
+    return [found[name] for name in sorted(found)]

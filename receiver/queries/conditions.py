@@ -357,10 +357,9 @@ def _failing(health: Health, limits: Limits) -> Said:
     failing = health.failing
     too_long = failing.since is not None and health.now - failing.since > limits.failing_for
     if failing.since and (too_long or failing.count.exceeds(limits.failing)):
-        events = "1 event is failing" if str(failing.count) == "1" else f"{failing.count} events are failing"
         yield Quoting(
-            f"{events} since {_moment(failing.since)}, and will be tried again. Mend the cause, then replay them. "
-            "While what a handler needs is down, pause its type.",
+            f"{_events_are(failing.count)} failing since {_moment(failing.since)}, and will be tried again. Mend the "
+            "cause, then replay them. While what a handler needs is down, pause its type.",
             f"Most frequent error: {failing.error}",
         )
 
@@ -368,9 +367,8 @@ def _failing(health: Health, limits: Limits) -> Said:
 def _waiting(health: Health, limits: Limits) -> Said:
     waiting = health.waiting
     if waiting.since is not None and health.now - waiting.since > limits.waiting_for:
-        events = "1 event is" if str(waiting.count) == "1" else f"{waiting.count} events are"
         yield Quoting(
-            f"{events} put off by the handler again and again, since {_moment(waiting.since)}.",
+            f"{_events_are(waiting.count)} put off by the handler again and again, since {_moment(waiting.since)}.",
             f"Most frequent reason: {waiting.error}",
         )
 
@@ -378,8 +376,7 @@ def _waiting(health: Health, limits: Limits) -> Said:
 def _dead(health: Health, limits: Limits) -> Said:
     dead = health.counts[State.DEAD]
     if dead.exceeds(limits.dead):
-        events = "1 event is" if str(dead) == "1" else f"{dead} events are"
-        yield f"{events} dead: there are no more attempts. Mend the cause, then replay."
+        yield f"{_events_are(dead)} dead: there are no more attempts. Mend the cause, then replay."
 
 
 def _silence(health: Health, limits: Limits) -> Said:
@@ -400,6 +397,10 @@ def _masking(health: Health, _limits: Limits) -> Said:
             f"The masking self-test failed for {', '.join(health.unmasked)}. Until it is mended, pages may show "
             "personal data."
         )
+
+
+def _events_are(count: Count) -> str:
+    return "1 event is" if str(count) == "1" else f"{count} events are"
 
 
 def _hours(length: timedelta) -> str:
