@@ -71,12 +71,13 @@ class Redeliveries:
             session.execute(HELD_FOR)
         rows = session.execute(_KNOWN, {"event_ids": sorted({item.event_id for item in items})})
         known = {(row.event_id, row.body_digest): row.id for row in rows}
-        counted = [(known[which], item) for item in items if (which := (item.event_id, item.body_digest)) in known]
+        found = [known.get((item.event_id, item.body_digest)) for item in items]
+        counted = [(row, item) for row, item in zip(found, items, strict=True) if row is not None]
         if counted:
             times = Counter(row for row, _ in counted)
             session.connection().execute(_COUNT, [{"known": row, "times": n} for row, n in sorted(times.items())])
             self._audit(session, counted)
-        return [(item.event_id, item.body_digest) in known for item in items]
+        return [row is not None for row in found]
 
     def _audit(self, session: Session, counted: Sequence[tuple[int, Arrival]]) -> None:
         """What can be repeated without end must not fill the disk."""
