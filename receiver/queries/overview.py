@@ -84,8 +84,7 @@ RESULTS = tuple(field.name for field in fields(Hour) if field.name != "at")
 
 def overview(inbox: Inbox, hours: int) -> Overview:
     """What happened in the last so many hours, the present one included, and how things stand."""
-    now = inbox.clock.now()
-    start = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours - 1)
+    start = first_hour(inbox.clock.now(), hours)
     with reading(inbox.engine) as session:
         return Overview(
             as_of=summed_at(session),
@@ -96,6 +95,11 @@ def overview(inbox: Inbox, hours: int) -> Overview:
             new_types=_first_seen(session, "type", inbox.settings.showing),
             new_fields=_first_seen(session, "field", mask_text),
         )
+
+
+def first_hour(now: datetime, hours: int) -> datetime:
+    """When the first of the last so many hours began, the present one included."""
+    return now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours - 1)
 
 
 def summed_at(session: Session) -> datetime | None:

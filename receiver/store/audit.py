@@ -29,6 +29,8 @@ log = structlog.get_logger()
 NO_ACTS = frozenset({"delivery", "attempt", "follow-up"})
 """The actions of rows that have no line `act`."""
 _UNSAID = "acts that are not committed yet"
+WORKER_LOST = "worker lost"
+"""The result of an attempt whose lease ended without an outcome."""
 WRONG_PATH = "rejected: wrong_path"
 """The result of a POST to a path that looks like the webhook's. Anybody can send one."""
 REFUSED_UNREAD = frozenset({"plain_http", "too_large", "unreadable_body", "overloaded", "refused"})

@@ -11,12 +11,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from receiver.queries.attempts import Attempts
 from receiver.queries.conditions import CODES, Health, Limits, conditions
+from receiver.store.audit import WORKER_LOST
 from receiver.store.lifecycle import EVERY
 from receiver.store.models import HANDLER_BUCKETS
 from receiver.store.type_label import type_label
-
-WORKER_LOST = "worker lost"
-"""The result of an attempt whose lease ended without an outcome."""
 
 
 def numbers(health: Health, attempts: Sequence[Attempts], summed_at: datetime | None) -> Iterator[Metric]:

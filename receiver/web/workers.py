@@ -1,7 +1,6 @@
 """The page of workers: who lives and what it runs, and how attempts of each event type end and how long they take."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from flask import Blueprint, render_template, request
 
@@ -9,13 +8,15 @@ from receiver.database.engine import reading
 from receiver.present import present_inbox
 from receiver.queries.attempts import Attempts, attempts_since
 from receiver.queries.filters import choice_in
-from receiver.queries.overview import follow_ups_asked, summed_at
+from receiver.queries.overview import first_hour, follow_ups_asked, summed_at
 from receiver.queries.workers import workers
+from receiver.registry import RETRY_LATER
+from receiver.store.audit import WORKER_LOST
 from receiver.store.shown import shown
 from receiver.web.auth import viewer_required
+from receiver.web.overview import SPANS
 
-SPANS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
-RESULTS = ("processed", "failed", "dead", "unhandled", "retry later", "worker lost", "handed back")
+RESULTS = ("processed", "failed", "dead", "unhandled", RETRY_LATER, WORKER_LOST, "handed back")
 """How attempts end, in the order of the columns."""
 
 blueprint = Blueprint("workers", __name__, url_prefix="/workers")
@@ -27,7 +28,7 @@ def index() -> str:
     """Who works, and what came of it."""
     inbox = present_inbox()
     span = choice_in(request.args, "span", SPANS) or "24h"
-    start = inbox.clock.now().replace(minute=0, second=0, microsecond=0) + timedelta(hours=1) - SPANS[span]
+    start = first_hour(inbox.clock.now(), SPANS[span][0])
     with reading(inbox.engine) as session:
         found = workers(session, inbox)
         attempts = attempts_since(session, start)

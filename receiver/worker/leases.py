@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from receiver.database.engine import writing
 from receiver.database.now import database_now
 from receiver.privacy.fingerprint import fingerprint
-from receiver.store.audit import record
+from receiver.store.audit import WORKER_LOST, record
 from receiver.store.inbox import Inbox
 from receiver.store.lifecycle import EVERY, State, backoff
 from receiver.store.models import StoredEvent
@@ -33,7 +33,7 @@ MOST_LEASED = 5_000
 WORKER_DIED = (
     "the worker died during every attempt: it was killed, ran out of memory, called os._exit, or ignored its time limit"
 )
-WORKER_LOST = "the worker did not end its last attempt: it was killed, or lost its database"
+_LOST = "the worker did not end its last attempt: it was killed, or lost its database"
 _PENDING = StoredEvent.state == sa.literal_column("'pending'")  # a literal, so that the partial index serves it
 _EVENTS: Any = StoredEvent.__table__
 _RELEASED: dict[str, Any] = {"lease_token": None, "lease_until": None, "leased_by": None}
@@ -227,7 +227,7 @@ def _note_lost(session: Session, inbox: Inbox, lease: Lease) -> None:
         execution_options={"synchronize_session": False},
     )
     record(
-        session, inbox, "attempt", "worker lost", event_id=lease.event_id, event_type=lease.event_type,
+        session, inbox, "attempt", WORKER_LOST, event_id=lease.event_id, event_type=lease.event_type,
         actor=f"attempt {lease.attempt - 1}", inbox_id=lease.inbox_id,
     )  # fmt: skip
 
@@ -235,7 +235,7 @@ def _note_lost(session: Session, inbox: Inbox, lease: Lease) -> None:
 def _failing(inbox: Inbox, event_type: str | None) -> dict[str, Any]:
     """The event is failing: people see that, and why, before its attempts are used up."""
     since = {"failing_since": sa.func.coalesce(StoredEvent.failing_since, inbox.now())}
-    return {"last_error": WORKER_LOST, **since, **_cause(inbox, event_type, WORKER_LOST)}
+    return {"last_error": _LOST, **since, **_cause(inbox, event_type, _LOST)}
 
 
 def _cause(inbox: Inbox, event_type: str | None, error: str) -> dict[str, Any]:
